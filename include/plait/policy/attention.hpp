@@ -1,0 +1,37 @@
+// Grouped-query attention as a policy.
+#pragma once
+
+#include <plait/policy/tensor.hpp>
+
+namespace plait {
+
+/// How attention learns of order. Jamba's has no positions of any kind: its Mamba layers carry them.
+enum class positions : unsigned char { none, rotary };
+
+/// Causal grouped-query attention (Ainslie et al., arXiv:2305.13245): query head j reads key-value head j / (num_heads / num_kv_heads).
+struct attention {
+  int num_heads = 0, num_kv_heads = 0;
+  int head_dim = 0;  ///< 0: d_model / num_heads
+  plait::positions positions = plait::positions::none;
+
+  constexpr int dim(int d_model) const { return head_dim > 0 ? head_dim : num_heads > 0 ? d_model / num_heads : 0; }
+  friend constexpr bool operator==(attention const&, attention const&) = default;
+};
+
+template <class Visit>
+constexpr void describe(attention const& p, int d_model, Visit&& visit) {
+  std::int64_t const q = std::int64_t{p.num_heads} * p.dim(d_model), kv = std::int64_t{p.num_kv_heads} * p.dim(d_model);
+  visit(tensor{.name = "q_proj", .rows = q, .cols = d_model});
+  visit(tensor{.name = "k_proj", .rows = kv, .cols = d_model});
+  visit(tensor{.name = "v_proj", .rows = kv, .cols = d_model});
+  visit(tensor{.name = "o_proj", .rows = d_model, .cols = q});
+}
+
+constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
+
+/// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the softmax.
+constexpr std::int64_t extra_flops(attention const& p, int d_model, std::int64_t context) {
+  return std::int64_t{p.num_heads} * context * (4 * std::int64_t{p.dim(d_model)} + 4);
+}
+
+}  // namespace plait

@@ -1,0 +1,55 @@
+// The composition: which component sits in which slot, and the knobs of each.
+#pragma once
+
+#include <plait/policy/interleave.hpp>
+#include <plait/policy/none.hpp>
+#include <plait/policy/norm.hpp>
+
+#include <tuple>
+#include <type_traits>
+
+namespace plait {
+
+/// A hybrid sequence model: types compose, values parameterize. Any slot may be `none`.
+///
+/// A model never sees `hybrid` itself, only what any architecture offers: d_model, vocab_size, norm, norm_eps, tie_embeddings,
+/// mixers() and ffns() as tuples of policies, num_layers(), and for layer i the index of its policy in each. A struct with these
+/// members (more than two mixers, a list instead of a pattern) is an architecture as good as this one.
+template <class Attention, class Recurrent, class Dense, class Sparse, class Schedule = interleave, class Norm = rms_norm>
+struct hybrid {
+  int d_model = 0, vocab_size = 0;
+  Schedule layers{};
+  Attention attention{};
+  Recurrent recurrent{};
+  Dense dense{};
+  Sparse sparse{};
+  Norm norm{};
+  float norm_eps = 1e-6f;     ///< reals stay out of layers' and kernels' template arguments: they travel at run time
+  float rope_theta = 0.0f;    ///< base of rotary positions; 0 where there are none
+  bool tie_embeddings = false;
+
+  constexpr auto mixers() const { return std::tuple{attention, recurrent}; }
+  constexpr auto ffns() const { return std::tuple{dense, sparse}; }
+  constexpr int num_layers() const { return layers.layers(); }
+  constexpr int mixer_at(int i) const { return layers.mixer_at(i); }
+  /// Without a sparse component (n = 1) every layer is dense, and e plays no part.
+  constexpr int ffn_at(int i) const { return std::is_same_v<Sparse, none> ? 0 : layers.ffn_at(i); }
+
+  friend constexpr bool operator==(hybrid const&, hybrid const&) = default;
+};
+
+/// Calls visit(mixer policy, feed-forward policy) for layer i of any architecture.
+template <class Architecture, class Visit>
+constexpr void visit_layer(Architecture const& c, int i, Visit&& visit) {
+  auto const pick = [](auto const& tuple, int index, auto&& then) {
+    std::apply([&](auto const&... policy) {
+      int k = 0;
+      (void)((k++ == index ? (then(policy), true) : false) || ...);
+    }, tuple);
+  };
+  pick(c.mixers(), c.mixer_at(i), [&](auto const& mixer) {
+    pick(c.ffns(), c.ffn_at(i), [&](auto const& ffn) { visit(mixer, ffn); });
+  });
+}
+
+}  // namespace plait

@@ -1,0 +1,50 @@
+// Mamba-1, with Jamba's inner norms, as a policy.
+#pragma once
+
+#include <plait/policy/tensor.hpp>
+
+namespace plait {
+
+/// Selective state space layer (Gu and Dao, arXiv:2312.00752) with RMS norms on dt, B and C (Lieber et al., arXiv:2403.19887).
+struct mamba {
+  int d_state = 16, d_conv = 4, expand = 2;
+  int dt_rank = 0;  ///< 0: d_model / 16, rounded up
+  bool conv_bias = true, proj_bias = false, inner_norms = true;
+
+  constexpr int inner(int d_model) const { return expand * d_model; }
+  constexpr int rank(int d_model) const { return dt_rank > 0 ? dt_rank : (d_model + 15) / 16; }
+  friend constexpr bool operator==(mamba const&, mamba const&) = default;
+};
+
+template <class Visit>
+constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
+  std::int64_t const d = p.inner(d_model), r = p.rank(d_model), n = p.d_state;
+  visit(tensor{.name = "in_proj", .rows = 2 * d, .cols = d_model});
+  if (p.proj_bias) visit(tensor{.name = "in_proj.bias", .role = role::vector, .rows = 2 * d, .start = initial::zero});
+  visit(tensor{.name = "conv1d", .role = role::vector, .rows = d, .cols = p.d_conv});
+  if (p.conv_bias) visit(tensor{.name = "conv1d.bias", .role = role::vector, .rows = d, .start = initial::zero});
+  visit(tensor{.name = "x_proj", .rows = r + 2 * n, .cols = d});
+  visit(tensor{.name = "dt_proj", .rows = d, .cols = r});
+  visit(tensor{.name = "dt_proj.bias", .role = role::vector, .rows = d, .start = initial::zero});
+  visit(tensor{.name = "A_log", .role = role::state, .rows = d, .cols = n, .start = initial::log_index});
+  visit(tensor{.name = "D", .role = role::vector, .rows = d, .start = initial::one});
+  if (p.inner_norms) {
+    visit(tensor{.name = "dt_layernorm", .role = role::vector, .rows = r, .start = initial::one});
+    visit(tensor{.name = "b_layernorm", .role = role::vector, .rows = n, .start = initial::one});
+    visit(tensor{.name = "c_layernorm", .role = role::vector, .rows = n, .start = initial::one});
+  }
+  visit(tensor{.name = "out_proj", .rows = d_model, .cols = d});
+  if (p.proj_bias) visit(tensor{.name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
+}
+
+/// The convolution window (d_conv - 1 columns are enough) and the recurrent state.
+constexpr std::int64_t state_values(mamba const& p, int d_model) {
+  return std::int64_t{p.inner(d_model)} * ((p.d_conv > 0 ? p.d_conv - 1 : 0) + p.d_state);
+}
+
+/// Convolution: a multiply-add a tap. Scan: dt*A, exp, two multiply-adds and dt*u*B a state; softplus, D, SiLU and gate a channel.
+constexpr std::int64_t extra_flops(mamba const& p, int d_model, std::int64_t) {
+  return std::int64_t{p.inner(d_model)} * (2 * p.d_conv + 7 * std::int64_t{p.d_state} + 16);
+}
+
+}  // namespace plait

@@ -1,0 +1,29 @@
+// Which element type each kind of tensor has.
+#pragma once
+
+#include <cstdint>
+
+namespace plait {
+
+enum class dtype : unsigned char { f32, bf16, int8 };
+
+/// Storage by role, arithmetic, key-value cache. Norms, router, A, D, biases and recurrent state are always f32.
+struct precision {
+  dtype weights = dtype::f32, experts = dtype::f32, compute = dtype::f32, kv = dtype::f32;
+  friend constexpr bool operator==(precision const&, precision const&) = default;
+};
+
+inline constexpr precision f32{};
+inline constexpr precision bf16{.weights = dtype::bf16, .experts = dtype::bf16, .kv = dtype::bf16};
+inline constexpr precision int8{.weights = dtype::int8, .experts = dtype::int8, .kv = dtype::bf16};
+inline constexpr precision experts_int8{.weights = dtype::bf16, .experts = dtype::int8, .kv = dtype::bf16};
+
+/// Bytes of one value of the key-value cache.
+constexpr int value_bytes(dtype t) { return t == dtype::f32 ? 4 : t == dtype::bf16 ? 2 : 1; }
+
+/// Bytes of an [rows, cols] matrix. int8 has a 16-bit scale for every block of 32 along the columns.
+constexpr std::int64_t matrix_bytes(dtype t, std::int64_t rows, std::int64_t cols) {
+  return rows * (cols * value_bytes(t) + (t == dtype::int8 ? 2 * ((cols + 31) / 32) : 0));
+}
+
+}  // namespace plait
