@@ -1,0 +1,68 @@
+// The workspace of an execution policy: one block of memory, sized before the first call.
+#pragma once
+
+#include <plait/core/buffer.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI {
+
+/// A stack of scratch memory. The same code that computes also measures: while the arena is measuring, take() hands out null pointers
+/// and only adds up, and exec::*::parallel() runs nothing, so a dry run of forward gives the size it needs (model.hpp).
+class arena {
+ public:
+  /// Memory taken inside a frame is given back when the frame ends.
+  class frame {
+   public:
+    explicit frame(arena& a) : arena_(a), used_(a.used_) {}
+    ~frame() { arena_.used_ = used_; }
+    frame(frame const&) = delete;
+    frame& operator=(frame const&) = delete;
+
+   private:
+    arena& arena_;
+    std::int64_t used_;
+  };
+
+  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be read.
+  template <class T>
+  T* take(std::int64_t n) {
+    std::int64_t const bytes = (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
+    std::int64_t const at = used_;
+    used_ += bytes;
+    peak_ = std::max(peak_, used_);
+    if (measuring_) return nullptr;
+    if (used_ > memory_.size()) throw error("plait: a kernel took more workspace than was measured");
+    return reinterpret_cast<T*>(memory_.data() + at);
+  }
+
+  bool measuring() const { return measuring_; }
+  std::int64_t capacity() const { return memory_.size(); }
+
+  /// The most bytes that `run` holds at once.
+  template <class Run>
+  std::int64_t measure(Run&& run) {
+    struct restore {
+      arena& a;
+      std::int64_t used, peak;
+      ~restore() { a.measuring_ = false, a.used_ = used, a.peak_ = peak; }
+    } const at_end{*this, used_, peak_};
+    measuring_ = true, used_ = peak_ = 0;
+    run();
+    return peak_;
+  }
+
+  /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken.
+  void reserve(std::int64_t bytes) {
+    if (bytes > memory_.size()) memory_ = buffer<std::byte>(bytes);
+  }
+
+ private:
+  buffer<std::byte> memory_;
+  std::int64_t used_ = 0, peak_ = 0;
+  bool measuring_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,35 @@
+// The only macros: the ABI namespace and what the instruction set decides.
+#pragma once
+
+#if defined(__FAST_MATH__)
+#error "plait: -ffast-math breaks what plait promises (exact order of operations, infinities in softmax); compile without it"
+#endif
+
+// Floats in one vector register of the instruction set this translation unit is compiled for.
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#define PLAIT_PACKET 16
+#define PLAIT_ISA avx512
+#elif defined(__AVX__) && defined(__FMA__)
+#define PLAIT_PACKET 8
+#define PLAIT_ISA avx2
+#else
+#define PLAIT_PACKET 4
+#define PLAIT_ISA base
+#endif
+
+#if defined(_OPENMP)
+#define PLAIT_THREADS omp
+#else
+#define PLAIT_THREADS serial
+#endif
+
+// Inline code compiled with other flags in two translation units is silently shared by the linker, so that one of them runs the other's
+// instructions. Everything but the policies, which are plain values, therefore lives in an inline namespace named after the flags:
+//   namespace plait::inline PLAIT_ABI { ... }
+#define PLAIT_JOIN_(version, isa, threads) v##version##_##isa##_##threads
+#define PLAIT_JOIN(version, isa, threads) PLAIT_JOIN_(version, isa, threads)
+#define PLAIT_ABI PLAIT_JOIN(0_1, PLAIT_ISA, PLAIT_THREADS)
+
+// The body of an op's primary template: an execution policy without an implementation is a sentence (ops/dispatch.hpp).
+#define PLAIT_OP_MISSING(op) \
+  static_assert(missing<Exec>, "plait: " #op " has no implementation for this execution policy (for exec::cpu include <plait/plait.hpp>)")

@@ -1,0 +1,39 @@
+// What ops know of a ragged batch: where each sequence's rows are and where its state lives.
+#pragma once
+
+#include <plait/core/macros.hpp>
+
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Tokens in one page of keys and values, and the length of attention's key blocks.
+inline constexpr std::int64_t page_tokens = 64;
+
+/// `count` sequences whose new tokens lie behind one another in the rows of every activation. No padding exists.
+template <class T>
+struct sequences {
+  std::int64_t count = 0;
+  std::int64_t const* first_row = nullptr;  ///< sequence s has rows [first_row[s], first_row[s + 1])
+  std::int64_t const* length = nullptr;     ///< tokens already cached: the position of its first new token
+  T* const* state = nullptr;                ///< state[s] + state_offset: this layer's recurrent state
+  std::int64_t state_offset = 0;
+  T* const* const* pages = nullptr;         ///< pages[s][p] + page_offset: this layer's part of page p
+  std::int64_t page_offset = 0;
+
+  std::int64_t tokens(std::int64_t s) const { return first_row[s + 1] - first_row[s]; }
+  std::int64_t total() const { return first_row[count]; }
+  T* state_of(std::int64_t s) const { return state[s] + state_offset; }
+  T* page_of(std::int64_t s, std::int64_t p) const { return pages[s][p] + page_offset; }
+};
+
+/// One layer's part of a page: keys [head][dim][token], so that a block of keys is a packed panel, then values [head][token][dim].
+struct page_layout {
+  std::int64_t heads = 0, dim = 0;
+  std::int64_t key(std::int64_t head, std::int64_t d, std::int64_t token) const { return (head * dim + d) * page_tokens + token; }
+  std::int64_t value(std::int64_t head, std::int64_t token, std::int64_t d) const {
+    return (heads * dim + head * dim) * page_tokens + token * dim + d;
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI

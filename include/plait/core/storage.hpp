@@ -1,0 +1,132 @@
+// How tensors are kept: plainly, or packed for the CPU. A storage maps each role to a tensor type.
+//
+// Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
+// loading, saving, initialization and comparison need to know no layout.
+#pragma once
+
+#include <plait/core/buffer.hpp>
+#include <plait/policy/tensor.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Shape shared by all tensor types.
+class tensor_shape {
+ public:
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::int64_t copies() const { return copies_; }
+
+ protected:
+  void set_shape(tensor const& t) { rows_ = t.rows, cols_ = t.cols, copies_ = t.copies; }
+  std::int64_t rows_ = 0, cols_ = 0, copies_ = 0;
+};
+
+/// [copies][rows][cols], row-major, in T.
+template <class T>
+class plain_tensor : public tensor_shape {
+ public:
+  void allocate(tensor const& t) { set_shape(t), data_ = buffer<T>(t.size()); }
+  T* row(std::int64_t copy, std::int64_t r) { return data_.data() + (copy * rows_ + r) * cols_; }
+  T const* row(std::int64_t copy, std::int64_t r) const { return data_.data() + (copy * rows_ + r) * cols_; }
+  T operator()(std::int64_t r, std::int64_t c = 0) const { return row(0, r)[c]; }
+  void set_row(std::int64_t copy, std::int64_t r, float const* values) {
+    for (std::int64_t c = 0; c < cols_; ++c) row(copy, r)[c] = static_cast<T>(values[c]);
+  }
+  void get_row(std::int64_t copy, std::int64_t r, float* values) const {
+    for (std::int64_t c = 0; c < cols_; ++c) values[c] = static_cast<float>(row(copy, r)[c]);
+  }
+
+ private:
+  buffer<T> data_;
+};
+
+/// Linear maps in panels, [copy][rows / panel][cols][panel]: a kernel that computes `panel` outputs reads one contiguous stream, whether
+/// for one token or for many. The last panel is padded with zeros.
+class panel_matrix : public tensor_shape {
+ public:
+  static constexpr std::int64_t panel = 2 * PLAIT_PACKET;
+
+  void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.copies * panels() * panel * t.cols); }
+  std::int64_t panels() const { return (rows_ + panel - 1) / panel; }
+  float const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel * cols_; }
+  void set_row(std::int64_t copy, std::int64_t r, float const* values) {
+    float* const at = data_.data() + offset(copy, r);
+    for (std::int64_t c = 0; c < cols_; ++c) at[c * panel] = values[c];
+  }
+  void get_row(std::int64_t copy, std::int64_t r, float* values) const {
+    float const* const at = data_.data() + offset(copy, r);
+    for (std::int64_t c = 0; c < cols_; ++c) values[c] = at[c * panel];
+  }
+
+ private:
+  std::int64_t offset(std::int64_t copy, std::int64_t r) const { return (copy * panels() + r / panel) * panel * cols_ + r % panel; }
+  buffer<float> data_;
+};
+
+/// Values by channel, [cols][rows]: channels lie side by side, as the vector units want them. For one column that is the plain order.
+class channel_tensor : public tensor_shape {
+ public:
+  void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.rows * t.cols); }
+  float const* column(std::int64_t c) const { return data_.data() + c * rows_; }
+  void set_row(std::int64_t, std::int64_t r, float const* values) {
+    for (std::int64_t c = 0; c < cols_; ++c) data_[c * rows_ + r] = values[c];
+  }
+  void get_row(std::int64_t, std::int64_t r, float* values) const {
+    for (std::int64_t c = 0; c < cols_; ++c) values[c] = data_[c * rows_ + r];
+  }
+
+ private:
+  buffer<float> data_;
+};
+
+/// A state matrix by channel, [cols][rows], as A = -exp(A_log), computed once; the logarithm is kept to be saved again exactly.
+class state_tensor : public channel_tensor {
+ public:
+  void allocate(tensor const& t) { channel_tensor::allocate(t), negative_exp_ = buffer<float>(t.rows * t.cols); }
+  float const* negative_exp(std::int64_t c) const { return negative_exp_.data() + c * rows_; }
+  void set_row(std::int64_t copy, std::int64_t r, float const* values) {
+    channel_tensor::set_row(copy, r, values);
+    for (std::int64_t c = 0; c < cols_; ++c) negative_exp_[c * rows_ + r] = static_cast<float>(-std::exp(double{values[c]}));
+  }
+
+ private:
+  buffer<float> negative_exp_;
+};
+
+namespace storage {
+
+/// Row-major in T: double for the reference, float for anything that wants the checkpoint's own layout.
+template <class T>
+struct plain {
+  template <role>
+  using tensor = plain_tensor<T>;
+  using table = plain_tensor<T>;  ///< rows are looked up, not multiplied
+};
+
+namespace detail {
+template <role R>
+struct packed_tensor {
+  using type = panel_matrix;
+};
+template <>
+struct packed_tensor<role::vector> {
+  using type = channel_tensor;
+};
+template <>
+struct packed_tensor<role::state> {
+  using type = state_tensor;
+};
+}  // namespace detail
+
+/// f32 for the CPU kernels: panels for linear maps, channels side by side for the rest.
+struct packed {
+  template <role R>
+  using tensor = typename detail::packed_tensor<R>::type;
+  using table = plain_tensor<float>;
+};
+
+}  // namespace storage
+}  // namespace plait::inline PLAIT_ABI

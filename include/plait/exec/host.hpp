@@ -1,0 +1,67 @@
+// What the execution policies of this machine share: workspace and threads.
+#pragma once
+
+#include <plait/core/arena.hpp>
+#include <plait/core/view.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace plait::inline PLAIT_ABI::exec {
+
+/// Base of reference and cpu. One caller at a time.
+class host {
+ public:
+  arena workspace;
+
+  int threads() const { return threads_; }
+
+  /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of `grain`; nothing while measuring.
+  /// `body` must not throw, and must write only what belongs to its item (or to its thread): which thread runs which item is open.
+  template <class Body>
+  void parallel(std::int64_t items, Body const& body, std::int64_t grain = 1) {
+    if (workspace.measuring()) return;
+#if defined(_OPENMP)
+    if (threads_ > 1 && items > grain) {
+#pragma omp parallel for num_threads(threads_) schedule(dynamic, grain)
+      for (std::int64_t i = 0; i < items; ++i) body(i, omp_get_thread_num());
+      return;
+    }
+#endif
+    for (std::int64_t i = 0; i < items; ++i) body(i, 0);
+    (void)grain;
+  }
+
+  /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.
+  std::int64_t grain(std::int64_t items) const { return std::max<std::int64_t>(1, items / (8 * threads_)); }
+
+  /// A matrix in the workspace, uninitialized.
+  template <class T>
+  matrix_view<T> matrix(std::int64_t rows, std::int64_t cols) {
+    return {workspace.take<T>(rows * cols), rows, cols};
+  }
+
+ protected:
+  explicit host(int threads) : threads_(std::max(1, threads)) {
+#if !defined(_OPENMP)
+    threads_ = 1;
+#endif
+  }
+
+  static int machine_threads() {
+#if defined(_OPENMP)
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+  }
+
+ private:
+  int threads_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::exec

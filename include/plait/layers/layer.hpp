@@ -1,0 +1,49 @@
+// From a policy to its layer, and what every layer is given.
+#pragma once
+
+#include <plait/core/sequences.hpp>
+#include <plait/core/view.hpp>
+#include <plait/layers/weights.hpp>
+#include <plait/policy/none.hpp>
+
+#include <type_traits>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Policy type -> layer. The one line a component of your own needs, with a layer template of your own:
+///   template <> struct plait::layer_of<mine> { template <int D, mine P> using bind = my_layer<D, P>; };
+template <class Policy>
+struct layer_of {
+  static_assert(std::is_void_v<Policy>, "plait: no layer is bound to this policy (specialise plait::layer_of for it, or include <plait/plait.hpp>)");
+};
+
+/// The layer of a policy at width D: static functions only; weights and state are passed in. It depends on its own policy and width,
+/// nothing else of a model, so that equal layers are compiled once.
+///   mixer:        forward(exec, weights, settings, sequences, x, y, see)    x, y [T, D]
+///   feed-forward: forward(exec, weights, settings, x, y, see)
+/// y must not overlap x. Layers call ops and never look at a value.
+template <int D, auto Policy>
+using layer = typename layer_of<std::remove_cvref_t<decltype(Policy)>>::template bind<D, Policy>;
+
+/// The reals of an architecture: they travel at run time, so that they multiply no instantiations.
+struct layer_settings {
+  float norm_eps = 1e-6f;
+};
+
+/// Whether tokens in several calls give the same bits as in one call, or only the same up to rounding.
+enum class continuation : unsigned char { bitwise, rounding };
+
+/// Sees nothing, costs nothing.
+struct no_observer {
+  template <class View>
+  void operator()(char const*, View const&) const {}
+};
+
+struct no_layer {};
+template <>
+struct layer_of<none> {
+  template <int D, none>
+  using bind = no_layer;
+};
+
+}  // namespace plait::inline PLAIT_ABI

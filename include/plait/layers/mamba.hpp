@@ -1,0 +1,58 @@
+// Mamba-1 with Jamba's inner norms.
+#pragma once
+
+#include <plait/layers/layer.hpp>
+#include <plait/ops/add_norm.hpp>
+#include <plait/ops/conv_silu.hpp>
+#include <plait/ops/linear.hpp>
+#include <plait/ops/selective_scan.hpp>
+#include <plait/policy/mamba.hpp>
+
+namespace plait::inline PLAIT_ABI {
+
+/// With d = expand * D, R = dt_rank, N = d_state:
+///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/conv_silu.hpp
+///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
+///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_scan.hpp
+/// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
+template <int D, mamba P>
+struct mamba_layer {
+  static_assert(P.d_state > 0, "plait: mamba needs d_state");
+  static_assert(P.d_conv > 0, "plait: mamba needs d_conv, at least 1");
+  static_assert(P.expand > 0, "plait: mamba needs expand");
+  static_assert(P.dt_rank >= 0, "plait: dt_rank must not be negative; 0 means d_model / 16, rounded up");
+  static_assert(P.inner_norms, "plait: mamba without inner norms is not offered yet: it has no golden result to be checked against");
+
+  static constexpr continuation continues = continuation::bitwise;
+
+  template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
+  static void forward(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
+                      matrix_view<std::type_identity_t<T>> y, Observer&&) {
+    constexpr std::int64_t d = P.inner(D), r = P.rank(D), n = P.d_state;
+    std::int64_t const tokens = x.rows();
+    sequences<T> scan_state = seqs;
+    scan_state.state_offset += (P.d_conv - 1) * d;
+
+    arena::frame const scratch(exec.workspace);
+    auto const uz = exec.template matrix<T>(tokens, 2 * d), u = exec.template matrix<T>(tokens, d);
+    auto const parts = exec.template matrix<T>(tokens, r + 2 * n), dt = exec.template matrix<T>(tokens, d);
+
+    ops::linear(exec, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()));
+    ops::conv_silu(exec, seqs, uz.middle_cols(0, d), w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
+    ops::linear(exec, u, ops::into(parts, w.template get<"x_proj">()));
+    ops::inner_norms(exec, parts, std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
+                     s.norm_eps);
+    ops::linear(exec, parts.middle_cols(0, r), ops::into(dt, w.template get<"dt_proj">(), &w.template get<"dt_proj.bias">()));
+    ops::selective_scan(exec, scan_state, {u, uz.middle_cols(d, d), dt, parts.middle_cols(r, n), parts.middle_cols(r + n, n)},
+                        w.template get<"A_log">(), w.template get<"D">(), u);
+    ops::linear(exec, u, ops::into(y, w.template get<"out_proj">(), w.template find<"out_proj.bias">()));
+  }
+};
+
+template <>
+struct layer_of<mamba> {
+  template <int D, mamba P>
+  using bind = mamba_layer<D, P>;
+};
+
+}  // namespace plait::inline PLAIT_ABI

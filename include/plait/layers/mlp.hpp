@@ -1,0 +1,31 @@
+// The dense SwiGLU feed-forward.
+#pragma once
+
+#include <plait/layers/layer.hpp>
+#include <plait/ops/gated_linear.hpp>
+#include <plait/ops/linear.hpp>
+#include <plait/policy/mlp.hpp>
+
+namespace plait::inline PLAIT_ABI {
+
+/// y = down_proj(silu(gate_proj x) * up_proj x)
+template <int D, mlp P>
+struct mlp_layer {
+  static_assert(P.d_ff > 0, "plait: mlp needs d_ff");
+
+  template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
+  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<T> y, Observer&&) {
+    arena::frame const scratch(exec.workspace);
+    auto const hidden = exec.template matrix<T>(x.rows(), P.d_ff);
+    ops::gated_linear(exec, x, w.template get<"gate_proj">(), w.template get<"up_proj">(), hidden);
+    ops::linear(exec, hidden, ops::into(y, w.template get<"down_proj">()));
+  }
+};
+
+template <>
+struct layer_of<mlp> {
+  template <int D, mlp P>
+  using bind = mlp_layer<D, P>;
+};
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,44 @@
+// The mixture of experts.
+#pragma once
+
+#include <plait/layers/layer.hpp>
+#include <plait/ops/experts.hpp>
+#include <plait/ops/linear.hpp>
+#include <plait/ops/route.hpp>
+#include <plait/policy/moe.hpp>
+
+namespace plait::inline PLAIT_ABI {
+
+/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp, ops/experts.hpp).
+/// An observer sees "router_logits" [T, n], "experts" [T, K] by falling weight, and "expert_weights" [T, K].
+template <int D, moe P>
+struct moe_layer {
+  static_assert(P.d_ff > 0, "plait: moe needs d_ff");
+  static_assert(P.num_experts > 1, "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");
+  static_assert(P.top_k > 0, "plait: moe needs top_k, the experts per token");
+  static_assert(P.top_k <= P.num_experts, "plait: top_k, the K experts per token, cannot exceed num_experts");
+  static_assert(P.weights == gate_weights::as_they_are,
+                "plait: renormalised routing is not offered yet: it has no golden result to be checked against");
+
+  template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
+  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<T> y,
+                      Observer&& see) {
+    arena::frame const scratch(exec.workspace);
+    auto const logits = exec.template matrix<T>(x.rows(), P.num_experts);
+    auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
+    ops::linear(exec, x, ops::into(logits, w.template get<"router">()));
+    see("router_logits", matrix_view<T const>(logits));
+    ops::route(exec, logits, plan);
+    see("experts", matrix_view<std::int32_t const>(plan.expert));
+    see("expert_weights", matrix_view<T const>(plan.weight));
+    ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(), w.template get<"down_proj">(), y);
+  }
+};
+
+template <>
+struct layer_of<moe> {
+  template <int D, moe P>
+  using bind = moe_layer<D, P>;
+};
+
+}  // namespace plait::inline PLAIT_ABI

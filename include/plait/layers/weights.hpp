@@ -1,0 +1,98 @@
+// The weights of one component, made from its list of tensors.
+#pragma once
+
+#include <plait/core/storage.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI {
+
+/// A string as a template argument.
+template <std::size_t N>
+struct tensor_name {
+  char text[N];
+  constexpr tensor_name(char const (&t)[N]) { std::copy_n(t, N, text); }
+  constexpr std::string_view view() const { return {text, N - 1}; }
+};
+
+namespace detail {
+template <class Policy>
+constexpr int tensor_count(Policy const& p, int d) {
+  int n = 0;
+  describe(p, d, [&](tensor const&) { ++n; });
+  return n;
+}
+template <class Policy>
+constexpr int tensor_index(Policy const& p, int d, std::string_view name) {
+  int i = 0, at = -1;
+  describe(p, d, [&](tensor const& t) { at = name == t.name ? i : at, ++i; });
+  return at;
+}
+template <class Policy>
+constexpr role tensor_role(Policy const& p, int d, int index) {
+  int i = 0;
+  role r = role::matrix;
+  describe(p, d, [&](tensor const& t) { r = i++ == index ? t.role : r; });
+  return r;
+}
+}  // namespace detail
+
+/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role. Empty until allocate().
+template <auto Policy, int D, class Storage>
+class weights {
+  template <int... I>
+  static auto make(std::integer_sequence<int, I...>) -> std::tuple<typename Storage::template tensor<detail::tensor_role(Policy, D, I)>...>;
+
+ public:
+  static constexpr int count = detail::tensor_count(Policy, D);
+
+  /// The tensor of that name.
+  template <tensor_name Name>
+  auto& get() {
+    constexpr int i = detail::tensor_index(Policy, D, Name.view());
+    static_assert(i >= 0, "plait: this component has no tensor of that name");
+    return std::get<i>(tensors_);
+  }
+  template <tensor_name Name>
+  auto const& get() const {
+    return const_cast<weights*>(this)->template get<Name>();
+  }
+  /// A tensor that depends on a knob: its address, or null where the policy has none.
+  template <tensor_name Name>
+  auto find() const {
+    constexpr int i = detail::tensor_index(Policy, D, Name.view());
+    if constexpr (i >= 0) return &std::get<i>(tensors_);
+    else return static_cast<typename Storage::template tensor<role::vector> const*>(nullptr);
+  }
+
+  /// Calls visit(description, tensor) for each, in the order of describe.
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    for_each_of(*this, visit);
+  }
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for_each_of(*this, visit);
+  }
+
+  void allocate() {
+    for_each([](tensor const& t, auto& data) { data.allocate(t); });
+  }
+
+ private:
+  template <class Self, class Visit>
+  static void for_each_of(Self& self, Visit& visit) {
+    tensor list[count + 1];
+    int n = 0;
+    describe(Policy, D, [&](tensor const& t) { list[n++] = t; });
+    std::apply([&, i = 0](auto&... data) mutable { (visit(static_cast<tensor const&>(list[i++]), data), ...); }, self.tensors_);
+  }
+
+  decltype(make(std::make_integer_sequence<int, count>{})) tensors_;
+};
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,87 @@
+// A ragged batch: which sequences go on, with which tokens, and which rows of the result are wanted.
+#pragma once
+
+#include <plait/core/view.hpp>
+#include <plait/model/cache.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Which positions of a sequence's new tokens give an output row.
+enum class rows : unsigned char { none, last, all };
+
+/// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read where they are when forward runs.
+/// Everything is allocated here, nothing in forward; clear() keeps the room.
+template <class T>
+class basic_batch {
+ public:
+  /// Adds a sequence with ids. Returns the first of its output rows.
+  std::int64_t add(basic_cache<T>& sequence, std::span<std::int32_t const> ids, plait::rows wanted = plait::rows::last) {
+    entries_.push_back({&sequence, {}});
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    return close(sequence, static_cast<std::int64_t>(ids.size()), wanted);
+  }
+  /// Adds a sequence with embeddings [tokens, d_model] instead of ids.
+  std::int64_t add(basic_cache<T>& sequence, matrix_view<T const> embeddings, plait::rows wanted = plait::rows::last) {
+    entries_.push_back({&sequence, embeddings});
+    ids_.resize(ids_.size() + static_cast<std::size_t>(embeddings.rows()), 0);
+    return close(sequence, embeddings.rows(), wanted);
+  }
+  /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in the order given.
+  template <class Tokens>
+  std::int64_t add(basic_cache<T>& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
+    std::int64_t const base = tokens_count();
+    std::int64_t const first = add(sequence, tokens, plait::rows::none);
+    for (std::int64_t c : chosen) {
+      if (c < 0 || c >= tokens_count() - base)
+        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(tokens_count() - base) + " new tokens");
+      wanted_.push_back(base + c);
+    }
+    return first;
+  }
+  void clear() { entries_.clear(), ids_.clear(), first_row_.assign(1, 0), length_.clear(), state_.clear(), pages_.clear(), wanted_.clear(); }
+
+  std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
+  /// New tokens of all sequences.
+  std::int64_t tokens_count() const { return first_row_.back(); }
+  /// Output rows of all sequences.
+  std::int64_t rows_wanted() const { return static_cast<std::int64_t>(wanted_.size()); }
+
+ private:
+  template <auto, class>
+  friend class model;
+
+  struct entry {
+    basic_cache<T>* sequence;
+    matrix_view<T const> embeddings;  // empty: ids
+  };
+
+  std::int64_t close(basic_cache<T>& sequence, std::int64_t tokens, plait::rows wanted) {
+    std::int64_t const first = first_row_.back(), output = rows_wanted();
+    first_row_.push_back(first + tokens);
+    length_.push_back(sequence.length());
+    state_.push_back(nullptr);
+    pages_.emplace_back(static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
+    table_.resize(pages_.size());
+    if (wanted == plait::rows::all)
+      for (std::int64_t t = 0; t < tokens; ++t) wanted_.push_back(first + t);
+    if (wanted == plait::rows::last && tokens > 0) wanted_.push_back(first + tokens - 1);
+    return output;
+  }
+
+  std::vector<entry> entries_;
+  std::vector<std::int32_t> ids_;
+  std::vector<std::int64_t> first_row_ = {0}, length_, wanted_;
+  std::vector<T*> state_;
+  std::vector<std::vector<T*>> pages_;
+  std::vector<T* const*> table_;
+};
+
+template <class Model>
+using batch = basic_batch<typename Model::value_type>;
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,329 @@
+// What a sequence carries between calls: pages of keys and values, recurrent state, snapshots.
+#pragma once
+
+#include <plait/core/buffer.hpp>
+#include <plait/core/sequences.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+/// How much one sequence needs: values of recurrent state, and values of a page of keys and values over all layers.
+struct cache_layout {
+  std::int64_t state_values = 0, page_values = 0;
+  friend bool operator==(cache_layout const&, cache_layout const&) = default;
+};
+
+struct cache_pool_options {
+  std::int64_t max_page_bytes = std::numeric_limits<std::int64_t>::max();  ///< pages beyond this are refused
+};
+
+/// Which snapshots a cache keeps of itself, for truncate.
+struct cache_options {
+  int keep_snapshots = 0;            ///< how many; the oldest gives way
+  std::int64_t snapshot_interval = 1;  ///< at least so many tokens apart, each at the end of a call
+};
+
+namespace detail {
+
+/// Keys and values of page_tokens tokens, shared by caches and snapshots. Only one cache, the writer, may go on writing behind `filled`
+/// while others hold the page too: they read what was there before.
+template <class T>
+struct page {
+  buffer<T> data;
+  std::int64_t holders = 0, writer = 0, filled = 0;
+};
+
+template <class T>
+class page_pool {
+ public:
+  page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {}
+
+  page<T>* acquire() {
+    if (free_.empty()) {
+      std::int64_t const bytes = layout.page_values * std::int64_t{sizeof(T)};
+      if (bytes_ > options_.max_page_bytes - bytes)
+        throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
+                    " bytes are in use, another page of " + std::to_string(page_tokens) + " tokens needs " + std::to_string(bytes));
+      auto fresh = std::make_unique<page<T>>();
+      fresh->data = buffer<T>(layout.page_values);
+      free_.reserve(all_.size() + 1);
+      all_.push_back(std::move(fresh));
+      free_.push_back(all_.back().get());
+      bytes_ += bytes;
+    }
+    page<T>* const p = free_.back();
+    free_.pop_back();
+    p->holders = 1, p->writer = p->filled = 0;
+    return p;
+  }
+  void release(page<T>* p) noexcept {
+    if (--p->holders == 0) free_.push_back(p);  // never grows: acquire reserved the room
+  }
+
+  cache_layout const layout;
+  std::int64_t bytes() const { return bytes_; }
+  std::int64_t pages_in_use() const { return static_cast<std::int64_t>(all_.size() - free_.size()); }
+  std::int64_t next_id() { return ++last_id_; }
+
+ private:
+  cache_pool_options options_;
+  std::vector<std::unique_ptr<page<T>>> all_;
+  std::vector<page<T>*> free_;
+  std::int64_t bytes_ = 0, last_id_ = 0;
+};
+
+/// A sequence at one moment: recurrent state, references to pages, length.
+template <class T>
+struct moment {
+  buffer<T> state;
+  std::vector<page<T>*> pages;
+  std::int64_t length = 0;
+
+  void drop(page_pool<T>& pool) noexcept {
+    for (page<T>* p : pages) pool.release(p);
+    pages.clear();
+    length = 0;
+  }
+  /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
+  void assign(page_pool<T>& pool, moment const& other) {
+    std::size_t const count = static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens);
+    if (state.size() != other.state.size()) state = buffer<T>(other.state.size());
+    pages.reserve(count);
+    for (std::size_t i = 0; i < std::min(count, other.pages.size()); ++i) ++other.pages[i]->holders;
+    drop(pool);
+    pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(std::min(count, other.pages.size())));
+    if (state.size() > 0) std::copy_n(other.state.data(), state.size(), state.data());
+    length = other.length;
+  }
+};
+
+}  // namespace detail
+
+template <class T>
+class basic_cache;
+
+/// A sequence as it was: a copy of its recurrent state and references to its pages. Keeps its pages alive on its own.
+template <class T>
+class basic_snapshot {
+ public:
+  basic_snapshot(basic_snapshot&& other) noexcept : pool_(std::move(other.pool_)), at_(std::move(other.at_)) { other.at_ = {}; }
+  basic_snapshot& operator=(basic_snapshot&& other) noexcept {
+    std::swap(pool_, other.pool_), std::swap(at_, other.at_);
+    return *this;
+  }
+  ~basic_snapshot() {
+    if (pool_) at_.drop(*pool_);
+  }
+
+  std::int64_t length() const { return at_.length; }
+  /// Bytes of its own: recurrent state, header, page references. The pages are shared.
+  std::int64_t bytes() const {
+    return at_.state.size() * std::int64_t{sizeof(T)} + std::int64_t{sizeof(*this)} + static_cast<std::int64_t>(at_.pages.capacity() * sizeof(void*));
+  }
+
+ private:
+  friend class basic_cache<T>;
+  basic_snapshot(std::shared_ptr<detail::page_pool<T>> pool, detail::moment<T> const& from) : pool_(std::move(pool)) { at_.assign(*pool_, from); }
+  std::shared_ptr<detail::page_pool<T>> pool_;
+  detail::moment<T> at_;
+};
+
+/// One sequence. Made by a pool, movable, not copied by accident: fork() says so.
+///
+/// Keys and values live in reference-counted, copy-on-write pages; the state of recurrent layers is of fixed size and cannot be cut back,
+/// only remembered. Everything that allocates is in reserve, snapshot, restore and fork; forward allocates nothing.
+template <class T>
+class basic_cache {
+ public:
+  basic_cache(basic_cache&& other) noexcept { swap(other); }
+  basic_cache& operator=(basic_cache&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~basic_cache() {
+    if (!pool_) return;
+    now_.drop(*pool_);
+    for (auto& m : kept_) m.drop(*pool_);
+  }
+
+  /// Tokens so far.
+  std::int64_t length() const { return now_.length; }
+  /// Tokens that fit without another reserve.
+  std::int64_t capacity() const {
+    if (layout().page_values == 0) return std::numeric_limits<std::int64_t>::max();
+    return tail_is_writable() ? static_cast<std::int64_t>(now_.pages.size()) * page_tokens : now_.length;
+  }
+  cache_layout layout() const { return pool_->layout; }
+
+  /// Room for `tokens` more tokens; copies the last page if others hold it. On an error nothing has changed.
+  void reserve(std::int64_t tokens) {
+    if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
+    if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length) throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
+    if (layout().page_values == 0) return;
+    std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
+    if (needed > before && static_cast<std::int64_t>(needed - before) > max_pages()) throw error("reserve of " + std::to_string(tokens) + " tokens: more than this machine can address");
+    try {
+      now_.pages.reserve(needed);
+      for (auto& m : kept_) m.pages.reserve(needed);
+      if (tokens > 0 && !tail_is_writable()) copy_tail();
+      while (now_.pages.size() < needed) now_.pages.push_back(pool_->acquire());
+    } catch (std::bad_alloc const&) {
+      give_back(before);
+      throw error("out of memory: no room for the page table of " + std::to_string(tokens) + " tokens");
+    } catch (...) {
+      give_back(before);
+      throw;
+    }
+  }
+
+  /// The sequence as it is now; evaluates nothing.
+  basic_snapshot<T> snapshot() const { return basic_snapshot<T>(pool_, now_); }
+  /// Back to a snapshot of this sequence, or of any other of the same pool; evaluates nothing. Call reserve before going on.
+  void restore(basic_snapshot<T> const& s) {
+    if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
+    now_.assign(*pool_, s.at_);
+    forget_kept_beyond(now_.length);
+  }
+  /// A second sequence with the same past: pages are shared, the state is copied. Call reserve before going on with it.
+  basic_cache fork() const {
+    basic_cache copy(pool_, options_);
+    copy.now_.assign(*pool_, now_);
+    for (std::size_t i = 0; i < kept_.size(); ++i) copy.kept_[i].assign(*pool_, kept_[i]);
+    copy.kept_count_ = kept_count_;
+    return copy;
+  }
+  /// Remembers this moment for truncate, as forward does by itself every snapshot_interval tokens; the oldest remembered one gives way.
+  void keep() {
+    if (kept_.empty()) return;
+    if (kept_count_ == kept_.size()) {
+      std::rotate(kept_.begin(), kept_.begin() + 1, kept_.end());
+      --kept_count_;
+    }
+    kept_[kept_count_++].assign(*pool_, now_);
+  }
+  /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward again to stand at n.
+  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning.
+  std::int64_t truncate(std::int64_t n) {
+    if (n < 0 || n > now_.length)
+      throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " + std::to_string(now_.length));
+    if (n == now_.length) return 0;
+    forget_kept_beyond(n);
+    if (layout().state_values == 0) {
+      cut_pages(n);
+      return 0;
+    }
+    if (kept_count_ > 0) {
+      now_.assign(*pool_, kept_[kept_count_ - 1]);
+    } else {
+      now_.drop(*pool_);
+      std::fill_n(now_.state.data(), now_.state.size(), T{});
+    }
+    return n - now_.length;
+  }
+
+  // ---- for model::forward --------------------------------------------------------------------------------------------------------------
+  T* state() { return now_.state.data(); }
+  /// Writes the addresses of the pages that hold tokens [0, tokens) of this sequence.
+  void page_table(std::int64_t tokens, T** table) {
+    for (std::int64_t p = 0; p * page_tokens < tokens && p < static_cast<std::int64_t>(now_.pages.size()); ++p)
+      table[p] = now_.pages[static_cast<std::size_t>(p)]->data.data();
+  }
+  /// The new tokens are in the pages and the state: counts them, and keeps this moment if it is time.
+  void advance(std::int64_t tokens) {
+    std::int64_t const first_page = now_.length / page_tokens;
+    now_.length += tokens;
+    for (std::int64_t p = first_page; p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {
+      detail::page<T>& page = *now_.pages[static_cast<std::size_t>(p)];
+      page.writer = id_, page.filled = std::min(page_tokens, now_.length - p * page_tokens);
+    }
+    std::int64_t const last = kept_count_ > 0 ? kept_[kept_count_ - 1].length : 0;
+    if (!kept_.empty() && now_.length - last >= options_.snapshot_interval) keep();
+  }
+
+ private:
+  template <class>
+  friend class basic_cache_pool;
+
+  basic_cache(std::shared_ptr<detail::page_pool<T>> pool, cache_options options) : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
+    if (options_.keep_snapshots < 0 || options_.snapshot_interval < 1)
+      throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) + " snapshots, " +
+                  std::to_string(options_.snapshot_interval) + " tokens apart");
+    now_.state = buffer<T>(pool_->layout.state_values);
+    kept_.resize(static_cast<std::size_t>(options_.keep_snapshots));
+    for (auto& m : kept_) m.state = buffer<T>(pool_->layout.state_values);
+  }
+
+  bool tail_is_writable() const {
+    std::int64_t const slot = now_.length % page_tokens;
+    if (slot == 0 || now_.pages.empty()) return true;
+    detail::page<T> const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    return tail.holders == 1 || (tail.writer == id_ && tail.filled == slot);
+  }
+  void copy_tail() {
+    detail::page<T>*& tail = now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page<T>* const own = pool_->acquire();
+    std::copy_n(tail->data.data(), tail->data.size(), own->data.data());
+    pool_->release(std::exchange(tail, own));
+  }
+  std::int64_t max_pages() const { return std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, layout().page_values * std::int64_t{sizeof(T)}); }
+  void give_back(std::size_t pages) {
+    while (now_.pages.size() > pages) {
+      pool_->release(now_.pages.back());
+      now_.pages.pop_back();
+    }
+  }
+  void cut_pages(std::int64_t n) {
+    give_back(static_cast<std::size_t>((n + page_tokens - 1) / page_tokens));
+    now_.length = n;
+  }
+  void forget_kept_beyond(std::int64_t n) {
+    while (kept_count_ > 0 && kept_[kept_count_ - 1].length > n) kept_[--kept_count_].drop(*pool_);
+  }
+  void swap(basic_cache& other) noexcept {
+    std::swap(pool_, other.pool_), std::swap(options_, other.options_), std::swap(id_, other.id_);
+    std::swap(now_, other.now_), std::swap(kept_, other.kept_), std::swap(kept_count_, other.kept_count_);
+  }
+
+  std::shared_ptr<detail::page_pool<T>> pool_;
+  cache_options options_;
+  std::int64_t id_ = 0;
+  detail::moment<T> now_;
+  std::vector<detail::moment<T>> kept_;
+  std::size_t kept_count_ = 0;
+};
+
+/// Owns the memory of sequences that belong together; lives as long as any of them.
+template <class T>
+class basic_cache_pool {
+ public:
+  explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {}) : pool_(std::make_shared<detail::page_pool<T>>(layout, options)) {}
+
+  /// An empty sequence.
+  basic_cache<T> make(cache_options options = {}) { return basic_cache<T>(pool_, options); }
+  /// Bytes of all pages, in use or kept for reuse.
+  std::int64_t page_bytes() const { return pool_->bytes(); }
+  std::int64_t pages_in_use() const { return pool_->pages_in_use(); }
+
+ private:
+  std::shared_ptr<detail::page_pool<T>> pool_;
+};
+
+/// The pool of a model's sequences.
+template <class Model>
+class cache_pool : public basic_cache_pool<typename Model::value_type> {
+ public:
+  explicit cache_pool(cache_pool_options options = {}) : basic_cache_pool<typename Model::value_type>(Model::layout, options) {}
+};
+template <class Model>
+using cache = basic_cache<typename Model::value_type>;
+template <class Model>
+using snapshot = basic_snapshot<typename Model::value_type>;
+
+}  // namespace plait::inline PLAIT_ABI

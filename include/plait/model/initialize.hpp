@@ -1,0 +1,61 @@
+// Random weights, as the published code draws them.
+#pragma once
+
+#include <plait/core/macros.hpp>
+#include <plait/policy/tensor.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+namespace detail {
+/// Sebastiano Vigna's splitmix64: a small generator that may be started anywhere.
+struct splitmix64 {
+  std::uint64_t state;
+  constexpr std::uint64_t operator()() {
+    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  /// Uniform in (0, 1].
+  constexpr double uniform() { return (static_cast<double>((*this)() >> 11) + 1) * 0x1p-53; }
+};
+
+constexpr std::uint64_t mix(std::uint64_t seed, std::uint64_t value) { return splitmix64{seed ^ (value * 0xd6e8feb86659fd93u)}(); }
+constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
+  for (char c : text) seed = mix(seed, static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
+  return seed;
+}
+}  // namespace detail
+
+/// Linear maps, convolutions, router and embedding N(0, scale), 0.02 as published; biases 0, dt_proj's too; norm weights and D 1; A_log
+/// log(j + 1). Every row is drawn from its own stream, named by seed, layer, part, tensor and row, so that the same weights come out for
+/// any storage, any precision and any order of visiting.
+template <class Model>
+void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
+  std::vector<float> row;
+  m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
+    std::uint64_t const stream = detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name));
+    row.resize(static_cast<std::size_t>(t.cols));
+    for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
+      detail::splitmix64 random{detail::mix(stream, std::uint64_t(i))};
+      for (std::size_t c = 0; c < row.size(); ++c) switch (t.start) {
+          case initial::zero: row[c] = 0; break;
+          case initial::one: row[c] = 1; break;
+          case initial::log_index: row[c] = std::log(static_cast<float>(c + 1)); break;
+          case initial::normal:  // Box and Muller, a pair at a time
+            double const radius = scale * std::sqrt(-2 * std::log(random.uniform())), angle = 2 * std::numbers::pi * random.uniform();
+            row[c] = static_cast<float>(radius * std::cos(angle));
+            if (c + 1 < row.size()) row[++c] = static_cast<float>(radius * std::sin(angle));
+        }
+      data.set_row(i / t.rows, i % t.rows, row.data());
+    }
+  });
+}
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,16 @@
+// The scalar functions, in double, as the reference uses them.
+#pragma once
+
+#include <plait/core/macros.hpp>
+
+#include <cmath>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// x / (1 + exp(-x))
+inline double silu(double x) { return x / (1 + std::exp(-x)); }
+
+/// log(1 + exp(x)), without overflow and exact for very negative x.
+inline double softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+
+}  // namespace plait::inline PLAIT_ABI::ops

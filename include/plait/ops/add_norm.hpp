@@ -1,0 +1,52 @@
+// add_norm: the residual add and the norm behind it, in one pass; inner_norms: several norms side by side in a row.
+#pragma once
+
+#include <plait/ops/dispatch.hpp>
+
+#include <array>
+#include <cmath>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <class Exec>
+struct add_norm_op {
+  PLAIT_OP_MISSING(add_norm);
+};
+
+/// x += y (unless y is empty), then out[t] = weight * x[t] / sqrt(mean(x[t]^2) + eps) (RMSNorm, arXiv:1910.07467).
+/// x, y, out [T, d]; weight [d]. The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
+/// Cost: T * d values of each operand read or written once.
+template <class Exec, class Vector>
+void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y, Vector const& weight, float eps,
+              matrix_view<typename Exec::value_type> out) {
+  add_norm_op<Exec>::run(exec, x, y, weight, eps, out);
+}
+
+/// Normalises consecutive parts of each row in place, part p with weights[p]: Jamba's norms of dt, B and C after x_proj.
+template <class Exec, class Vector, std::size_t Parts>
+void inner_norms(Exec& exec, matrix_view<typename Exec::value_type> x, std::array<Vector const*, Parts> const& weights, float eps) {
+  std::int64_t first = 0;
+  for (Vector const* w : weights) {
+    auto const part = x.middle_cols(first, w->rows());
+    add_norm(exec, part, {}, *w, eps, part);
+    first += w->rows();
+  }
+}
+
+template <>
+struct add_norm_op<exec::reference> {
+  static void run(exec::reference& exec, matrix_view<double> x, matrix_view<double const> y, plain_tensor<double> const& weight, float eps,
+                  matrix_view<double> out) {
+    exec.parallel(x.rows(), [&](std::int64_t t, int) {
+      double squares = 0;
+      for (std::int64_t c = 0; c < x.cols(); ++c) {
+        if (!y.empty()) x(t, c) += y(t, c);
+        squares += x(t, c) * x(t, c);
+      }
+      double const scale = 1 / std::sqrt(squares / double(x.cols()) + double{eps});
+      for (std::int64_t c = 0; c < x.cols(); ++c) out(t, c) = weight(c) * (x(t, c) * scale);
+    });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

@@ -1,0 +1,17 @@
+// embed on the CPU.
+#pragma once
+
+#include <plait/exec/cpu.hpp>
+#include <plait/ops/embed.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <precision P>
+struct embed_op<exec::cpu<P>> {
+  template <class Table>
+  static void run(exec::cpu<P>& exec, std::span<std::int32_t const> ids, Table const& table, matrix_view<float> y) {
+    exec.parallel(y.rows(), [&](std::int64_t t, int) { table.get_row(0, ids[static_cast<std::size_t>(t)], y.row(t)); });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

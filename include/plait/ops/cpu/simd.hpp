@@ -1,0 +1,143 @@
+// Vector registers and the functions computed in them: Eigen's packets, plait's own exp.
+//
+// Every function here does the same operations in every lane, whatever the width of a register and wherever a value stands, so that
+// results do not depend on the instruction set, on alignment or on how a range is cut (docs/design.md, numerics).
+#pragma once
+
+#include <plait/core/macros.hpp>
+
+// g++ 12 takes its own `__m512 __Y = __Y;` in <immintrin.h> for an uninitialized use (GCC PR 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <Eigen/Core>
+#pragma GCC diagnostic pop
+#else
+#include <Eigen/Core>
+#endif
+
+#include <cstdint>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::simd {
+
+#if PLAIT_PACKET == 16
+using packet = Eigen::internal::Packet16f;
+using integers = Eigen::internal::Packet16i;
+#elif PLAIT_PACKET == 8
+using packet = Eigen::internal::Packet8f;
+using integers = Eigen::internal::Packet8i;
+#else
+using packet = Eigen::internal::Packet4f;
+using integers = Eigen::internal::Packet4i;
+#endif
+inline constexpr int width = PLAIT_PACKET;
+
+inline packet set(float x) { return Eigen::internal::pset1<packet>(x); }
+inline packet load(float const* p) { return Eigen::internal::ploadu<packet>(p); }
+inline void store(float* p, packet x) { Eigen::internal::pstoreu(p, x); }
+inline packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
+inline packet sub(packet a, packet b) { return Eigen::internal::psub(a, b); }
+inline packet mul(packet a, packet b) { return Eigen::internal::pmul(a, b); }
+inline packet div(packet a, packet b) { return Eigen::internal::pdiv(a, b); }
+/// a * b + c, fused wherever the instruction set can.
+inline packet fma(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
+/// The larger or smaller; a where a is NaN.
+inline packet max(packet a, packet b) { return Eigen::internal::pmax(a, b); }
+inline packet min(packet a, packet b) { return Eigen::internal::pmin(a, b); }
+
+/// The first n < width values from p, zeros behind them; nothing beyond p[n - 1] is read.
+inline packet load(float const* p, std::int64_t n) {
+  if (n >= width) return load(p);
+  alignas(64) float lanes[width] = {};
+  for (std::int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+inline void store(float* p, packet x, std::int64_t n) {
+  if (n >= width) return store(p, x);
+  alignas(64) float lanes[width];
+  store(lanes, x);
+  for (std::int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+/// Calls body(first, count) for [0, n) in runs of one register; count < width only in the last.
+template <class Body>
+inline void for_each_packet(std::int64_t n, Body&& body) {
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) body(i, std::int64_t{width});
+  if (i < n) body(i, n - i);
+}
+
+/// exp(x), relative error below 1.3e-7 on [-86.9, 88.3]; clamped to that range outside, NaN stays NaN.
+/// 2^n * 2^f with two-constant reduction and a polynomial of degree 6 in the remainder.
+inline packet exp(packet x) {
+  x = min(max(x, set(-86.9f)), set(88.3f));
+  packet const rounder = set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits
+  packet const shifted = fma(x, set(1.44269504088896341f), rounder);
+  packet const n = sub(shifted, rounder);
+  packet r = fma(n, set(-0.693145751953125f), x);
+  r = fma(n, set(-1.42860682030941723212e-6f), r);
+  packet p = set(1.9875691500e-4f);
+  p = fma(p, r, set(1.3981999507e-3f));
+  p = fma(p, r, set(8.3334519073e-3f));
+  p = fma(p, r, set(4.1665795894e-2f));
+  p = fma(p, r, set(1.6666665459e-1f));
+  p = fma(p, r, set(5.0000001201e-1f));
+  p = fma(mul(p, r), r, add(r, set(1.0f)));
+  auto const exponent = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<integers>(shifted));
+  return Eigen::internal::preinterpret<packet>(Eigen::internal::padd(Eigen::internal::preinterpret<integers>(p), exponent));
+}
+inline float exp(float x) { return Eigen::internal::pfirst(exp(set(x))); }
+
+/// x / (1 + exp(-x))
+inline packet silu(packet x) { return div(x, add(set(1.0f), exp(sub(set(0.0f), x)))); }
+
+/// max(x, 0) + log(1 + exp(-|x|)), relative error below 3e-7: log1p as u times a polynomial on (0, 1].
+inline packet softplus(packet x) {
+  packet const u = exp(sub(set(0.0f), Eigen::internal::pabs(x)));
+  packet q = set(-0.00324402121f);
+  q = fma(q, u, set(0.0198514443f));
+  q = fma(q, u, set(-0.0569594987f));
+  q = fma(q, u, set(0.106036514f));
+  q = fma(q, u, set(-0.153055906f));
+  q = fma(q, u, set(0.196759388f));
+  q = fma(q, u, set(-0.249541342f));
+  q = fma(q, u, set(0.333299637f));
+  q = fma(q, u, set(-0.499999017f));
+  q = fma(q, u, set(1.0f));
+  return fma(q, u, max(x, set(0.0f)));
+}
+
+/// A sum in 16 chains whatever the register width: value i goes to chain i mod 16, and the chains are added pairwise at the end.
+class lane_sum {
+ public:
+  lane_sum() {
+    for (packet& c : chain_) c = set(0.0f);
+  }
+  /// Adds a[i] * b[i] for i in [0, n).
+  void add_products(float const* a, float const* b, std::int64_t n) {
+    std::int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+      for (int j = 0; j < registers; ++j) chain_[j] = fma(load(a + i + j * width), load(b + i + j * width), chain_[j]);
+    for (int j = 0; i < n; i += width, ++j) chain_[j] = fma(load(a + i, n - i), load(b + i, n - i), chain_[j]);
+  }
+  /// Adds a[i] for i in [0, n), n a multiple of 16.
+  void add_values(float const* a, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; i += 16)
+      for (int j = 0; j < registers; ++j) chain_[j] = add(chain_[j], load(a + i + j * width));
+  }
+  float total() const {
+    alignas(64) float lanes[16];
+    for (int j = 0; j < registers; ++j) store(lanes + j * width, chain_[j]);
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
+  }
+
+ private:
+  static constexpr int registers = 16 / width;
+  packet chain_[registers];
+};
+
+}  // namespace plait::inline PLAIT_ABI::simd

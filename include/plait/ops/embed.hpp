@@ -1,0 +1,32 @@
+// embed: rows of the embedding table.
+#pragma once
+
+#include <plait/ops/dispatch.hpp>
+
+#include <span>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <class Exec>
+struct embed_op {
+  PLAIT_OP_MISSING(embed);
+};
+
+/// y[t] = table[ids[t]], ids [T] in [0, V), table [V, d], y [T, d]; no scaling. The table may be plain or packed (a tied head).
+/// Cost: T * d values read and written.
+template <class Exec, class Table>
+void embed(Exec& exec, std::span<std::int32_t const> ids, Table const& table, matrix_view<typename Exec::value_type> y) {
+  embed_op<Exec>::run(exec, ids, table, y);
+}
+
+template <>
+struct embed_op<exec::reference> {
+  static void run(exec::reference& exec, std::span<std::int32_t const> ids, plain_tensor<double> const& table, matrix_view<double> y) {
+    exec.parallel(y.rows(), [&](std::int64_t t, int) {
+      for (std::int64_t c = 0; c < y.cols(); ++c) y(t, c) = table(ids[static_cast<std::size_t>(t)], c);
+    });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

@@ -1,0 +1,59 @@
+// linear: one input, several linear maps.
+#pragma once
+
+#include <plait/ops/dispatch.hpp>
+
+#include <array>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// One output of a linear op: y [T, N] = x W^T (+ bias), W [N, K], bias [N] or null.
+template <class T, class Matrix, class Vector>
+struct linear_output {
+  matrix_view<T> y;
+  Matrix const* weight;
+  Vector const* bias;
+};
+
+template <class T, class Matrix>
+linear_output<T, Matrix, Matrix> into(matrix_view<T> y, Matrix const& weight) {
+  return {y, &weight, nullptr};
+}
+template <class T, class Matrix, class Vector>
+linear_output<T, Matrix, Vector> into(matrix_view<T> y, Matrix const& weight, Vector const* bias) {
+  return {y, &weight, bias};
+}
+
+template <class Exec>
+struct linear_op {
+  PLAIT_OP_MISSING(linear);
+};
+
+/// Each output y[t, n] = bias[n] + sum_k x[t, k] W[n, k], x [T, K]; weights are stored [out, in]. One chain of multiply-adds an output,
+/// over k upwards. Cost: 2 T K N operations, N K weights read once for up to a few tokens.
+template <class Exec, class Matrix, class Vector, std::size_t Outputs>
+void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
+            std::array<linear_output<typename Exec::value_type, Matrix, Vector>, Outputs> const& outputs) {
+  linear_op<Exec>::run(exec, x, outputs);
+}
+template <class Exec, class Matrix, class Vector>
+void linear(Exec& exec, matrix_view<typename Exec::value_type const> x, linear_output<typename Exec::value_type, Matrix, Vector> const& output) {
+  linear_op<Exec>::run(exec, x, std::array{output});
+}
+
+template <>
+struct linear_op<exec::reference> {
+  template <class Outputs>
+  static void run(exec::reference& exec, matrix_view<double const> x, Outputs const& outputs) {
+    exec.parallel(x.rows(), [&](std::int64_t t, int) {
+      for (auto const& [y, weight, bias] : outputs)
+        for (std::int64_t n = 0; n < weight->rows(); ++n) {
+          double sum = bias != nullptr ? (*bias)(n) : 0;
+          for (std::int64_t k = 0; k < x.cols(); ++k) sum += x(t, k) * (*weight)(n, k);
+          y(t, n) = sum;
+        }
+    });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

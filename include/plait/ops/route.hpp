@@ -1,0 +1,93 @@
+// route: which experts a token visits, and with what weight.
+#pragma once
+
+#include <plait/ops/dispatch.hpp>
+
+#include <cmath>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// The plan of one MoE call, made by route and read by experts: choices by falling weight, and the order in which tokens, grouped by
+/// expert, pass through. Layers hand it on without looking inside.
+template <class T>
+struct routing {
+  matrix_view<std::int32_t> expert;    ///< [T, K], the chosen experts by falling probability
+  matrix_view<T> weight;               ///< [T, K], their weights
+  matrix_view<std::int32_t> place;     ///< [T, K], the row of choice k of token t in the grouped order
+  std::int32_t* token = nullptr;       ///< [T * K], the token in each grouped row
+  std::int32_t* first = nullptr;       ///< [n + 1], the first grouped row of each expert
+  std::int64_t num_experts = 0;
+};
+
+/// Room for a plan of `tokens` tokens in the workspace.
+template <class Exec>
+routing<typename Exec::value_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
+  return {exec.template matrix<std::int32_t>(tokens, top_k), exec.template matrix<typename Exec::value_type>(tokens, top_k),
+          exec.template matrix<std::int32_t>(tokens, top_k), exec.workspace.template take<std::int32_t>(tokens * top_k),
+          exec.workspace.template take<std::int32_t>(num_experts + 1), num_experts};
+}
+
+template <class Exec>
+struct route_op {
+  PLAIT_OP_MISSING(route);
+};
+
+/// p = softmax(logits[t]) over all n experts; the K largest p are the choices, ties to the lowest index, and their p the weights as they
+/// are: not divided by their sum (Jamba, arXiv:2403.19887). logits [T, n]. No capacity, no dropped tokens.
+template <class Exec>
+void route(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan) {
+  route_op<Exec>::run(exec, logits, plan);
+}
+
+/// The K largest of n values, the first of equals, by falling value. NaN counts as the largest, so that it is chosen and seen.
+template <class T>
+void choose_largest(T const* values, std::int64_t n, std::int64_t k, std::int32_t* chosen) {
+  auto const before = [&](std::int32_t a, std::int32_t b) {  // is a strictly ahead of b
+    if (values[a] != values[a]) return values[b] == values[b];
+    return values[a] > values[b];
+  };
+  std::int64_t kept = 0;
+  for (std::int32_t e = 0; e < n; ++e) {
+    std::int64_t at = kept;
+    while (at > 0 && before(e, chosen[at - 1])) --at;
+    if (at == k) continue;
+    if (kept < k) ++kept;
+    for (std::int64_t i = kept - 1; i > at; --i) chosen[i] = chosen[i - 1];
+    chosen[at] = e;
+  }
+}
+
+/// Counting sort of all choices by expert, tokens in order within one: fills first, place and token from expert.
+template <class T>
+void group_by_expert(routing<T> const& plan) {
+  std::int64_t const tokens = plan.expert.rows(), k = plan.expert.cols();
+  for (std::int64_t e = 0; e <= plan.num_experts; ++e) plan.first[e] = 0;
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t j = 0; j < k; ++j) ++plan.first[plan.expert(t, j) + 1];
+  for (std::int64_t e = 0; e < plan.num_experts; ++e) plan.first[e + 1] += plan.first[e];
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t j = 0; j < k; ++j) {
+      std::int32_t const row = plan.first[plan.expert(t, j)]++;
+      plan.place(t, j) = row;
+      plan.token[row] = static_cast<std::int32_t>(t);
+    }
+  for (std::int64_t e = plan.num_experts; e > 0; --e) plan.first[e] = plan.first[e - 1];
+  plan.first[0] = 0;
+}
+
+template <>
+struct route_op<exec::reference> {
+  static void run(exec::reference& exec, matrix_view<double const> logits, routing<double> const& plan) {
+    double* const p = exec.workspace.take<double>(logits.cols());
+    exec.parallel(logits.rows(), [&](std::int64_t t, int) {
+      double most = logits(t, 0), total = 0;
+      for (std::int64_t e = 0; e < logits.cols(); ++e) most = std::fmax(most, logits(t, e));
+      for (std::int64_t e = 0; e < logits.cols(); ++e) total += p[e] = std::exp(logits(t, e) - most);
+      choose_largest(p, logits.cols(), plan.expert.cols(), plan.expert.row(t));
+      for (std::int64_t j = 0; j < plan.expert.cols(); ++j) plan.weight(t, j) = p[plan.expert(t, j)] / total;
+    });
+    exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops
