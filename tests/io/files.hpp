@@ -86,8 +86,8 @@ inline std::string safetensors_bytes(std::string_view header, std::string_view d
   do {                                                                                                  \
     std::string const plait_refusal = plait::test::refusal([&] { (void)(action); });                          \
     INFO("message: ", plait_refusal);                                                                         \
-    for (std::string_view const part : std::initializer_list<std::string_view>{__VA_ARGS__}) {          \
-      INFO("expected: ", std::string(part));                                                            \
+    for (std::string const& part : std::vector<std::string>{__VA_ARGS__}) {                              \
+      INFO("expected: ", part);                                                                         \
       CHECK(plait::test::contains(plait_refusal, part));                                                      \
     }                                                                                                   \
     CHECK_FALSE(plait_refusal.empty());                                                                       \
