@@ -1,10 +1,12 @@
 // The one exception type.
 #pragma once
 
+#include <plait/core/macros.hpp>
+
 #include <stdexcept>
 #include <string>
 
-namespace plait {
+namespace plait::inline PLAIT_ABI {
 
 /// Everything plait refuses at run time. what() is one line, a sentence with the file, the place, what was found and what was expected.
 class error : public std::runtime_error {
@@ -12,4 +14,4 @@ class error : public std::runtime_error {
   explicit error(std::string const& sentence) : std::runtime_error(sentence) {}
 };
 
-}  // namespace plait
+}  // namespace plait::inline PLAIT_ABI

@@ -1,10 +1,12 @@
 // The 16-bit floating-point formats, widened to float.
 #pragma once
 
+#include <plait/core/macros.hpp>
+
 #include <bit>
 #include <cstdint>
 
-namespace plait {
+namespace plait::inline PLAIT_ABI {
 
 /// bfloat16 is the upper half of a float: widening is exact, and NaN payloads stay.
 constexpr float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
@@ -21,4 +23,4 @@ constexpr float from_f16(std::uint16_t bits) {
   return std::bit_cast<float>(value | (std::uint32_t{bits & 0x8000u} << 16));
 }
 
-}  // namespace plait
+}  // namespace plait::inline PLAIT_ABI

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 inline constexpr std::size_t max_index_bytes = 100'000'000;
 
@@ -132,4 +132,4 @@ class checkpoint {
   std::vector<tensor_view const*> tensors_;    // by name
 };
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

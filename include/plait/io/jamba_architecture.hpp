@@ -13,7 +13,7 @@
 #include <tuple>
 #include <type_traits>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 /// The shortest text that reads back as the same float. Not printf: its decimal point depends on the locale.
 inline std::string float_text(float value) {
@@ -195,4 +195,4 @@ void require_same(jamba_config const& c, Architecture const& a) {
     visit_layer(a, i, [&](auto const& mixer, auto const& ffn) { check.placement(i, mixer, ffn); });
 }
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 /// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve: "auto", null
 /// and absent values are numbers here.
@@ -200,4 +200,4 @@ inline jamba_config read_jamba_config(std::string const& path) {
   return parse_jamba_config(file.text(), file.path());
 }
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 inline constexpr std::size_t max_json_depth = 64;
 
@@ -99,4 +99,4 @@ inline nlohmann::json parse_json(std::string_view text, std::string const& file)
   return builder.take();
 }
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

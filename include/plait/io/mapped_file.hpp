@@ -17,7 +17,7 @@
 #include <system_error>
 #include <utility>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 /// What the system says of an errno, for messages.
 inline std::string reason(int number) { return printable(std::generic_category().message(number)); }
@@ -76,4 +76,4 @@ class mapped_file {
   std::size_t size_ = 0;
 };
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

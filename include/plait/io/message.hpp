@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 /// Length of the valid UTF-8 sequence at the start of `text` that may be printed as it is; 0 if there is none. Control characters and
 /// what terminals take for a line end or a change of direction may not.
@@ -56,4 +56,4 @@ inline std::string in_quotes(std::string_view text) { return '"' + printable(tex
   throw error(printable(file, 4096) + ": " + sentence);
 }
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

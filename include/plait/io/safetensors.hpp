@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;  // the reference implementation's limit
 inline constexpr std::size_t max_safetensors_rank = 16;
@@ -151,4 +151,4 @@ class safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 /// Declare every tensor, append their values in the order of declaration, in pieces of any size, then commit. All goes to a temporary
 /// beside the target, which commit() renames onto it; without commit() the target stays as it was. The same calls write the same
@@ -169,4 +169,4 @@ class safetensors_writer {
   bool begun_ = false;
 };
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace plait::io {
+namespace plait::inline PLAIT_ABI::io {
 
 static_assert(std::endian::native == std::endian::little, "plait: safetensors files are little-endian and read by memcpy");
 
@@ -123,4 +123,4 @@ std::vector<T> read(tensor_view const& t) {
   return out;
 }
 
-}  // namespace plait::io
+}  // namespace plait::inline PLAIT_ABI::io

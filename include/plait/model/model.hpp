@@ -1,19 +1,17 @@
-// The model: weights of every layer, and forward.
+// The model: forward.
 #pragma once
 
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
+#include <plait/model/model_weights.hpp>
 #include <plait/model/plan.hpp>
 #include <plait/ops/embed.hpp>
 #include <plait/ops/gather_rows.hpp>
 #include <plait/ops/linear.hpp>
-#include <plait/policy/check.hpp>
 
-#include <array>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,39 +25,6 @@ struct probe {
   char const* name = "";
 };
 
-/// Weights of one layer: each sublayer with its norm.
-template <auto Norm, class Kind, int D, class Storage>
-struct layer_weights {
-  static constexpr bool has_mixer = !std::is_same_v<std::remove_const_t<decltype(Kind::mixer)>, none>;
-  static constexpr bool has_ffn = !std::is_same_v<std::remove_const_t<decltype(Kind::ffn)>, none>;
-  plait::weights<Norm, D, Storage> mixer_norm, ffn_norm;
-  plait::weights<Kind::mixer, D, Storage> mixer;
-  plait::weights<Kind::ffn, D, Storage> ffn;
-
-  /// Calls visit(part, weights) for the parts that exist: "mixer_norm", "mixer", "ffn_norm", "ffn".
-  template <class Visit>
-  void for_each(Visit&& visit) {
-    if constexpr (has_mixer) visit("mixer_norm", mixer_norm), visit("mixer", mixer);
-    if constexpr (has_ffn) visit("ffn_norm", ffn_norm), visit("ffn", ffn);
-  }
-};
-
-namespace detail {
-/// Naming these types is what makes every broken rule of every layer a sentence at once.
-template <auto C, int K>
-struct layer_rules {
-  [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::mixer> mixer;
-  [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::ffn> ffn;
-};
-template <auto C, class Storage, class = std::make_integer_sequence<int, plan<C>::kinds>>
-struct kinds_of;
-template <auto C, class Storage, int... K>
-struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
-  using rules = std::tuple<layer_rules<C, K>...>;
-  using weights = std::tuple<std::vector<layer_weights<C.norm, typename plan<C>::template kind<K>, C.d_model, Storage>>...>;
-};
-}  // namespace detail
-
 /// A hybrid sequence model: architecture C (policy/hybrid.hpp) on an execution policy.
 ///
 ///   x = embedding[ids];   for each layer: x += mixer(norm(x)), x += ffn(norm(x));   logits = head norm(x)
@@ -67,44 +32,17 @@ struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
 /// Any number of tokens on top of any state: prefill, chunked prefill and decode are the same function, with bitwise the same result on
 /// the CPU. Layers of a kind share their code; the layer's index is a run-time value.
 template <auto C, class Exec = exec::cpu<>>
-class model {
+class model : public model_weights<C, typename Exec::storage_type> {
+  using base = model_weights<C, typename Exec::storage_type>;
+
  public:
   using value_type = typename Exec::value_type;
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;
   using batch_type = basic_batch<value_type>;
-  static constexpr auto config = C;
   static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values};
-  // clang 14 reads a wrong member of a class-type template argument at run time; through a constexpr copy it cannot.
-  static constexpr std::int64_t d_model = C.d_model, vocab_size = C.vocab_size;
-  static constexpr bool tied = C.tie_embeddings;
-
-  /// All weights allocated, zero.
-  model() {
-    tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
-    if constexpr (!tied) embedding_.allocate(table);
-    head_.allocate(table);
-    final_norm_.allocate();
-    for_each_kind([&](auto k) {
-      auto& layers = std::get<k>(layers_);
-      layers.resize(std::size_t(plan<C>::layers_of_kind(k)));
-      for (auto& l : layers) l.for_each([](char const*, auto& w) { w.allocate(); });
-    });
-  }
-
-  /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts "embedding" (unless tied), "head" and
-  /// "final_norm", then each layer in order. Loading, saving and initialization are made of this.
-  template <class Visit>
-  void for_each_tensor(Visit&& visit) {
-    tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
-    if constexpr (!tied) visit(-1, "embedding", table, embedding_);
-    visit(-1, "head", table, head_);
-    final_norm_.for_each([&](tensor const& t, auto& data) { visit(-1, "final_norm", t, data); });
-    for (int i = 0; i < plan<C>::layers; ++i)
-      at_layer(i, [&](auto, auto& w) {
-        w.for_each([&](char const* part, auto& weights) { weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); }); });
-      });
-  }
+  static constexpr std::int64_t d_model = base::d_model, vocab_size = base::vocab_size;
+  static constexpr layer_settings settings = base::settings;
 
   /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
@@ -140,22 +78,6 @@ class model {
     template <class View>
     void operator()(probe, View const&) const {}
   };
-
-  template <class Visit>
-  static void for_each_kind(Visit&& visit) {
-    [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }(std::make_integer_sequence<int, plan<C>::kinds>{});
-  }
-  /// Calls visit(kind, weights) for layer i.
-  template <class Visit>
-  void at_layer(int i, Visit&& visit) {
-    for_each_kind([&](auto k) {
-      if (layer_place const& p = plan<C>::places[std::size_t(i)]; p.kind == k) visit(k, std::get<k>(layers_)[std::size_t(p.index)]);
-    });
-  }
-  template <class Visit>
-  void at_layer(int i, Visit&& visit) const {
-    const_cast<model*>(this)->at_layer(i, [&](auto k, auto const& w) { visit(k, w); });
-  }
 
   static sequences<T> view(batch_type& b) {
     return {.count = b.size(), .first_row = b.first_row_.data(), .length = b.length_.data(), .state = b.state_.data(), .pages = b.table_.data()};
@@ -201,11 +123,6 @@ class model {
     }
   }
 
-  auto const& embedding() const {
-    if constexpr (tied) return head_;
-    else return embedding_;
-  }
-
   /// Ids and embeddings to rows of x, a run of entries of one sort at a time.
   void embed(Exec& exec, batch_type const& b, matrix_view<T> x) const {
     for (std::size_t i = 0, end = 0; i < b.entries_.size(); i = end) {
@@ -217,7 +134,7 @@ class model {
       }
       for (end = i; end < b.entries_.size() && b.entries_[end].embeddings.rows() == 0; ++end) {}
       std::int64_t const tokens = b.first_row_[end] - first;
-      ops::embed(exec, {b.ids_.data() + first, static_cast<std::size_t>(tokens)}, embedding(), x.middle_rows(first, tokens));
+      ops::embed(exec, {b.ids_.data() + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
     }
   }
 
@@ -225,7 +142,6 @@ class model {
   template <class Observer>
   void run(Exec& exec, sequences<T> const& seqs, batch_type const* b, matrix_view<T> out, bool to_logits, Observer&& observe) const {
     using norm = layer<int(d_model), C.norm>;
-    static constexpr layer_settings settings{.norm_eps = C.norm_eps};
     arena::frame const scratch(exec.workspace);
     std::int64_t const tokens = seqs.total();
     auto const x = exec.template matrix<T>(tokens, d_model), h = exec.template matrix<T>(tokens, d_model), y = exec.template matrix<T>(tokens, d_model);
@@ -239,7 +155,7 @@ class model {
     for (int i = 0; i < plan<C>::layers; ++i) {
       sequences<T> here = seqs;
       here.state_offset = plan<C>::places[std::size_t(i)].state_offset, here.page_offset = plan<C>::places[std::size_t(i)].page_offset;
-      at_layer(i, [&](auto k, auto const& w) {
+      base::at_layer(i, [&](auto k, auto const& w) {
         using kind = typename plan<C>::template kind<k>;
         auto const see = [&](char const* name, auto const& m) { show(i, name, m); };
         if constexpr (std::remove_cvref_t<decltype(w)>::has_mixer) {
@@ -256,23 +172,16 @@ class model {
         }
       });
     }
-    norm::forward(exec, final_norm_, settings, x, pending, h);
+    norm::forward(exec, base::final_norm(), settings, x, pending, h);
     show(plan<C>::layers - 1, "out", matrix_view<T const>(x));
 
     auto const wanted = to_logits ? exec.template matrix<T>(out.rows(), d_model) : out;
     ops::gather_rows(exec, h, b != nullptr ? b->wanted_.data() : nullptr, wanted);
     show(-1, "final_norm", matrix_view<T const>(wanted));
     if (!to_logits) return;
-    ops::linear(exec, wanted, ops::into(out, head_));
+    ops::linear(exec, wanted, ops::into(out, base::head()));
     show(-1, "logits", matrix_view<T const>(out));
   }
-
-  [[no_unique_address]] check<C> rules_;
-  [[no_unique_address]] typename detail::kinds_of<C, storage_type>::rules layer_rules_;
-  typename storage_type::table embedding_;                          // tied: empty, and the head is looked up instead
-  typename storage_type::template tensor<role::matrix> head_;
-  weights<C.norm, int(d_model), storage_type> final_norm_;
-  typename detail::kinds_of<C, storage_type>::weights layers_;
 };
 
 }  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,110 @@
+// generate: a prompt goes on, token by token, with the checkpoint this program was built for.
+#include "support/tool.hpp"
+
+#include <plait/io.hpp>
+#include <plait/plait.hpp>
+
+#include <plait_architecture.hpp>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace {
+
+using model = checkpoint_architecture::model<>;
+
+bool exists(std::string const& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+/// Bytes are ids if there are 256 of them and no tokenizer says otherwise.
+bool speaks_bytes(std::string const& directory) {
+  bool has_tokenizer = false;
+  for (char const* file : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) has_tokenizer = has_tokenizer || exists(plait::io::path_in(directory, file));
+  return model::vocab_size == 256 && !has_tokenizer;
+}
+
+void print(std::int32_t id, bool as_byte) {
+  // A model may say anything; a terminal must not obey it.
+  if (!as_byte) std::printf("%d ", id);
+  else std::putchar(id == '\n' || id == '\t' || (id >= 0x20 && id != 0x7f) ? id : '?');
+  std::fflush(stdout);
+}
+
+class stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Continues a prompt with the checkpoint this program was built for (by default the small one trained on the King James Bible).\n"
+      "Released Jamba checkpoints are base models: they continue text, they do not answer or follow instructions.",
+      "generate");
+  std::string directory = PLAIT_DEFAULT_CHECKPOINT, prompt = "In the beginning ", ids;
+  std::int64_t count = 400;
+  double temperature = 0.8;
+  std::uint64_t seed = 1;
+  int threads = 0;
+  app.add_option("--checkpoint", directory, "Hugging Face directory")->capture_default_str();
+  auto* const text = app.add_option("--prompt", prompt, "text to continue, where bytes are the vocabulary")->capture_default_str();
+  app.add_option("--ids", ids, "token ids to continue, separated by blanks; ids are printed")->excludes(text);
+  app.add_option("--count", count, "tokens to generate")->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))->capture_default_str();
+  app.add_option("--temperature", temperature, "0: the most likely token always")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  app.add_option("--seed", seed, "the same seed gives the same text")->capture_default_str();
+  app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")->check(CLI::Range(1, 1024));
+
+  return tool::run("generate", app, argc, argv, [&] {
+    bool const bytes = ids.empty() && speaks_bytes(directory);
+    if (ids.empty() && !bytes)
+      plait::io::fail(directory, "has a vocabulary of " + std::to_string(model::vocab_size) + " tokens that this program cannot spell; give token ids with --ids");
+    std::vector<std::int32_t> past;
+    if (bytes)
+      for (char c : prompt) past.push_back(static_cast<unsigned char>(c));
+    else tool::parse_ids(ids, "--ids", model::vocab_size, [&](std::int32_t id) { past.push_back(id); });
+    if (past.empty()) throw plait::error("the prompt is empty; at least one token is needed to go on from");
+
+    auto const net = plait::io::load<model>(directory);
+    std::vector<int> const ends = plait::io::read_jamba_config(directory).eos_token_id;
+    plait::sampler next(temperature, seed);
+    model::exec_type exec = threads > 0 ? model::exec_type(threads) : model::exec_type();
+    plait::cache_pool<model> pool;
+    plait::cache<model> sequence = pool.make();
+    sequence.reserve(static_cast<std::int64_t>(past.size()) + count);
+    net->reserve(exec, static_cast<std::int64_t>(past.size()));
+    std::vector<float> logits(static_cast<std::size_t>(model::vocab_size));
+    plait::batch<model> batch;
+    auto const forward = [&](std::span<std::int32_t const> tokens) {
+      batch.clear();
+      batch.add(sequence, tokens);
+      net->forward(exec, batch, {logits.data(), 1, model::vocab_size});
+    };
+
+    stopwatch const prefill;
+    forward(past);
+    double const prefill_seconds = prefill.seconds();
+    for (std::int32_t id : past) print(id, bytes);
+    stopwatch const decode;
+    std::int64_t made = 0;
+    for (; made < count; ++made) {
+      std::int32_t const id = next(logits);
+      if (std::find(ends.begin(), ends.end(), id) != ends.end()) break;
+      print(id, bytes);
+      if (made + 1 < count) forward({&id, 1});
+    }
+    std::printf("\n");
+    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens, %.0f tokens/s]\n", past.size(), double(past.size()) / prefill_seconds,
+                 static_cast<long long>(made), double(made) / decode.seconds());
+    return 0;
+  });
+}

@@ -1,0 +1,108 @@
+// A model from a Hugging Face directory.
+#pragma once
+
+#include <plait/io/checkpoint.hpp>
+#include <plait/io/jamba_architecture.hpp>
+#include <plait/io/jamba_config.hpp>
+#include <plait/io/jamba_names.hpp>
+#include <plait/policy/hybrid.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::io {
+
+/// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is left over, and reads their rows.
+class jamba_loader {
+ public:
+  explicit jamba_loader(checkpoint const& file) : file_(file) {}
+
+  /// Rows of one copy of a tensor: where they lie, `rows` of them, each `cols` values.
+  struct source {
+    tensor_view const* view;
+    std::int64_t first;  // element of the first row
+  };
+
+  /// The place of copy `e` of tensor t of a component; per-expert names, or the fused ones (gate rows first, then up).
+  source find(int layer, std::string_view part, std::string_view prefix, tensor const& t, std::int64_t e, bool tied) {
+    bool const expert = t.role == role::expert;
+    std::string const name = jamba_name(layer, part, prefix, t.name, expert ? e : -1, tied);
+    if (expert && file_.find(name) == nullptr) {
+      std::string_view const leaf = t.name;
+      bool const down = leaf == "down_proj";
+      std::string const fused = "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts." + (down ? "down_proj" : "gate_up_proj");
+      if (tensor_view const* const view = file_.find(fused)) {
+        std::int64_t const rows = down ? t.rows : 2 * t.rows;
+        use(*view, {t.copies, rows, t.cols});
+        return {view, (e * rows + (leaf == "up_proj" ? t.rows : 0)) * t.cols};
+      }
+    }
+    tensor_view const& view = file_.at(name);
+    std::vector<std::int64_t> shape{t.rows};
+    if (std::string_view(t.name) == "conv1d") shape.push_back(1);  // a convolution over one channel each
+    if (t.cols != 1 || t.role != role::vector || shape.size() == 2) shape.push_back(t.cols);
+    use(view, shape);
+    return {&view, 0};
+  }
+
+  /// A tensor nobody asked for is an error, but for the head of a tied model, which some files repeat.
+  void expect_nothing_else(bool tied) const {
+    for (std::string_view const name : file_.names())
+      if (!used_.contains(name) && !(tied && name == "lm_head.weight"))
+        fail(file_.where(name), "tensor " + in_quotes(name) + " is unexpected: this model has no place for it");
+  }
+
+ private:
+  void use(tensor_view const& view, std::vector<std::int64_t> const& shape) {
+    if (view.shape != shape) fail(view, "has shape " + shape_text(view.shape) + ", expected " + shape_text(shape));
+    if (view.type != stored_type::f32 && view.type != stored_type::f16 && view.type != stored_type::bf16)
+      fail(view, "is of type " + std::string(info(view.type).name) + "; weights are read from F32, F16 or BF16");
+    used_.insert(view.name);
+  }
+
+  checkpoint const& file_;
+  std::set<std::string, std::less<>> used_;
+};
+
+/// Reads the weights of `directory` (config.json, model.safetensors or shards with an index; F32, F16 or BF16) into a model or
+/// reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes another type, a
+/// missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
+template <class Model>
+std::unique_ptr<Model> load(std::string const& directory) {
+  static constexpr auto config = Model::config;
+  constexpr bool tied = Model::tied;
+  require_same(read_jamba_config(directory), config);
+  checkpoint const file(directory);
+  jamba_loader loader(file);
+  auto const prefix_of = [&](int layer, std::string_view part) {
+    char const* prefix = "";
+    if (layer >= 0)
+      visit_layer(config, layer, [&](auto const& mixer, auto const& ffn) { prefix = part == "mixer" ? jamba_prefix(mixer) : jamba_prefix(ffn); });
+    return prefix;
+  };
+
+  Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
+    for (std::int64_t e = 0; e < t.copies; ++e) loader.find(layer, part, prefix_of(layer, part), t, e, tied);
+  });
+  loader.expect_nothing_else(tied);
+
+  auto model = std::make_unique<Model>();
+  std::vector<float> row;
+  model->for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
+    row.resize(static_cast<std::size_t>(t.cols));
+    for (std::int64_t e = 0; e < t.copies; ++e) {
+      auto const [view, first] = loader.find(layer, part, prefix_of(layer, part), t, e, tied);
+      for (std::int64_t r = 0; r < t.rows; ++r) {
+        widen(*view, first + r * t.cols, row);
+        data.set_row(e, r, row.data());
+      }
+    }
+  });
+  return model;
+}
+
+}  // namespace plait::inline PLAIT_ABI::io

@@ -1,0 +1,136 @@
+// The weights of an architecture: embedding, layers, final norm, head.
+#pragma once
+
+#include <plait/layers/layer.hpp>
+#include <plait/model/plan.hpp>
+#include <plait/policy/check.hpp>
+
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Weights of one layer: each sublayer with its norm.
+template <auto Norm, class Kind, int D, class Storage>
+struct layer_weights {
+  static constexpr bool has_mixer = !std::is_same_v<std::remove_const_t<decltype(Kind::mixer)>, none>;
+  static constexpr bool has_ffn = !std::is_same_v<std::remove_const_t<decltype(Kind::ffn)>, none>;
+  plait::weights<Norm, D, Storage> mixer_norm, ffn_norm;
+  plait::weights<Kind::mixer, D, Storage> mixer;
+  plait::weights<Kind::ffn, D, Storage> ffn;
+
+  /// Calls visit(part, weights) for the parts that exist: "mixer_norm", "mixer", "ffn_norm", "ffn".
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    if constexpr (has_mixer) visit("mixer_norm", mixer_norm), visit("mixer", mixer);
+    if constexpr (has_ffn) visit("ffn_norm", ffn_norm), visit("ffn", ffn);
+  }
+};
+
+namespace detail {
+/// Naming these types is what makes every broken rule of every layer a sentence at once.
+template <auto C, int K>
+struct layer_rules {
+  [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::mixer> mixer;
+  [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::ffn> ffn;
+};
+template <auto C, class Storage, class = std::make_integer_sequence<int, plan<C>::kinds>>
+struct kinds_of;
+template <auto C, class Storage, int... K>
+struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
+  using rules = std::tuple<layer_rules<C, K>...>;
+  using weights = std::tuple<std::vector<layer_weights<C.norm, typename plan<C>::template kind<K>, C.d_model, Storage>>...>;
+};
+}  // namespace detail
+
+/// All weights of architecture C in the tensors of Storage, and the rules C has to obey.
+template <auto C, class Storage>
+class model_weights {
+ public:
+  static constexpr auto config = C;
+  // clang 14 reads a wrong member of a class-type template argument at run time; through a constexpr copy it cannot.
+  static constexpr std::int64_t d_model = C.d_model, vocab_size = C.vocab_size;
+  static constexpr bool tied = C.tie_embeddings;
+  static constexpr layer_settings settings{.norm_eps = C.norm_eps};
+
+  /// All weights allocated, zero.
+  model_weights() {
+    tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
+    if constexpr (!tied) embedding_.allocate(table);
+    head_.allocate(table);
+    final_norm_.allocate();
+    for_each_kind([&](auto k) {
+      auto& layers = std::get<k>(layers_);
+      layers.resize(std::size_t(plan<C>::layers_of_kind(k)));
+      for (auto& l : layers) l.for_each([](char const*, auto& w) { w.allocate(); });
+    });
+  }
+
+  /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts "embedding" (unless tied), "head" and
+  /// "final_norm", then each layer in order. Loading, saving and initialization are made of this.
+  template <class Visit>
+  void for_each_tensor(Visit&& visit) {
+    tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
+    if constexpr (!tied) visit(-1, "embedding", table, embedding_);
+    visit(-1, "head", table, head_);
+    final_norm_.for_each([&](tensor const& t, auto& data) { visit(-1, "final_norm", t, data); });
+    for (int i = 0; i < plan<C>::layers; ++i)
+      at_layer(i, [&](auto, auto& w) {
+        w.for_each([&](char const* part, auto& weights) { weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); }); });
+      });
+  }
+
+  /// The same list without tensors: visit(layer, part, description). Needs no model.
+  template <class Visit>
+  static void describe_tensors(Visit&& visit) {
+    tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
+    auto const component = [&](int layer, char const* part, auto const& policy) {
+      describe(policy, int(d_model), [&](tensor const& t) { visit(layer, part, t); });
+    };
+    static constexpr auto norm = C.norm;
+    if constexpr (!tied) visit(-1, "embedding", table);
+    visit(-1, "head", table);
+    component(-1, "final_norm", norm);
+    for (int i = 0; i < plan<C>::layers; ++i)
+      visit_layer(config, i, [&]<class Mixer, class Ffn>(Mixer const& mixer, Ffn const& ffn) {
+        if constexpr (!std::is_same_v<Mixer, none>) component(i, "mixer_norm", norm), component(i, "mixer", mixer);
+        if constexpr (!std::is_same_v<Ffn, none>) component(i, "ffn_norm", norm), component(i, "ffn", ffn);
+      });
+  }
+
+  /// Looked up by id; a tied model looks its head up.
+  auto const& embedding() const {
+    if constexpr (tied) return head_;
+    else return embedding_;
+  }
+  auto const& head() const { return head_; }
+  auto const& final_norm() const { return final_norm_; }
+
+  template <class Visit>
+  static void for_each_kind(Visit&& visit) {
+    [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }(std::make_integer_sequence<int, plan<C>::kinds>{});
+  }
+  /// Calls visit(kind, weights) for layer i, the kind as an integral_constant.
+  template <class Visit>
+  void at_layer(int i, Visit&& visit) {
+    for_each_kind([&](auto k) {
+      if (layer_place const& p = plan<C>::places[std::size_t(i)]; p.kind == k) visit(k, std::get<k>(layers_)[std::size_t(p.index)]);
+    });
+  }
+  template <class Visit>
+  void at_layer(int i, Visit&& visit) const {
+    const_cast<model_weights*>(this)->at_layer(i, [&](auto k, auto const& w) { visit(k, w); });
+  }
+
+ private:
+  [[no_unique_address]] check<C> rules_;
+  [[no_unique_address]] typename detail::kinds_of<C, Storage>::rules layer_rules_;
+  typename Storage::table embedding_;  // empty if tied
+  typename Storage::template tensor<role::matrix> head_;
+  weights<C.norm, int(d_model), Storage> final_norm_;
+  typename detail::kinds_of<C, Storage>::weights layers_;
+};
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,47 @@
+// Choosing the next token.
+#pragma once
+
+#include <plait/core/error.hpp>
+#include <plait/model/initialize.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+/// The index of the largest logit, the first of equals.
+inline std::int32_t sample_greedy(std::span<float const> logits) {
+  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens; temperature 0 is greedy.
+class sampler {
+ public:
+  explicit sampler(double temperature, std::uint64_t seed = 0) : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {
+    if (!(temperature >= 0) || std::isinf(temperature)) throw error("sampler: temperature is " + std::to_string(temperature) + ", expected 0 or more");
+  }
+
+  std::int32_t operator()(std::span<float const> logits) {
+    std::int32_t const best = sample_greedy(logits);
+    if (temperature_ == 0) return best;
+    p_.resize(logits.size());
+    double total = 0;
+    for (std::size_t i = 0; i < p_.size(); ++i)
+      total += p_[i] = std::exp((double{logits[i]} - double{logits[static_cast<std::size_t>(best)]}) / temperature_);
+    double left = random_.uniform() * total;
+    for (std::size_t i = 0; i < p_.size(); ++i)
+      if ((left -= p_[i]) <= 0) return static_cast<std::int32_t>(i);
+    return best;  // rounding, or a NaN among the logits
+  }
+
+ private:
+  double temperature_;
+  detail::splitmix64 random_;
+  std::vector<double> p_;
+};
+
+}  // namespace plait::inline PLAIT_ABI
