@@ -24,9 +24,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     text = plait::io::architecture_source(plait::io::read_jamba_config(path), name);
-  } catch (CLI::CallForHelp const&) {
-    text = app.help();
-  } catch (CLI::ParseError const& e) {
+  } catch (CLI::CallForHelp const&) { text = app.help(); } catch (CLI::ParseError const& e) {
     return complain(plait::io::printable(e.what()) + "; usage: plait-config DIR [--name NAME]");
   }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
@@ -41,7 +39,5 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (plait::error const& e) {
     return complain(e.what());  // printable already
-  } catch (std::exception const& e) {
-    return complain(plait::io::printable(e.what()));
-  }
+  } catch (std::exception const& e) { return complain(plait::io::printable(e.what())); }
 }

@@ -113,8 +113,8 @@ TEST_CASE("checkpoint: total_size is a number or absent, and nothing depends on 
 }
 
 TEST_CASE("checkpoint: shard names stay in the directory") {
-  for (std::string_view const name : {"../s1.safetensors", "/etc/passwd", "..", ".", "", "x/../s1.safetensors", "./s1.safetensors", "a\\\\b",
-                                      "s1.safetensors\\u0000", "sub/s1.safetensors"}) {
+  for (std::string_view const name : {"../s1.safetensors", "/etc/passwd", "..", ".", "", "x/../s1.safetensors", "./s1.safetensors",
+                                      "a\\\\b", "s1.safetensors\\u0000", "sub/s1.safetensors"}) {
     std::string const message = refused(R"({"weight_map": {"a": ")" + std::string(name) + "\"}}");
     INFO(message);
     CHECK(contains(message, "names the shard \""));
@@ -123,7 +123,8 @@ TEST_CASE("checkpoint: shard names stay in the directory") {
 }
 
 TEST_CASE("checkpoint: index and shards agree on every name") {
-  CHECK(contains(refused(R"({"weight_map": {"a": "s3.safetensors"}})"), R"(index.json: names the shard "s3.safetensors", which does not exist)"));
+  CHECK(contains(refused(R"({"weight_map": {"a": "s3.safetensors"}})"),
+                 R"(index.json: names the shard "s3.safetensors", which does not exist)"));
   CHECK(contains(refused(R"({"weight_map": {"a": "s1.safetensors", "c": "s1.safetensors", "b": "s1.safetensors"}})"),
                  R"(index.json: places tensor "b" in "s1.safetensors", which does not contain it)"));
   CHECK(contains(refused(R"({"weight_map": {"a": "s1.safetensors", "b": "s2.safetensors"}})"),

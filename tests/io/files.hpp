@@ -82,13 +82,13 @@ inline std::string safetensors_bytes(std::string_view header, std::string_view d
 }  // namespace plait::test
 
 /// `action` is refused with a message that contains each of the parts.
-#define PLAIT_REFUSED(action, ...)                                                                      \
-  do {                                                                                                  \
-    std::string const plait_refusal = plait::test::refusal([&] { (void)(action); });                          \
-    INFO("message: ", plait_refusal);                                                                         \
-    for (std::string const& part : std::vector<std::string>{__VA_ARGS__}) {                              \
-      INFO("expected: ", part);                                                                         \
-      CHECK(plait::test::contains(plait_refusal, part));                                                      \
-    }                                                                                                   \
-    CHECK_FALSE(plait_refusal.empty());                                                                       \
+#define PLAIT_REFUSED(action, ...)                                                   \
+  do {                                                                               \
+    std::string const plait_refusal = plait::test::refusal([&] { (void)(action); }); \
+    INFO("message: ", plait_refusal);                                                \
+    for (std::string const& part : std::vector<std::string>{__VA_ARGS__}) {          \
+      INFO("expected: ", part);                                                      \
+      CHECK(plait::test::contains(plait_refusal, part));                             \
+    }                                                                                \
+    CHECK_FALSE(plait_refusal.empty());                                              \
   } while (false)

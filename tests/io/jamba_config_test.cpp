@@ -28,7 +28,8 @@ jamba_config parse(std::string_view text) { return parse_jamba_config(text, "dir
 std::string of(std::string_view pairs) { return R"({"model_type": "jamba", )" + std::string(pairs) + "}"; }
 
 jamba_config reasoning_3b() {
-  return with(R"({"hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 20, "num_key_value_heads": 1,
+  return with(
+      R"({"hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 20, "num_key_value_heads": 1,
                   "num_experts": 1, "num_experts_per_tok": 1, "attn_layer_period": 14, "attn_layer_offset": 7, "mamba_dt_rank": 160,
                   "tie_word_embeddings": true, "eos_token_id": [2, 519]})");
 }
@@ -81,7 +82,8 @@ TEST_CASE("config.json: what is resolved on reading") {
   CHECK(with(R"({"initializer_range": 1})").initializer_range == 1.0);
   CHECK(with(R"({"num_experts": 0, "num_experts_per_tok": 0})").dense());
   CHECK(with(R"({"num_experts": 1, "num_experts_per_tok": 2})").dense());
-  CHECK_NOTHROW(parse(of(R"("sliding_window": null, "mamba_inner_layernorms": true, "n_ctx": 5, "auto_map": {"a": [1]}, "dtype": 3, "torch_dtype": null)")));
+  CHECK_NOTHROW(parse(of(
+      R"("sliding_window": null, "mamba_inner_layernorms": true, "n_ctx": 5, "auto_map": {"a": [1]}, "dtype": 3, "torch_dtype": null)")));
 }
 
 TEST_CASE("config.json: what plait does not have is refused by name") {
@@ -99,11 +101,11 @@ TEST_CASE("config.json: what plait does not have is refused by name") {
 }
 
 TEST_CASE("config.json: integers are integers in range") {
-  for (char const* const key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-                                "head_dim", "num_experts_per_tok", "expert_layer_period", "attn_layer_period", "mamba_d_state", "mamba_d_conv",
-                                "mamba_expand", "mamba_dt_rank", "max_position_embeddings"})
-    for (char const* const value : {"0", "-1", "1.0", "1e3", "true", "[1]", "{}", "2147483648", "18446744073709551615", "-9223372036854775808",
-                                    "1e400", "99999999999999999999", "\"12\""}) {
+  for (char const* const key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                                "num_key_value_heads", "head_dim", "num_experts_per_tok", "expert_layer_period", "attn_layer_period",
+                                "mamba_d_state", "mamba_d_conv", "mamba_expand", "mamba_dt_rank", "max_position_embeddings"})
+    for (char const* const value : {"0", "-1", "1.0", "1e3", "true", "[1]", "{}", "2147483648", "18446744073709551615",
+                                    "-9223372036854775808", "1e400", "99999999999999999999", "\"12\""}) {
       std::string const message = refusal([&] { parse(of('"' + std::string(key) + "\": " + value)); });
       INFO(key, " ", value, " ", message);
       CHECK(has(message, "dir/config.json: "));
@@ -196,19 +198,24 @@ TEST_CASE("architecture_source: only what differs from the defaults is said") {
   CHECK(has(dim, ".head_dim = 24}"));
   CHECK(has(architecture_source(with(R"({"hidden_size": 40, "num_attention_heads": 3, "num_key_value_heads": 1})")), ".head_dim = 13}"));
   CHECK(has(architecture_source(with(R"({"rms_norm_eps": 1})")), ".norm_eps = 1e+00f,"));
-  CHECK(has(architecture_source(with(R"({"num_hidden_layers": 12})")), "{.blocks = 1, .layers_per_block = 12, .attend = 1, .recur = 7, .moe_every = 2}"));
-  CHECK(has(architecture_source(with(R"({"attn_layer_period": 6, "expert_layer_period": 4, "num_hidden_layers": 24, "expert_layer_offset": 3})")),
-            "{.blocks = 2, .layers_per_block = 12, .attend = 1, .recur = 5, .moe_every = 4, .attend_offset = 4}"));
-  CHECK(has(architecture_source(with(R"({"attn_layer_period": 1, "attn_layer_offset": 0, "expert_layer_period": 1, "expert_layer_offset": 0})")),
-            "{.blocks = 32, .layers_per_block = 1, .attend = 1, .recur = 0, .moe_every = 1}"));
+  CHECK(has(architecture_source(with(R"({"num_hidden_layers": 12})")),
+            "{.blocks = 1, .layers_per_block = 12, .attend = 1, .recur = 7, .moe_every = 2}"));
+  CHECK(has(
+      architecture_source(with(R"({"attn_layer_period": 6, "expert_layer_period": 4, "num_hidden_layers": 24, "expert_layer_offset": 3})")),
+      "{.blocks = 2, .layers_per_block = 12, .attend = 1, .recur = 5, .moe_every = 4, .attend_offset = 4}"));
+  CHECK(has(
+      architecture_source(with(R"({"attn_layer_period": 1, "attn_layer_offset": 0, "expert_layer_period": 1, "expert_layer_offset": 0})")),
+      "{.blocks = 32, .layers_per_block = 1, .attend = 1, .recur = 0, .moe_every = 1}"));
   CHECK(has(architecture_source(with(R"({"attn_layer_period": 2147483647, "expert_layer_period": 2147483646})")),
-            "{.blocks = 1, .layers_per_block = 32, .attend = 1, .recur = 2147483646, .moe_every = 2147483646, .attend_offset = 4, .moe_offset = 1}"));
+            "{.blocks = 1, .layers_per_block = 32, .attend = 1, .recur = 2147483646, .moe_every = 2147483646, .attend_offset = 4, "
+            ".moe_offset = 1}"));
 }
 
 TEST_CASE("architecture_source: the namespace is an identifier") {
   jamba_config const c = parse(R"({"model_type": "jamba"})");
   CHECK(has(architecture_source(c, "Mine_2"), "namespace Mine_2 {"));
-  for (std::string_view const name : {"", "2x", "class", "a-b", "a::b", "a b", "x;", "_x", "a__b", "std", "plait", "co_await", "x\n", "\xc3\xa9"})
+  for (std::string_view const name :
+       {"", "2x", "class", "a-b", "a::b", "a b", "x;", "_x", "a__b", "std", "plait", "co_await", "x\n", "\xc3\xa9"})
     PLAIT_REFUSED(architecture_source(c, name), "cannot be a namespace");
 }
 
@@ -243,7 +250,8 @@ TEST_CASE("require_same: each knob, by its key and both values") {
   CHECK(has(refused(R"({"tie_word_embeddings": true})"), "tie_word_embeddings is true, but this model was built for false"));
   CHECK(has(refused(R"({"attn_layer_offset": 3})"),
             "attn_layer_period is 8 and attn_layer_offset 3, which puts attention in layer 3, but this model was built with mamba there"));
-  CHECK(has(refused(R"({"attn_layer_period": 16})"), "attn_layer_offset 4, which puts mamba in layer 12, but this model was built with attention there"));
+  CHECK(has(refused(R"({"attn_layer_period": 16})"),
+            "attn_layer_offset 4, which puts mamba in layer 12, but this model was built with attention there"));
   CHECK(has(refused(R"({"expert_layer_offset": 0})"),
             "expert_layer_period 2 and expert_layer_offset 0, which puts moe in layer 0, but this model was built with mlp there"));
   CHECK(has(refused(R"({"num_experts": 1})"), "num_experts is 1, which puts mlp in layer 1, but this model was built with moe there"));

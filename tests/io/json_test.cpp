@@ -22,8 +22,8 @@ TEST_CASE("JSON: values of every kind") {
 }
 
 TEST_CASE("JSON: syntax errors name the file and the byte") {
-  for (std::string_view const bad : {"", " ", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "nul", "1e", "01", "'a'", "[1 2]", "\"\\q\"", "\"\n\"",
-                                     "1e999", "NaN", "// c\n1", "\"\\ud800\""})
+  for (std::string_view const bad : {"", " ", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "nul", "1e", "01", "'a'", "[1 2]", "\"\\q\"",
+                                     "\"\n\"", "1e999", "NaN", "// c\n1", "\"\\ud800\""})
     PLAIT_REFUSED(parse_json(bad, "dir/f.json"), "dir/f.json: not valid JSON at byte ");
   PLAIT_REFUSED(parse_json("{\"a\": 1, x}", "f.json"), "at byte 10");
 }

@@ -19,8 +19,8 @@ using namespace plait::test;
 
 namespace {
 
-std::string const small_header =
-    R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2,1],"data_offsets":[4,12]},"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}})";
+std::string const small_header = R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2,1],"data_offsets":[4,12]},)"
+                                 R"("a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}})";
 std::string const small_data("\x80\x3f\x00\xc0\x00\x00\xc0\x3f\x00\x00\x20\xc1", 12);  // bf16 1, -2; f32 1.5, -10
 std::string const small_file = safetensors_bytes(small_header, small_data);
 
@@ -41,7 +41,8 @@ std::string entry(std::string_view dtype, std::string_view shape, std::string_vi
 TEST_CASE("safetensors: reads names, shapes, metadata and values at any alignment") {
   temporary_directory const dir;
   for (int spaces = 0; spaces < 8; ++spaces) {
-    safetensors const file(dir.write("a.safetensors", safetensors_bytes(small_header + std::string(static_cast<std::size_t>(spaces), ' '), small_data)));
+    safetensors const file(
+        dir.write("a.safetensors", safetensors_bytes(small_header + std::string(static_cast<std::size_t>(spaces), ' '), small_data)));
     CHECK(file.size() == 2);
     CHECK(file.begin()->name == "a");
     CHECK(file.metadata().at("format") == "pt");
@@ -84,10 +85,10 @@ TEST_CASE("safetensors: integers, doubles, empty tensors and scalars") {
   std::memcpy(&data[0], &l, 8);
   std::memcpy(&data[8], &d, 8);
   std::memcpy(&data[16], &i, 4);
-  safetensors const file(dir.write("a", safetensors_bytes("{\"l\":" + entry("\"I64\"", "[]", "[0,8]") + ",\"d\":" + entry("\"F64\"", "[1]", "[8,16]") +
-                                                              ",\"i\":" + entry("\"I32\"", "[1,1]", "[16,20]") + ",\"none\":" +
-                                                              entry("\"F32\"", "[3,0]", "[8,8]") + "}",
-                                                          data)));
+  safetensors const file(dir.write(
+      "a", safetensors_bytes("{\"l\":" + entry("\"I64\"", "[]", "[0,8]") + ",\"d\":" + entry("\"F64\"", "[1]", "[8,16]") +
+                                 ",\"i\":" + entry("\"I32\"", "[1,1]", "[16,20]") + ",\"none\":" + entry("\"F32\"", "[3,0]", "[8,8]") + "}",
+                             data)));
   CHECK(read<std::int64_t>(file.at("l")) == std::vector<std::int64_t>{-5});
   CHECK(read<double>(file.at("d")) == std::vector<double>{0.1});
   CHECK(read<std::int64_t>(file.at("i")) == std::vector<std::int64_t>{-7});
@@ -220,9 +221,9 @@ TEST_CASE("safetensors: entries that are no tensors") {
 
 TEST_CASE("safetensors: shapes that overflow") {
   temporary_directory const dir;
-  for (std::string_view const shape :
-       {"[9223372036854775808]", "[18446744073709551615]", "[9223372036854775807]", "[4611686018427387904]", "[4294967296,4294967296]",
-        "[4294967296,4294967296,4294967296]", "[2305843009213693953]", "[65536,65536,65536,16385]", "[9223372036854775807,9223372036854775807,0]"}) {
+  for (std::string_view const shape : {"[9223372036854775808]", "[18446744073709551615]", "[9223372036854775807]", "[4611686018427387904]",
+                                       "[4294967296,4294967296]", "[4294967296,4294967296,4294967296]", "[2305843009213693953]",
+                                       "[65536,65536,65536,16385]", "[9223372036854775807,9223372036854775807,0]"}) {
     std::string const message = refused(dir, R"({"wide":)" + entry("\"F32\"", shape, "[0,4]") + "}", 4);
     INFO(message);
     CHECK(contains(message, R"(tensor "wide" has a shape whose size overflows)"));
@@ -243,8 +244,8 @@ TEST_CASE("safetensors: tensors cover the data exactly once") {
   CHECK(contains(two("[1,5]", "[5,9]", 9), R"(tensor "a" begins at byte 1)"));
   CHECK(contains(two("[0,4]", "[4,8]", 9), "has 9 bytes of data, but its tensors end at 8"));
   CHECK(contains(refused(dir, "{}", 1), "has 1 bytes of data, but its tensors end at 0"));
-  CHECK(contains(refused(dir, R"({"e":)" + entry("\"U8\"", "[0]", "[3,3]") + R"(,"a":)" + entry("\"U8\"", "[4]", "[0,4]") + "}", 4), "\"a\"") ==
-        false);
+  CHECK(contains(refused(dir, R"({"e":)" + entry("\"U8\"", "[0]", "[3,3]") + R"(,"a":)" + entry("\"U8\"", "[4]", "[0,4]") + "}", 4),
+                 "\"a\"") == false);
 }
 
 TEST_CASE("safetensors: hostile JSON and names") {
@@ -289,7 +290,7 @@ TEST_CASE("half: all 65536 values of both formats") {
     if (exponent == 31 && mantissa != 0) {
       REQUIRE((std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) == (0x7f800000u | static_cast<std::uint32_t>(mantissa) << 13));
     } else {
-      double const expected = exponent == 31 ? std::numeric_limits<double>::infinity()
+      double const expected = exponent == 31  ? std::numeric_limits<double>::infinity()
                               : exponent == 0 ? std::ldexp(mantissa, -24)
                                               : std::ldexp(1024 + mantissa, exponent - 25);
       REQUIRE(std::abs(static_cast<double>(value)) == expected);
@@ -306,13 +307,15 @@ TEST_CASE("widen: long runs, odd offsets and lengths") {
     std::memcpy(&data[2 * i], &bits, 2);
   }
   for (bool const half : {false, true}) {
-    safetensors const file(dir.write("w", safetensors_bytes(R"({"w":)" + entry(half ? "\"F16\"" : "\"BF16\"", "[5003]", "[0,10006]") + "}", data)));
+    safetensors const file(
+        dir.write("w", safetensors_bytes(R"({"w":)" + entry(half ? "\"F16\"" : "\"BF16\"", "[5003]", "[0,10006]") + "}", data)));
     for (std::size_t const first : {std::size_t{0}, std::size_t{1}, std::size_t{1023}, n - 1}) {
       std::vector<float> out(n - first);
       widen(file.at("w"), static_cast<std::int64_t>(first), out);
       for (std::size_t i = 0; i < out.size(); ++i) {
         auto const bits = static_cast<std::uint16_t>((first + i) * 13);
-        REQUIRE(std::bit_cast<std::uint32_t>(out[i]) == std::bit_cast<std::uint32_t>(half ? plait::from_f16(bits) : plait::from_bf16(bits)));
+        REQUIRE(std::bit_cast<std::uint32_t>(out[i]) ==
+                std::bit_cast<std::uint32_t>(half ? plait::from_f16(bits) : plait::from_bf16(bits)));
       }
     }
   }

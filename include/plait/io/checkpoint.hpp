@@ -50,7 +50,8 @@ class checkpoint {
 
   /// nullptr if there is no such tensor.
   tensor_view const* find(std::string_view name) const {
-    auto const it = std::lower_bound(tensors_.begin(), tensors_.end(), name, [](tensor_view const* t, std::string_view n) { return t->name < n; });
+    auto const it =
+        std::lower_bound(tensors_.begin(), tensors_.end(), name, [](tensor_view const* t, std::string_view n) { return t->name < n; });
     return it != tensors_.end() && (*it)->name == name ? *it : nullptr;
   }
   /// plait::error if there is no such tensor.
@@ -88,7 +89,8 @@ class checkpoint {
 
   void read_shards(std::string const& index) {
     mapped_file const file(index);
-    if (file.bytes().size() > max_index_bytes) fail(index, "is larger than " + std::to_string(max_index_bytes) + " bytes, too large for an index");
+    if (file.bytes().size() > max_index_bytes)
+      fail(index, "is larger than " + std::to_string(max_index_bytes) + " bytes, too large for an index");
     nlohmann::json const root = parse_json(file.text(), index);
     if (!root.is_object()) fail(index, "is not a JSON object");
     if (auto const metadata = root.find("metadata"); metadata != root.end()) {
@@ -128,8 +130,8 @@ class checkpoint {
   }
 
   std::string directory_, source_;
-  std::vector<safetensors> files_;             // moving one leaves its tensors where they are
-  std::vector<tensor_view const*> tensors_;    // by name
+  std::vector<safetensors> files_;           // moving one leaves its tensors where they are
+  std::vector<tensor_view const*> tensors_;  // by name
 };
 
 }  // namespace plait::inline PLAIT_ABI::io

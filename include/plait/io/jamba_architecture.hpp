@@ -23,15 +23,17 @@ inline std::string float_text(float value) {
 
 /// Whether generated code may use `name` for a namespace: an identifier, neither a keyword nor reserved nor taken.
 inline bool is_namespace_name(std::string_view name) {
+  // clang-format off
   constexpr std::string_view taken[] = {
-      "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t",
-      "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit",
-      "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false",
-      "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr",
-      "operator", "or", "or_eq", "plait", "private", "protected", "public", "register", "reinterpret_cast", "requires", "return", "short",
-      "signed", "sizeof", "static", "static_assert", "static_cast", "std", "struct", "switch", "template", "this", "thread_local", "throw",
-      "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor",
-      "xor_eq"};
+      "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t",
+      "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval",
+      "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit",
+      "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
+      "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "plait", "private", "protected", "public", "register",
+      "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "std", "struct",
+      "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned",
+      "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq"};
+  // clang-format on
   auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   auto const follows = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '_'; };
   return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), follows) && name.find("__") == std::string_view::npos &&
@@ -42,15 +44,19 @@ inline bool is_namespace_name(std::string_view name) {
 /// defaults is left out, so that a published checkpoint gives the published configuration.
 inline std::string architecture_source(jamba_config const& c, std::string_view name = "checkpoint_architecture") {
   if (!is_namespace_name(name))
-    throw error("the name " + in_quotes(name) + " cannot be a namespace; expected a C++ identifier that begins with a letter and is not reserved");
+    throw error("the name " + in_quotes(name) +
+                " cannot be a namespace; expected a C++ identifier that begins with a letter and is not reserved");
   auto const text = [](int n) { return std::to_string(n); };
 
-  std::int64_t const period = c.dense() ? c.attn_layer_period : std::lcm(std::int64_t{c.attn_layer_period}, std::int64_t{c.expert_layer_period});
+  std::int64_t const period =
+      c.dense() ? c.attn_layer_period : std::lcm(std::int64_t{c.attn_layer_period}, std::int64_t{c.expert_layer_period});
   bool const repeats = c.num_hidden_layers % period == 0;
   int const l = repeats ? static_cast<int>(period) : c.num_hidden_layers, recur = c.attn_layer_period - 1;
-  std::string layers = "{.blocks = " + text(c.num_hidden_layers / l) + ", .layers_per_block = " + text(l) + ", .attend = 1, .recur = " + text(recur);
+  std::string layers =
+      "{.blocks = " + text(c.num_hidden_layers / l) + ", .layers_per_block = " + text(l) + ", .attend = 1, .recur = " + text(recur);
   if (!c.dense()) layers += ", .moe_every = " + text(c.expert_layer_period);
-  if (c.attn_layer_offset != interleave{.attend = 1, .recur = recur}.first_attention()) layers += ", .attend_offset = " + text(c.attn_layer_offset);
+  if (c.attn_layer_offset != interleave{.attend = 1, .recur = recur}.first_attention())
+    layers += ", .attend_offset = " + text(c.attn_layer_offset);
   if (!c.dense() && c.expert_layer_offset != interleave{.moe_every = c.expert_layer_period}.first_moe())
     layers += ", .moe_offset = " + text(c.expert_layer_offset);
   layers += "}";
@@ -61,41 +67,32 @@ inline std::string architecture_source(jamba_config const& c, std::string_view n
 
   plait::mamba const usual;
   auto const truth = [](bool b) { return b ? "true" : "false"; };
-  std::string recurrent = "{.d_state = " + text(c.mamba_d_state) + ", .d_conv = " + text(c.mamba_d_conv) + ", .expand = " + text(c.mamba_expand) +
-                          ", .dt_rank = " + text(c.mamba_dt_rank);
+  std::string recurrent = "{.d_state = " + text(c.mamba_d_state) + ", .d_conv = " + text(c.mamba_d_conv) +
+                          ", .expand = " + text(c.mamba_expand) + ", .dt_rank = " + text(c.mamba_dt_rank);
   if (c.mamba_conv_bias != usual.conv_bias) recurrent += std::string(", .conv_bias = ") + truth(c.mamba_conv_bias);
   if (c.mamba_proj_bias != usual.proj_bias) recurrent += std::string(", .proj_bias = ") + truth(c.mamba_proj_bias);
   recurrent += "}";
 
-  std::string out =
-      "// Written by plait-config from a checkpoint's config.json: change that, not this.\n"
-      "#pragma once\n"
-      "\n"
-      "#include <plait/model/model.hpp>\n"
-      "#include <plait/policy.hpp>\n"
-      "\n"
-      "namespace " + std::string(name) + " {\n"
-      "\n"
-      "inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, " + (c.dense() ? "plait::none" : "plait::moe") + "> config{\n"
-      "    .d_model = " + text(c.hidden_size) + ",\n"
-      "    .vocab_size = " + text(c.vocab_size) + ",\n"
-      "    .layers = " + layers + ",\n"
-      "    .attention = " + attention + ",\n"
-      "    .recurrent = " + recurrent + ",\n"
-      "    .dense = {.d_ff = " + text(c.intermediate_size) + "},\n";
+  std::string const sparse = c.dense() ? "plait::none" : "plait::moe";
+  std::string out = "// Written by plait-config from a checkpoint's config.json: change that, not this.\n#pragma once\n\n";
+  out += "#include <plait/model/model.hpp>\n#include <plait/policy.hpp>\n\n";
+  out += "namespace " + std::string(name) + " {\n\n";
+  out += "inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, " + sparse + "> config{\n";
+  out += "    .d_model = " + text(c.hidden_size) + ",\n";
+  out += "    .vocab_size = " + text(c.vocab_size) + ",\n";
+  out += "    .layers = " + layers + ",\n";
+  out += "    .attention = " + attention + ",\n";
+  out += "    .recurrent = " + recurrent + ",\n";
+  out += "    .dense = {.d_ff = " + text(c.intermediate_size) + "},\n";
   if (!c.dense())
-    out += "    .sparse = {.d_ff = " + text(c.intermediate_size) + ", .num_experts = " + text(c.num_experts) + ", .top_k = " +
-           text(c.num_experts_per_tok) + "},\n";
+    out += "    .sparse = {.d_ff = " + text(c.intermediate_size) + ", .num_experts = " + text(c.num_experts) +
+           ", .top_k = " + text(c.num_experts_per_tok) + "},\n";
   plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> const defaults;
-  if (c.rms_norm_eps < defaults.norm_eps || c.rms_norm_eps > defaults.norm_eps) out += "    .norm_eps = " + float_text(c.rms_norm_eps) + "f,\n";
+  if (c.rms_norm_eps < defaults.norm_eps || c.rms_norm_eps > defaults.norm_eps)
+    out += "    .norm_eps = " + float_text(c.rms_norm_eps) + "f,\n";
   if (c.tie_word_embeddings != defaults.tie_embeddings) out += std::string("    .tie_embeddings = ") + truth(c.tie_word_embeddings) + ",\n";
-  out +=
-      "};\n"
-      "\n"
-      "template <class Execution = plait::exec::cpu<>>\n"
-      "using model = plait::model<config, Execution>;\n"
-      "\n"
-      "}  // namespace " + std::string(name) + "\n";
+  out += "};\n\ntemplate <class Execution = plait::exec::cpu<>>\nusing model = plait::model<config, Execution>;\n\n";
+  out += "}  // namespace " + std::string(name) + "\n";
   return out;
 }
 
@@ -148,8 +145,9 @@ class architecture_check {
   void placement(int layer, Mixer const&, Ffn const&) const {
     bool const attends = c_.attends(layer), routes = c_.routes(layer);
     if (!(attends ? std::is_same_v<Mixer, attention> : std::is_same_v<Mixer, mamba>))
-      misplaced("attn_layer_period is " + std::to_string(c_.attn_layer_period) + " and attn_layer_offset " + std::to_string(c_.attn_layer_offset), layer,
-                attends ? "attention" : "mamba", kind<Mixer>());
+      misplaced(
+          "attn_layer_period is " + std::to_string(c_.attn_layer_period) + " and attn_layer_offset " + std::to_string(c_.attn_layer_offset),
+          layer, attends ? "attention" : "mamba", kind<Mixer>());
     if (!(routes ? std::is_same_v<Ffn, moe> : std::is_same_v<Ffn, mlp>))
       misplaced("num_experts is " + std::to_string(c_.num_experts) +
                     (c_.dense() ? std::string()
@@ -163,7 +161,8 @@ class architecture_check {
     fail(c_.file, std::string(key) + " is " + found + ", but this model was built for " + built);
   }
   [[noreturn]] void misplaced(std::string const& keys, int layer, char const* found, char const* built) const {
-    fail(c_.file, keys + ", which puts " + found + " in layer " + std::to_string(layer) + ", but this model was built with " + built + " there");
+    fail(c_.file,
+         keys + ", which puts " + found + " in layer " + std::to_string(layer) + ", but this model was built with " + built + " there");
   }
   template <class Policy>
   static constexpr char const* kind() {

@@ -7,14 +7,12 @@
 #include <sys/stat.h>
 
 #include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::io {
@@ -120,7 +118,8 @@ inline jamba_config parse_jamba_config(std::string_view text, std::string const&
   in.read("max_position_embeddings", c.max_position_embeddings, 1);
 
   in.read("num_attention_heads", c.num_attention_heads, 1);
-  if (auto const* const heads = in.find("num_key_value_heads"); heads != nullptr && heads->is_null()) c.num_key_value_heads = c.num_attention_heads;
+  if (auto const* const heads = in.find("num_key_value_heads"); heads != nullptr && heads->is_null())
+    c.num_key_value_heads = c.num_attention_heads;
   else in.read("num_key_value_heads", c.num_key_value_heads, 1);
   if (c.num_attention_heads % c.num_key_value_heads != 0)
     fail(file, "num_attention_heads is " + std::to_string(c.num_attention_heads) + ", not a multiple of num_key_value_heads, " +
@@ -128,13 +127,14 @@ inline jamba_config parse_jamba_config(std::string_view text, std::string const&
   c.head_dim = c.hidden_size / c.num_attention_heads;  // rounded down, as transformers does
   if (auto const* const dim = in.find("head_dim"); dim != nullptr && !dim->is_null()) in.read("head_dim", c.head_dim, 1);
   if (c.head_dim == 0)
-    fail(file, "hidden_size is " + std::to_string(c.hidden_size) + ", less than num_attention_heads, " + std::to_string(c.num_attention_heads) +
-                   ", and there is no head_dim");
+    fail(file, "hidden_size is " + std::to_string(c.hidden_size) + ", less than num_attention_heads, " +
+                   std::to_string(c.num_attention_heads) + ", and there is no head_dim");
 
   in.read("num_experts", c.num_experts, 0);
   in.read("num_experts_per_tok", c.num_experts_per_tok, c.dense() ? 0 : 1);
   if (!c.dense() && c.num_experts_per_tok > c.num_experts)
-    fail(file, "num_experts_per_tok is " + std::to_string(c.num_experts_per_tok) + ", more than num_experts, " + std::to_string(c.num_experts));
+    fail(file,
+         "num_experts_per_tok is " + std::to_string(c.num_experts_per_tok) + ", more than num_experts, " + std::to_string(c.num_experts));
   in.read("expert_layer_period", c.expert_layer_period, 1);
   in.read("expert_layer_offset", c.expert_layer_offset, 0);
   in.read("attn_layer_period", c.attn_layer_period, 1);
@@ -166,7 +166,8 @@ inline jamba_config parse_jamba_config(std::string_view text, std::string const&
   if (c.initializer_range < 0) in.refuse("initializer_range", *in.find("initializer_range"), "expected no negative number");
 
   constexpr int any = std::numeric_limits<int>::min();
-  if (auto const* const bos = in.find("bos_token_id")) c.bos_token_id = bos->is_null() ? std::nullopt : std::optional(in.integer(*bos, "bos_token_id", any));
+  if (auto const* const bos = in.find("bos_token_id"))
+    c.bos_token_id = bos->is_null() ? std::nullopt : std::optional(in.integer(*bos, "bos_token_id", any));
   if (auto const* const eos = in.find("eos_token_id")) {
     c.eos_token_id.clear();
     if (eos->is_array())

@@ -93,9 +93,7 @@ inline nlohmann::json parse_json(std::string_view text, std::string const& file)
   json_builder builder(file);
   try {
     nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
-  } catch (std::bad_alloc const&) {
-    fail(file, "not read: its JSON does not fit into memory");
-  }
+  } catch (std::bad_alloc const&) { fail(file, "not read: its JSON does not fit into memory"); }
   return builder.take();
 }
 

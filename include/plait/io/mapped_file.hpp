@@ -58,7 +58,9 @@ class mapped_file {
 
   std::string const& path() const { return path_; }
   std::span<std::byte const> bytes() const { return {data_, size_}; }
-  std::string_view text() const { return data_ == nullptr ? std::string_view{} : std::string_view{reinterpret_cast<char const*>(data_), size_}; }
+  std::string_view text() const {
+    return data_ == nullptr ? std::string_view{} : std::string_view{reinterpret_cast<char const*>(data_), size_};
+  }
 
  private:
   struct descriptor {

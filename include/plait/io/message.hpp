@@ -52,8 +52,6 @@ inline std::string printable(std::string_view text, std::size_t limit = 200) {
 inline std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
 
 /// Throws plait::error: "FILE: SENTENCE". The sentence must be printable already.
-[[noreturn]] inline void fail(std::string_view file, std::string const& sentence) {
-  throw error(printable(file, 4096) + ": " + sentence);
-}
+[[noreturn]] inline void fail(std::string_view file, std::string const& sentence) { throw error(printable(file, 4096) + ": " + sentence); }
 
 }  // namespace plait::inline PLAIT_ABI::io

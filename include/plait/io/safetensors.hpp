@@ -28,7 +28,8 @@ class safetensors {
  public:
   explicit safetensors(std::string path) : file_(std::make_unique<mapped_file const>(std::move(path))) {
     auto const bytes = file_->bytes();
-    if (bytes.size() < 8) refuse("has " + std::to_string(bytes.size()) + " bytes; a safetensors file begins with 8 that give its header's length");
+    if (bytes.size() < 8)
+      refuse("has " + std::to_string(bytes.size()) + " bytes; a safetensors file begins with 8 that give its header's length");
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), 8);
     if (length > bytes.size() - 8)
@@ -44,7 +45,8 @@ class safetensors {
 
   /// nullptr if there is no such tensor.
   tensor_view const* find(std::string_view name) const {
-    auto const it = std::lower_bound(tensors_.begin(), tensors_.end(), name, [](tensor_view const& t, std::string_view n) { return t.name < n; });
+    auto const it =
+        std::lower_bound(tensors_.begin(), tensors_.end(), name, [](tensor_view const& t, std::string_view n) { return t.name < n; });
     return it != tensors_.end() && it->name == name ? &*it : nullptr;
   }
   /// plait::error if there is no such tensor.
@@ -68,7 +70,9 @@ class safetensors {
   };
 
   [[noreturn]] void refuse(std::string const& sentence) const { fail(file_->path(), sentence); }
-  [[noreturn]] void refuse(std::string_view name, std::string const& sentence) const { refuse("tensor " + in_quotes(name) + " " + sentence); }
+  [[noreturn]] void refuse(std::string_view name, std::string const& sentence) const {
+    refuse("tensor " + in_quotes(name) + " " + sentence);
+  }
 
   void read_header(nlohmann::json const& header, std::span<std::byte const> data) {
     std::vector<extent> extents;
@@ -81,12 +85,15 @@ class safetensors {
       extents.back().tensor = tensors_.size() - 1;
       tensors_.back().data = data.data() + extents.back().begin;
     }
-    std::sort(extents.begin(), extents.end(), [](extent const& a, extent const& b) { return std::pair{a.begin, a.end} < std::pair{b.begin, b.end}; });
+    std::sort(extents.begin(), extents.end(), [](extent const& a, extent const& b) {
+      return std::pair{a.begin, a.end} < std::pair{b.begin, b.end};
+    });
     std::uint64_t covered = 0;
     for (extent const& e : extents) {
       if (e.begin != covered)
         refuse(tensors_[e.tensor].name, "begins at byte " + std::to_string(e.begin) + " of the data, " +
-                                            (e.begin < covered ? "inside another, which ends" : "but the one before it ends") + " at " + std::to_string(covered));
+                                            (e.begin < covered ? "inside another, which ends" : "but the one before it ends") + " at " +
+                                            std::to_string(covered));
       covered = e.end;
     }
     if (covered != data.size())
@@ -136,7 +143,8 @@ class safetensors {
     if (begin > end) refuse(name, "ends at byte " + std::to_string(end) + ", before it begins, at " + std::to_string(begin));
     if (end > available) refuse(name, "ends at byte " + std::to_string(end) + " of the data, which has only " + std::to_string(available));
     if (end - begin != static_cast<std::uint64_t>(size))
-      refuse(name, "occupies " + std::to_string(end - begin) + " bytes, but " + type + " " + shape_text(t.shape) + " takes " + std::to_string(size));
+      refuse(name, "occupies " + std::to_string(end - begin) + " bytes, but " + type + " " + shape_text(t.shape) + " takes " +
+                       std::to_string(size));
     tensors_.push_back(std::move(t));
     return {begin, end, 0};
   }

@@ -72,7 +72,8 @@ class safetensors_writer {
     skip_complete();
     if (values.empty()) return;
     if (current_ == tensors_.size() || tensors_[current_].name != name)
-      refuse(name, current_ == tensors_.size() ? "is appended after the last tensor was complete" : "is appended while " + in_quotes(tensors_[current_].name) + " is due");
+      refuse(name, current_ == tensors_.size() ? "is appended after the last tensor was complete"
+                                               : "is appended while " + in_quotes(tensors_[current_].name) + " is due");
     std::int64_t const left = (tensors_[current_].end - written_) / std::int64_t{sizeof(float)};
     if (values.size() > static_cast<std::uint64_t>(left))
       refuse(name, "gets " + std::to_string(values.size()) + " values, but only " + std::to_string(left) + " are missing");
@@ -105,7 +106,9 @@ class safetensors_writer {
     std::int64_t begin, end;  // bytes in the data
   };
 
-  [[noreturn]] void refuse(std::string_view name, std::string const& sentence) const { fail(path_, "tensor " + in_quotes(name) + " " + sentence); }
+  [[noreturn]] void refuse(std::string_view name, std::string const& sentence) const {
+    fail(path_, "tensor " + in_quotes(name) + " " + sentence);
+  }
 
   void create_temporary() {
     static std::atomic<unsigned> counter{0};
@@ -130,14 +133,15 @@ class safetensors_writer {
     try {
       if (!metadata_.empty()) header += ",\"__metadata__\":" + nlohmann::json(metadata_).dump();
       for (entry const& t : tensors_)
-        header += "," + nlohmann::json(t.name).dump() + ":{\"dtype\":\"F32\",\"shape\":" + nlohmann::json(t.shape).dump() + ",\"data_offsets\":[" +
-                  std::to_string(t.begin) + "," + std::to_string(t.end) + "]}";
+        header += "," + nlohmann::json(t.name).dump() + ":{\"dtype\":\"F32\",\"shape\":" + nlohmann::json(t.shape).dump() +
+                  ",\"data_offsets\":[" + std::to_string(t.begin) + "," + std::to_string(t.end) + "]}";
     } catch (nlohmann::json::exception const& e) {
       fail(path_, std::string("a name or the metadata cannot be written: ") + printable(e.what()));
     }
     header = "{" + (header.empty() ? header : header.substr(1)) + "}";
     header.resize((header.size() + 7) / 8 * 8, ' ');
-    if (header.size() > max_safetensors_header) fail(path_, "cannot be written: its header would exceed " + std::to_string(max_safetensors_header) + " bytes");
+    if (header.size() > max_safetensors_header)
+      fail(path_, "cannot be written: its header would exceed " + std::to_string(max_safetensors_header) + " bytes");
     std::uint64_t const length = header.size();
     write(&length, sizeof length);
     write(header.data(), header.size());

@@ -20,7 +20,11 @@ namespace plait::inline PLAIT_ABI::io {
 static_assert(std::endian::native == std::endian::little, "plait: safetensors files are little-endian and read by memcpy");
 
 /// Element types of the safetensors format that occupy whole bytes.
-enum class stored_type : unsigned char { boolean, u8, i8, f8_e4m3, f8_e5m2, f8_e8m0, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64, c64 };
+// clang-format off
+enum class stored_type : unsigned char {
+  boolean, u8, i8, f8_e4m3, f8_e5m2, f8_e8m0, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64, c64
+};
+// clang-format on
 
 struct stored_type_info {
   std::string_view name;
@@ -38,11 +42,13 @@ inline constexpr stored_type_info stored_types[] = {
 };
 
 constexpr stored_type_info const& info(stored_type t) { return stored_types[static_cast<unsigned char>(t)]; }
-static_assert([] {
-  for (unsigned char i = 0; i < std::size(stored_types); ++i)
-    if (info(static_cast<stored_type>(i)).type != static_cast<stored_type>(i)) return false;
-  return true;
-}(), "plait: stored_types lists the types in the order of stored_type");
+static_assert(
+    [] {
+      for (unsigned char i = 0; i < std::size(stored_types); ++i)
+        if (info(static_cast<stored_type>(i)).type != static_cast<stored_type>(i)) return false;
+      return true;
+    }(),
+    "plait: stored_types lists the types in the order of stored_type");
 
 /// "[2, 3]"
 inline std::string shape_text(std::span<std::int64_t const> shape) {
@@ -63,11 +69,14 @@ struct tensor_view {
   std::int64_t size() const { return bytes / info(type).bytes; }
 };
 
-[[noreturn]] inline void fail(tensor_view const& t, std::string const& sentence) { fail(t.file, "tensor " + in_quotes(t.name) + " " + sentence); }
+[[noreturn]] inline void fail(tensor_view const& t, std::string const& sentence) {
+  fail(t.file, "tensor " + in_quotes(t.name) + " " + sentence);
+}
 
 inline void require_range(tensor_view const& t, std::int64_t first, std::size_t count) {
   if (first < 0 || first > t.size() || count > static_cast<std::size_t>(t.size() - first))
-    fail(t, "has " + std::to_string(t.size()) + " elements; " + std::to_string(count) + " from " + std::to_string(first) + " were asked for");
+    fail(t,
+         "has " + std::to_string(t.size()) + " elements; " + std::to_string(count) + " from " + std::to_string(first) + " were asked for");
 }
 
 /// Copies elements of the type they are stored in.
@@ -99,8 +108,8 @@ inline void widen(tensor_view const& t, std::int64_t first, std::span<float> out
 /// All of a tensor, exactly: double from any of F64, F32, F16 and BF16, float from the last three, std::int64_t from I64 and I32,
 /// std::int32_t from I32.
 template <class T>
-  requires std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, std::int64_t> || std::same_as<T, std::int32_t>
-std::vector<T> read(tensor_view const& t) {
+requires std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, std::int64_t> || std::same_as<T, std::int32_t> std::vector<T>
+read(tensor_view const& t) {
   std::vector<T> out(static_cast<std::size_t>(t.size()));
   if constexpr (std::same_as<T, float>) {
     widen(t, 0, out);
