@@ -32,7 +32,7 @@ std::vector<line> read_lines(std::string const& path) {
     std::string_view const text = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(text.size() + 1, rest.size()));
     std::string const where = plait::io::printable(path, 4096) + ": line " + std::to_string(lines.size());
-    line next{.first_row = rows};
+    line next{{}, rows};
     tool::parse_ids(text, where, model::vocab_size, [&](std::int32_t id) { next.ids.push_back(id); });
     if (next.ids.empty()) throw plait::error(where + " is blank; every line is one sequence of at least one id");
     rows += static_cast<std::int64_t>(next.ids.size());
