@@ -1,4 +1,4 @@
-// The only macros: the ABI namespace and what the instruction set decides.
+// The only macros: the ABI namespace, what the instruction set decides, and how a rule is stated.
 #pragma once
 
 #if defined(__FAST_MATH__)
@@ -33,3 +33,12 @@
 // The body of an op's primary template: an execution policy without an implementation is a sentence (ops/dispatch.hpp).
 #define PLAIT_OP_MISSING(op) \
   static_assert(missing<Exec>, "plait: " #op " has no implementation for this execution policy (for exec::cpu include <plait/plait.hpp>)")
+
+// One rule of a class template, as a member: a static_assert in a class of its own. clang gives up a class at its first failed assertion;
+// this way every broken rule is heard at once.
+#define PLAIT_RULE(name, condition, sentence) \
+  template <bool Holds>                       \
+  struct name##_rule {                        \
+    static_assert(Holds, sentence);           \
+  };                                          \
+  [[no_unique_address]] name##_rule<(condition)> name##_holds

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <plait/io/jamba_config.hpp>
-#include <plait/policy.hpp>
+#include <plait/policy/attention.hpp>
+#include <plait/policy/hybrid.hpp>
+#include <plait/policy/mamba.hpp>
+#include <plait/policy/mlp.hpp>
+#include <plait/policy/moe.hpp>
 
 #include <algorithm>
 #include <charconv>

@@ -12,12 +12,15 @@ namespace plait::inline PLAIT_ABI {
 /// State: keys and values of every token, in pages.
 template <int D, attention P>
 struct attention_layer {
-  static_assert(P.num_heads > 0, "plait: attention needs num_heads");
-  static_assert(P.num_kv_heads > 0, "plait: attention needs num_kv_heads");
-  static_assert(P.num_kv_heads <= 0 || P.num_heads % P.num_kv_heads == 0, "plait: num_kv_heads must divide num_heads");
-  static_assert(P.head_dim > 0 || P.num_heads <= 0 || D % P.num_heads == 0, "plait: num_heads must divide d_model, unless head_dim is given");
-  static_assert(P.head_dim >= 0, "plait: head_dim must not be negative; 0 means d_model / num_heads");
-  static_assert(P.positions == positions::none, "plait: rotary positions are not offered yet: they have no golden result to be checked against");
+  PLAIT_RULE(num_heads, P.num_heads > 0, "plait: attention needs num_heads");
+  PLAIT_RULE(num_kv_heads, P.num_kv_heads > 0, "plait: attention needs num_kv_heads");
+  PLAIT_RULE(kv_heads_divide, P.num_kv_heads <= 0 || P.num_heads % P.num_kv_heads == 0,
+             "plait: num_kv_heads must divide num_heads");
+  PLAIT_RULE(heads_divide, P.head_dim > 0 || P.num_heads <= 0 || D % P.num_heads == 0,
+             "plait: num_heads must divide d_model, unless head_dim is given");
+  PLAIT_RULE(head_dim, P.head_dim >= 0, "plait: head_dim must not be negative; 0 means d_model / num_heads");
+  PLAIT_RULE(positions, P.positions == positions::none,
+             "plait: rotary positions are not offered yet: they have no golden result to be checked against");
 
   static constexpr continuation continues = continuation::bitwise;
 

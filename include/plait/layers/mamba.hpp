@@ -17,11 +17,12 @@ namespace plait::inline PLAIT_ABI {
 /// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
 template <int D, mamba P>
 struct mamba_layer {
-  static_assert(P.d_state > 0, "plait: mamba needs d_state");
-  static_assert(P.d_conv > 0, "plait: mamba needs d_conv, at least 1");
-  static_assert(P.expand > 0, "plait: mamba needs expand");
-  static_assert(P.dt_rank >= 0, "plait: dt_rank must not be negative; 0 means d_model / 16, rounded up");
-  static_assert(P.inner_norms, "plait: mamba without inner norms is not offered yet: it has no golden result to be checked against");
+  PLAIT_RULE(d_state, P.d_state > 0, "plait: mamba needs d_state");
+  PLAIT_RULE(d_conv, P.d_conv > 0, "plait: mamba needs d_conv, at least 1");
+  PLAIT_RULE(expand, P.expand > 0, "plait: mamba needs expand");
+  PLAIT_RULE(dt_rank, P.dt_rank >= 0, "plait: dt_rank must not be negative; 0 means d_model / 16, rounded up");
+  PLAIT_RULE(inner_norms, P.inner_norms,
+             "plait: mamba without inner norms is not offered yet: it has no golden result to be checked against");
 
   static constexpr continuation continues = continuation::bitwise;
 

@@ -11,7 +11,7 @@ namespace plait::inline PLAIT_ABI {
 /// y = down_proj(silu(gate_proj x) * up_proj x)
 template <int D, mlp P>
 struct mlp_layer {
-  static_assert(P.d_ff > 0, "plait: mlp needs d_ff");
+  PLAIT_RULE(d_ff, P.d_ff > 0, "plait: mlp needs d_ff");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
   static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<T> y, Observer&&) {

@@ -13,12 +13,13 @@ namespace plait::inline PLAIT_ABI {
 /// An observer sees "router_logits" [T, n], "experts" [T, K] by falling weight, and "expert_weights" [T, K].
 template <int D, moe P>
 struct moe_layer {
-  static_assert(P.d_ff > 0, "plait: moe needs d_ff");
-  static_assert(P.num_experts > 1, "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");
-  static_assert(P.top_k > 0, "plait: moe needs top_k, the experts per token");
-  static_assert(P.top_k <= P.num_experts, "plait: top_k, the K experts per token, cannot exceed num_experts");
-  static_assert(P.weights == gate_weights::as_they_are,
-                "plait: renormalised routing is not offered yet: it has no golden result to be checked against");
+  PLAIT_RULE(d_ff, P.d_ff > 0, "plait: moe needs d_ff");
+  PLAIT_RULE(num_experts, P.num_experts > 1,
+             "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");
+  PLAIT_RULE(top_k, P.top_k > 0, "plait: moe needs top_k, the experts per token");
+  PLAIT_RULE(top_k_at_most_n, P.top_k <= P.num_experts, "plait: top_k, the K experts per token, cannot exceed num_experts");
+  PLAIT_RULE(weights, P.weights == gate_weights::as_they_are,
+             "plait: renormalised routing is not offered yet: it has no golden result to be checked against");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
   static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<T> y,

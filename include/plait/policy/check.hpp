@@ -1,6 +1,7 @@
 // The rules between components. Each layer states its own (layers/).
 #pragma once
 
+#include <plait/core/macros.hpp>
 #include <plait/policy/hybrid.hpp>
 
 namespace plait {
@@ -16,17 +17,19 @@ template <>
 struct check_schedule<interleave> {
   template <interleave S>
   struct rules {
-    static_assert(S.blocks > 0, "plait: a model needs blocks, at least one");
-    static_assert(S.layers_per_block > 0, "plait: a model needs layers_per_block (l), at least one");
-    static_assert(S.attend >= 0 && S.recur >= 0 && S.attend + S.recur > 0, "plait: attend + recur (a + m) must be positive, neither negative");
-    static_assert(S.moe_every >= 0, "plait: moe_every (e) must not be negative; 0 means that no layer routes");
-    static_assert(S.blocks <= 1 || S.period() <= 0 || S.layers_per_block % S.period() == 0,
-                  "plait: a + m must divide l, the layers per block, in a model of several blocks");
-    static_assert(S.blocks <= 1 || S.moe_every <= 0 || S.layers_per_block % S.moe_every == 0,
-                  "plait: e must divide l, the layers per block, in a model of several blocks");
-    static_assert(S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 || S.first_attention() + S.attend <= S.period()),
-                  "plait: the attention offset plus a must not exceed a + m");
-    static_assert(S.moe_offset >= -1 && (S.moe_every <= 0 || S.first_moe() < S.moe_every), "plait: the MoE offset must be below e");
+    PLAIT_RULE(blocks, S.blocks > 0, "plait: a model needs blocks, at least one");
+    PLAIT_RULE(layers_per_block, S.layers_per_block > 0, "plait: a model needs layers_per_block (l), at least one");
+    PLAIT_RULE(period, S.attend >= 0 && S.recur >= 0 && S.attend + S.recur > 0,
+             "plait: attend + recur (a + m) must be positive, neither negative");
+    PLAIT_RULE(moe_every, S.moe_every >= 0, "plait: moe_every (e) must not be negative; 0 means that no layer routes");
+    PLAIT_RULE(period_divides, S.blocks <= 1 || S.period() <= 0 || S.layers_per_block % S.period() == 0,
+             "plait: a + m must divide l, the layers per block, in a model of several blocks");
+    PLAIT_RULE(moe_divides, S.blocks <= 1 || S.moe_every <= 0 || S.layers_per_block % S.moe_every == 0,
+             "plait: e must divide l, the layers per block, in a model of several blocks");
+    PLAIT_RULE(attend_offset, S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 || S.first_attention() + S.attend <= S.period()),
+             "plait: the attention offset plus a must not exceed a + m");
+    PLAIT_RULE(moe_offset, S.moe_offset >= -1 && (S.moe_every <= 0 || S.first_moe() < S.moe_every),
+             "plait: the MoE offset must be below e");
   };
 };
 
@@ -42,15 +45,25 @@ constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
 
 }  // namespace policies
 
+namespace policies {
+template <auto C>
+struct schedule_rules {};  // an architecture without a schedule answers for itself
+template <auto C>
+  requires requires { C.layers; }
+struct schedule_rules<C> {
+  [[no_unique_address]] typename check_schedule<std::remove_const_t<decltype(C.layers)>>::template rules<C.layers> rules;
+};
+}  // namespace policies
+
 /// Static assertions on a whole architecture, each one sentence. They survive zeros: a knob left out is 0.
 template <auto C>
 struct check {
-  static_assert(C.d_model > 0, "plait: a model needs d_model");
-  static_assert(C.vocab_size > 0, "plait: a model needs vocab_size");
-  static_assert(C.norm_eps > 0.0f, "plait: norm_eps must be positive");
-  static_assert(policies::every_layer_has_a_sublayer(C), "plait: every layer needs a mixer or a feed-forward; here a layer has neither");
-  using schedule_type = decltype(C.layers);
-  [[no_unique_address]] typename check_schedule<std::remove_const_t<schedule_type>>::template rules<C.layers> schedule;
+  [[no_unique_address]] policies::schedule_rules<C> schedule;
+  PLAIT_RULE(d_model, C.d_model > 0, "plait: a model needs d_model");
+  PLAIT_RULE(vocab_size, C.vocab_size > 0, "plait: a model needs vocab_size");
+  PLAIT_RULE(norm_eps, C.norm_eps > 0.0f, "plait: norm_eps must be positive");
+  PLAIT_RULE(sublayers, policies::every_layer_has_a_sublayer(C),
+             "plait: every layer needs a mixer or a feed-forward; here a layer has neither");
 };
 
 }  // namespace plait

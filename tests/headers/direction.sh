@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io}. Eigen is included by ops/cpu alone, JSON by io.
+#   direction.sh INCLUDE_DIR
+set -u
+cd "$1/plait" || exit 1
+level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io) echo 6 ;; *) echo 9 ;; esac; }
+status=0
+while IFS=: read -r file line; do
+  file=${file#./} from=${file%%/*} to=$(sed -E 's|.*<plait/([^/>]*)[/>].*|\1|' <<<"$line")
+  [[ $file == */* ]] || continue  # the umbrella headers
+  [[ $line == *"<plait/core/macros.hpp>"* ]] && continue  # macros alone: nothing to depend on
+  if [ "$(level "$from")" -lt "$(level "$to")" ] || { [ "$from" != "$to" ] && [ "$(level "$from")" -eq "$(level "$to")" ]; }; then
+    echo "$file must not include $line"; status=1
+  fi
+  [[ $from == ops && $file != ops/cpu/* && $line == *'<plait/ops/cpu/'* ]] && { echo "$file must not include $line"; status=1; }
+done < <(grep -rE '^#include <plait/' . --include='*.hpp')
+grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
+grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
+grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|plait/core/macros.hpp>|[a-z_]+>)' && { echo 'policy includes the standard library and the macros alone'; status=1; }
+grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }
+exit $status
