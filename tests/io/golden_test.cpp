@@ -114,8 +114,9 @@ TEST_CASE("logits, intermediates and caches") {
     reference::record record;
     plait::reference_matrix const expected = oracle->forward(ids, &record);
 
-    // Both in double, by different code and in another order: some hundred roundings of 1e-16 apart, and the softmax amplifies.
-    CHECK(difference(expected.values, g.last_rows("logits_f64", b, length)) < 1e-12);
+    // Both in double, by different code and in another order; and norm_eps is a float here, off by up to 3e-8 of itself, which where it
+    // matters most (small inner activations of Mamba) moves logits by a few 1e-12.
+    CHECK(difference(expected.values, g.last_rows("logits_f64", b, length)) < 1e-11);
 
     // f32 against double: the largest of transformers' own f32 errors on these checkpoints is 4.3e-6; five times that is allowed, and
     // the weakest of the small-print mistakes moves logits by 1e-5 without a Mamba layer and 7e-5 with one.

@@ -1,6 +1,7 @@
 // io/jamba_config.hpp and io/jamba_architecture.hpp.
 #include "files.hpp"
 
+#include <plait/policy.hpp>
 #include <plait/io/jamba_architecture.hpp>
 
 #include <nlohmann/json.hpp>

@@ -129,16 +129,17 @@ class safetensors_writer {
 
   void begin() {
     if (std::exchange(begun_, true)) return;
-    std::string header;
+    std::string header = "{";
     try {
-      if (!metadata_.empty()) header += ",\"__metadata__\":" + nlohmann::json(metadata_).dump();
+      if (!metadata_.empty()) header.append("\"__metadata__\":").append(nlohmann::json(metadata_).dump()).append(",");
       for (entry const& t : tensors_)
-        header += "," + nlohmann::json(t.name).dump() + ":{\"dtype\":\"F32\",\"shape\":" + nlohmann::json(t.shape).dump() +
-                  ",\"data_offsets\":[" + std::to_string(t.begin) + "," + std::to_string(t.end) + "]}";
+        header.append(nlohmann::json(t.name).dump()).append(":{\"dtype\":\"F32\",\"shape\":").append(nlohmann::json(t.shape).dump())
+            .append(",\"data_offsets\":[").append(std::to_string(t.begin)).append(",").append(std::to_string(t.end)).append("]},");
     } catch (nlohmann::json::exception const& e) {
       fail(path_, std::string("a name or the metadata cannot be written: ") + printable(e.what()));
     }
-    header = "{" + (header.empty() ? header : header.substr(1)) + "}";
+    if (header.back() == ',') header.pop_back();
+    header += "}";
     header.resize((header.size() + 7) / 8 * 8, ' ');
     if (header.size() > max_safetensors_header)
       fail(path_, "cannot be written: its header would exceed " + std::to_string(max_safetensors_header) + " bytes");

@@ -1,0 +1,59 @@
+// Prints the logits of random models as bits: built for several instruction sets, all have to print the same.
+// Exit status 77: this machine lacks the instruction set.
+#include <plait/plait.hpp>
+
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+inline constexpr auto odd = [] {
+  auto c = plait::configs::jamba_v0_1;
+  c.d_model = 75, c.vocab_size = 101;
+  c.layers = {.blocks = 1, .layers_per_block = 5, .attend = 1, .recur = 2, .moe_every = 2};
+  c.attention = {.num_heads = 6, .num_kv_heads = 2, .head_dim = 21};
+  c.recurrent = {.d_state = 13, .d_conv = 3, .expand = 1, .dt_rank = 7};
+  c.dense.d_ff = 57;
+  c.sparse = {.d_ff = 33, .num_experts = 5, .top_k = 2};
+  return c;
+}();
+
+bool supported() {
+#if defined(__x86_64__)
+#if PLAIT_PACKET == 16
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+#elif PLAIT_PACKET == 8
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#endif
+  return true;
+}
+
+}  // namespace
+
+int main() {
+  if (!supported()) {
+    std::printf("this machine has no " "%d-float registers\n", PLAIT_PACKET);
+    return 77;
+  }
+  using model = plait::model<odd>;
+  model net;
+  plait::initialize(net, 5, 0.1);
+  model::exec_type exec(2);
+  plait::cache_pool<model> pool;
+  auto sequence = pool.make();
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 150; ++i) ids.push_back((i * i * 7 + 3) % 101);
+  sequence.reserve(150);
+  net.reserve(exec, 150);
+  std::vector<float> logits(150 * 101);
+  plait::batch<model> batch;
+  batch.add(sequence, ids, plait::rows::all);
+  net.forward(exec, batch, {logits.data(), 150, 101});
+  for (float x : logits) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    std::printf("%08x\n", bits);
+  }
+}
