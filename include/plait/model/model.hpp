@@ -54,7 +54,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
   }
 
   /// Runs the batch's new tokens and writes the logits of its wanted rows, [rows_wanted, vocab_size]. Every sequence has moved on by its
-  /// tokens afterwards; on an error (an id outside the vocabulary, room not reserved, a wrong shape) nothing has changed.
+  /// tokens afterwards; the batch is used up (clear it). On an error (an id outside the vocabulary, room not reserved, a wrong shape)
+  /// nothing has changed. An observer must not throw: the sequences of the batch would be left half-way.
   template <class Observer>
   void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits, Observer&& observe) const {
     begin(exec, b, logits, vocab_size);
@@ -117,10 +118,7 @@ class model : public model_weights<C, typename Exec::storage_type> {
                   std::to_string(exec.workspace.capacity()) + " are reserved: call the model's reserve");
   }
   static void end(batch_type& b) {
-    for (std::size_t i = 0; i < b.entries_.size(); ++i) {
-      b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
-      b.length_[i] = b.entries_[i].sequence->length();
-    }
+    for (std::size_t i = 0; i < b.entries_.size(); ++i) b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
   }
 
   /// Ids and embeddings to rows of x, a run of entries of one sort at a time.
