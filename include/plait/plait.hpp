@@ -12,6 +12,7 @@
 #include <plait/model/cache.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
+#include <plait/model/single_layer.hpp>
 #include <plait/models/jamba.hpp>
 #include <plait/models/mixtral.hpp>
 #include <plait/ops/cpu/add_norm.hpp>
