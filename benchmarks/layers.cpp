@@ -39,8 +39,9 @@ struct layer_case {
     /// Weights once, experts as far as random routing reaches them; state in and out; cached keys and values in, new ones out; x and y.
     double bytes() const {
       namespace p = plait::policies;
-      return double(p::bytes(Policy, d_model, plait::f32, p::experts_reached(Policy, tokens))) + 4.0 * 2 * double(p::state(Policy, d_model)) +
-             4.0 * double(p::kv(Policy, d_model)) * double(context + tokens) + 4.0 * 2 * d_model * double(tokens);
+      return double(p::bytes(Policy, d_model, plait::f32, p::experts_reached(Policy, tokens))) +
+             4.0 * 2 * double(p::state(Policy, d_model)) + 4.0 * double(p::kv(Policy, d_model)) * double(context + tokens) +
+             4.0 * 2 * d_model * double(tokens);
     }
 
     Exec& exec;

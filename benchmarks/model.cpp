@@ -64,7 +64,8 @@ class step {
   /// Weights once, experts as far as random routing reaches them; of each sequence the state in and out, keys and values in and out.
   double bytes() const {
     auto const sequences = static_cast<std::int64_t>(caches_.size());
-    return double(plait::policies::weight_traffic(Config, plait::f32, tokens_ * sequences)) + 2 * double(plait::recurrent_state_bytes(Config, sequences)) +
+    return double(plait::policies::weight_traffic(Config, plait::f32, tokens_ * sequences)) +
+           2 * double(plait::recurrent_state_bytes(Config, sequences)) +
            double(plait::kv_cache_bytes(Config, context_ + tokens_, 4, sequences));
   }
 
@@ -72,7 +73,8 @@ class step {
   static std::vector<std::int32_t> ids(std::int64_t sequence, std::int64_t first, std::int64_t count) {
     std::vector<std::int32_t> list;
     for (std::int64_t i = first; i < first + count; ++i)
-      list.push_back(static_cast<std::int32_t>(plait::detail::mix(std::uint64_t(sequence), std::uint64_t(i)) % std::uint64_t(Config.vocab_size)));
+      list.push_back(
+          static_cast<std::int32_t>(plait::detail::mix(std::uint64_t(sequence), std::uint64_t(i)) % std::uint64_t(Config.vocab_size)));
     return list;
   }
 
@@ -106,7 +108,9 @@ std::string const& disagreement_of_model() {
         largest = std::max(largest, std::abs(expected));
         worst = off <= worst ? worst : off;
       }
-    return worst <= 1e-4 * largest ? std::string() : "logits are off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
+    return worst <= 1e-4 * largest
+               ? std::string()
+               : "logits are off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
   }();
   return sentence;
 }
@@ -127,8 +131,10 @@ void measure_step(benchmark::State& state) {
     plait::exec::cpu<> exec = make_cpu();
     step<Config, plait::exec::cpu<>> work;
     std::string wrong;
-    session(std::int64_t tokens, std::int64_t context, std::int64_t sequences) : work(exec, tokens, context, sequences), wrong(disagreement_of_model()) {
-      if (wrong.empty() && !split_does_not_matter<Config>(work, tokens, context)) wrong = "logits depend on how the tokens were split into calls";
+    session(std::int64_t tokens, std::int64_t context, std::int64_t sequences)
+        : work(exec, tokens, context, sequences), wrong(disagreement_of_model()) {
+      if (wrong.empty() && !split_does_not_matter<Config>(work, tokens, context))
+        wrong = "logits depend on how the tokens were split into calls";
     }
   };
   static kept_for<session> kept;

@@ -30,7 +30,8 @@ struct embed {
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
     on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), y(n, d_model) {
-      for (std::int64_t t = 0; t < n; ++t) ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) % std::uint64_t(config_1b.vocab_size)));
+      for (std::int64_t t = 0; t < n; ++t)
+        ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) % std::uint64_t(config_1b.vocab_size)));
     }
     void run() { ops::embed(this->exec, ids, *table, y.view()); }
     auto output() const { return y.read(); }
@@ -93,7 +94,9 @@ struct gated_linear {
     on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, mlp.d_ff) {
       this->reserve([&] { run(); });
     }
-    void run() { ops::gated_linear(this->exec, x.read(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(), y.view()); }
+    void run() {
+      ops::gated_linear(this->exec, x.read(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(), y.view());
+    }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token(4.0 * d_model * mlp.d_ff + 5.0 * mlp.d_ff); }
     double bytes() const { return 4.0 * 2 * d_model * mlp.d_ff + this->per_token(4.0 * (d_model + mlp.d_ff)); }
@@ -110,11 +113,14 @@ struct conv_silu {
     on(Exec& e, std::int64_t n, std::int64_t)
         : basic_case<Exec>(e, n), u(n, 2 * inner, 1), y(n, inner), sequence(n, 0, (mamba.d_conv - 1) * inner, 0) {}
     void run() {  // the state moves on: from the second run, the window is that of the last tokens
-      ops::conv_silu(this->exec, sequence.view(), u.read().middle_cols(0, inner), weights->template get<"conv1d">(), weights->template find<"conv1d.bias">(), y.view());
+      ops::conv_silu(this->exec, sequence.view(), u.read().middle_cols(0, inner), weights->template get<"conv1d">(),
+                     weights->template find<"conv1d.bias">(), y.view());
     }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token((2.0 * mamba.d_conv + 5) * inner); }
-    double bytes() const { return this->per_token(4.0 * 2 * inner) + 4.0 * (3 * mamba.d_conv - 1) * inner; }  // u, y; taps, bias, window in and out
+    double bytes() const {
+      return this->per_token(4.0 * 2 * inner) + 4.0 * (3 * mamba.d_conv - 1) * inner;
+    }  // u, y; taps, bias, window in and out
 
     matrix<T> u, y;
     one_sequence<T> sequence;
@@ -132,12 +138,15 @@ struct selective_scan {
     void run() {  // as above, the state moves on
       auto const in = uz.read();
       ops::selective_scan(this->exec, sequence.view(),
-                          {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(), bc.read().middle_cols(0, states), bc.read().middle_cols(states, states)},
+                          {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(), bc.read().middle_cols(0, states),
+                           bc.read().middle_cols(states, states)},
                           weights->template get<"A_log">(), weights->template get<"D">(), y.view());
     }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token((7.0 * states + 11) * inner); }
-    double bytes() const { return this->per_token(4.0 * (4 * inner + 2 * states)) + 4.0 * 3 * states * inner; }  // u, z, dt, y, B, C; A, S in and out
+    double bytes() const {
+      return this->per_token(4.0 * (4 * inner + 2 * states)) + 4.0 * 3 * states * inner;
+    }  // u, z, dt, y, B, C; A, S in and out
 
     matrix<T> uz, dt, bc, y;
     one_sequence<T> sequence;
@@ -156,11 +165,16 @@ struct attend {
       this->reserve([&] { run(); });
     }
     void run() {
-      ops::attend(this->exec, sequence.view(), {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim}, q.read(), k.read(), v.read(), y.view());
+      ops::attend(this->exec, sequence.view(), {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim}, q.read(),
+                  k.read(), v.read(), y.view());
     }
     auto output() const { return y.read(); }
-    double flops() const { return this->per_token(double(extra_flops(attention, d_model, 1)) * (double(context) + 0.5 * double(this->tokens + 1))); }
-    double bytes() const { return 4.0 * 2 * kv_cols * double(context) + this->per_token(4.0 * (2 * q_cols + 4 * kv_cols)); }  // new k, v: read, written
+    double flops() const {
+      return this->per_token(double(extra_flops(attention, d_model, 1)) * (double(context) + 0.5 * double(this->tokens + 1)));
+    }
+    double bytes() const {
+      return 4.0 * 2 * kv_cols * double(context) + this->per_token(4.0 * (2 * q_cols + 4 * kv_cols));
+    }  // new k, v: read, written
 
     std::int64_t context;
     matrix<T> q, k, v, y;
@@ -178,7 +192,12 @@ struct route {
       this->reserve([&] { run(); });
     }
     ops::routing<T> plan() {
-      return {{expert.data(), this->tokens, moe.top_k}, weight.view(), {place.data(), this->tokens, moe.top_k}, token.data(), first.data(), moe.num_experts};
+      return {{expert.data(), this->tokens, moe.top_k},
+              weight.view(),
+              {place.data(), this->tokens, moe.top_k},
+              token.data(),
+              first.data(),
+              moe.num_experts};
     }
     void run() { ops::route(this->exec, logits.read(), plan()); }
     auto output() const { return weight.read(); }
@@ -200,8 +219,8 @@ struct experts {
       this->reserve([&] { run(); });
     }
     void run() {
-      ops::experts(this->exec, x.read(), routing.plan(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(), weights->template get<"down_proj">(),
-                   y.view());
+      ops::experts(this->exec, x.read(), routing.plan(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(),
+                   weights->template get<"down_proj">(), y.view());
     }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token(moe.top_k * (6.0 * d_model * moe.d_ff + 5.0 * moe.d_ff + 2.0 * d_model)); }

@@ -27,7 +27,8 @@
 
 namespace bench {
 
-// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width ------------------------------------------------------------
+// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width
+// ------------------------------------------------------------
 
 inline constexpr int d_model = 1024;
 inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config_1b{
@@ -169,7 +170,9 @@ class one_sequence {
     state_pointer_ = state_.view().data(), table_pointer_ = table_.data();
   }
   one_sequence(one_sequence const&) = delete;
-  plait::sequences<T> view() const { return {.count = 1, .first_row = first_row_, .length = &length_, .state = &state_pointer_, .pages = &table_pointer_}; }
+  plait::sequences<T> view() const {
+    return {.count = 1, .first_row = first_row_, .length = &length_, .state = &state_pointer_, .pages = &table_pointer_};
+  }
 
  private:
   std::int64_t first_row_[2], length_;
@@ -203,7 +206,8 @@ std::string const& disagreement(std::int64_t context) {
       largest = std::max(largest, std::abs(expected));
       worst = off <= worst ? worst : off;  // NaN too
     }
-  if (!(worst <= 1e-4 * largest)) at->second = "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
+  if (!(worst <= 1e-4 * largest))
+    at->second = "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
   return at->second;
 }
 
@@ -215,7 +219,8 @@ bool first_rows_are_the_same(Fast& many, std::int64_t tokens, std::int64_t conte
   Fast few(cpu, rows, context);
   few.run(), many.run();
   for (std::int64_t r = 0; r < std::min(rows, few.output().rows()); ++r)
-    if (std::memcmp(few.output().row(r), many.output().row(r), static_cast<std::size_t>(few.output().cols()) * sizeof(float)) != 0) return false;
+    if (std::memcmp(few.output().row(r), many.output().row(r), static_cast<std::size_t>(few.output().cols()) * sizeof(float)) != 0)
+      return false;
   return true;
 }
 
@@ -252,7 +257,8 @@ void measure(benchmark::State& state) {
     typename Case::template on<plait::exec::cpu<>> work;
     std::string wrong;
     session(std::int64_t tokens, std::int64_t context) : work(exec, tokens, context), wrong(disagreement<Case>(context)) {
-      if (wrong.empty() && !first_rows_are_the_same<Case>(work, tokens, context)) wrong = "the first rows are not those of a call with few tokens, bit for bit";
+      if (wrong.empty() && !first_rows_are_the_same<Case>(work, tokens, context))
+        wrong = "the first rows are not those of a call with few tokens, bit for bit";
     }
   };
   static kept_for<session> kept;

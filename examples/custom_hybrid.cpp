@@ -26,8 +26,8 @@ static_assert(plait::count(mine).attention_layers == 2 && plait::count(mine).rec
 
 int main() {
   constexpr auto n = plait::count(mine);
-  std::printf("%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M a token\n", n.layers, n.attention_layers, n.recurrent_layers,
-              n.moe_layers, double(n.total_parameters) / 1e6, double(n.active_parameters) / 1e6);
+  std::printf("%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M a token\n", n.layers, n.attention_layers,
+              n.recurrent_layers, n.moe_layers, double(n.total_parameters) / 1e6, double(n.active_parameters) / 1e6);
   std::printf("a sequence keeps %lld bytes of state and %lld bytes a token\n\n", static_cast<long long>(plait::recurrent_state_bytes(mine)),
               static_cast<long long>(plait::kv_cache_bytes(mine, 1, plait::value_bytes(plait::dtype::f32))));
 
@@ -67,5 +67,6 @@ int main() {
   batch.add(b, {&left, 1});
   batch.add(c, {&right, 1});
   run("one token each, the second forked");
-  std::printf("lengths: %lld, %lld and %lld\n", static_cast<long long>(a.length()), static_cast<long long>(b.length()), static_cast<long long>(c.length()));
+  std::printf("lengths: %lld, %lld and %lld\n", static_cast<long long>(a.length()), static_cast<long long>(b.length()),
+              static_cast<long long>(c.length()));
 }

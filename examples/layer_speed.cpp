@@ -72,10 +72,11 @@ void measure(char const* name, plait::exec::cpu<>& exec) {
 
     namespace count = plait::policies;
     double const flops = double(count::flops(Policy, width, (tokens + 1) / 2)) * double(tokens);
-    double const bytes = double(count::bytes(Policy, width, plait::f32, count::experts_reached(Policy, tokens))) +
-                         4 * (2.0 * double(count::state(Policy, width)) + double(tokens) * (double(count::kv(Policy, width)) + 2.0 * width));
-    std::printf("%-10s %6lld %12.1f %12.0f %10.1f %8.1f\n", name, static_cast<long long>(tokens), seconds * 1e6, double(tokens) / seconds, flops / seconds / 1e9,
-                bytes / seconds / 1e9);
+    double const bytes =
+        double(count::bytes(Policy, width, plait::f32, count::experts_reached(Policy, tokens))) +
+        4 * (2.0 * double(count::state(Policy, width)) + double(tokens) * (double(count::kv(Policy, width)) + 2.0 * width));
+    std::printf("%-10s %6lld %12.1f %12.0f %10.1f %8.1f\n", name, static_cast<long long>(tokens), seconds * 1e6, double(tokens) / seconds,
+                flops / seconds / 1e9, bytes / seconds / 1e9);
   }
 }
 
@@ -83,8 +84,8 @@ void measure(char const* name, plait::exec::cpu<>& exec) {
 
 int main(int argc, char** argv) {
   plait::exec::cpu<> exec = argc > 1 ? plait::exec::cpu<>(std::atoi(argv[1])) : plait::exec::cpu<>();
-  std::printf("d_model %d, f32, %d thread%s\n%-10s %6s %12s %12s %10s %8s\n", width, exec.threads(), exec.threads() == 1 ? "" : "s", "layer", "tokens",
-              "us a call", "tokens/s", "GFLOP/s", "GB/s");
+  std::printf("d_model %d, f32, %d thread%s\n%-10s %6s %12s %12s %10s %8s\n", width, exec.threads(), exec.threads() == 1 ? "" : "s",
+              "layer", "tokens", "us a call", "tokens/s", "GFLOP/s", "GB/s");
   measure<plait::attention{.num_heads = 8, .num_kv_heads = 2}>("attention", exec);
   measure<plait::mamba{.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 64}>("mamba", exec);
   measure<plait::mlp{.d_ff = 3584}>("mlp", exec);

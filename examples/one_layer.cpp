@@ -33,7 +33,8 @@ int main() {
 
   std::printf("mamba, d_model %d: %lld parameters, %lld bytes of state a sequence, whatever its length\n", width,
               static_cast<long long>(plait::policies::parameters(policy, width)), static_cast<long long>(layer.layout.state_values * 4));
-  std::printf("y[%lld] = %+.6f %+.6f %+.6f ...\n", static_cast<long long>(tokens - 1), a(tokens - 1, 0), a(tokens - 1, 1), a(tokens - 1, 2));
+  std::printf("y[%lld] = %+.6f %+.6f %+.6f ...\n", static_cast<long long>(tokens - 1), a(tokens - 1, 0), a(tokens - 1, 1),
+              a(tokens - 1, 2));
   bool const equal = at_once == in_chunks;
   std::printf("%lld tokens in one call and in chunks of %lld: %s\n", static_cast<long long>(tokens), static_cast<long long>(chunk),
               equal ? "the same bits" : "different");

@@ -169,12 +169,14 @@ TEST_CASE("errors are sentences and change nothing") {
   auto const call = [&](std::int64_t rows, std::int64_t out) {
     return sentence([&] { layer.forward(exec, sequence, x.view().middle_rows(0, rows), y.view().middle_rows(0, out)); });
   };
-  CHECK(call(2, 2) == "forward: the sequence grows to 2 tokens, the layer's page table has room for 0: call the layer's reserve with that context");
+  CHECK(call(2, 2) ==
+        "forward: the sequence grows to 2 tokens, the layer's page table has room for 0: call the layer's reserve with that context");
   layer.reserve(exec, 1, 64);
   CHECK(call(64, 64).find("tokens need") != std::string::npos);
   CHECK(call(70, 70) == "forward: the sequence has 70 new tokens and room for 64: call reserve on it");
   sequence.reserve(70);
-  CHECK(call(70, 70) == "forward: the sequence grows to 70 tokens, the layer's page table has room for 64: call the layer's reserve with that context");
+  CHECK(call(70, 70) ==
+        "forward: the sequence grows to 70 tokens, the layer's page table has room for 64: call the layer's reserve with that context");
   CHECK(call(2, 3) == "forward: x is 2 x 40, y is 3 x 40; both must have one row a token and 40 columns");
   CHECK(sentence([&] { layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view()); }) ==
         "forward: x is 70 x 8, y is 70 x 40; both must have one row a token and 40 columns");

@@ -19,8 +19,10 @@ namespace plait::inline PLAIT_ABI {
 namespace detail {
 /// What a layer is, its forward says (layers/layer.hpp): one that is given sequences mixes tokens, one that is not treats each alone.
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
-concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<T const> x, matrix_view<T> y,
-                               no_observer see) { Layer::forward(exec, w, s, seqs, x, y, see); };
+concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<T const> x,
+                               matrix_view<T> y, no_observer see) {
+  Layer::forward(exec, w, s, seqs, x, y, see);
+};
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
 concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, matrix_view<T const> x, matrix_view<T> y,
                                       no_observer see) { Layer::forward(exec, w, s, x, y, see); };
@@ -88,8 +90,8 @@ class single_layer {
     check_shapes(x, y);
     if (!(sequence.layout() == layout)) throw error("forward: the sequence belongs to another layer");
     if (tokens > sequence.capacity() - length)
-      throw error("forward: the sequence has " + std::to_string(tokens) + " new tokens and room for " + std::to_string(sequence.capacity() - length) +
-                  ": call reserve on it");
+      throw error("forward: the sequence has " + std::to_string(tokens) + " new tokens and room for " +
+                  std::to_string(sequence.capacity() - length) + ": call reserve on it");
     if (layout.page_values > 0 && after > static_cast<std::int64_t>(table_.size()) * page_tokens)
       throw error("forward: the sequence grows to " + std::to_string(after) + " tokens, the layer's page table has room for " +
                   std::to_string(static_cast<std::int64_t>(table_.size()) * page_tokens) + ": call the layer's reserve with that context");
@@ -99,8 +101,9 @@ class single_layer {
     std::array<std::int64_t, 2> const first_row{0, tokens};
     value_type* const state = sequence.state();
     value_type* const* const pages = table_.data();
-    layer<D, Policy>::forward(exec, weights_, settings_,
-                              sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}, x, y, see);
+    layer<D, Policy>::forward(
+        exec, weights_, settings_,
+        sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}, x, y, see);
     sequence.advance(tokens);
   }
 
@@ -117,8 +120,8 @@ class single_layer {
  private:
   static void check_shapes(matrix_view<value_type const> x, matrix_view<value_type> y) {
     if (x.cols() != D || y.cols() != D || x.rows() != y.rows())
-      throw error("forward: x is " + std::to_string(x.rows()) + " x " + std::to_string(x.cols()) + ", y is " + std::to_string(y.rows()) + " x " +
-                  std::to_string(y.cols()) + "; both must have one row a token and " + std::to_string(D) + " columns");
+      throw error("forward: x is " + std::to_string(x.rows()) + " x " + std::to_string(x.cols()) + ", y is " + std::to_string(y.rows()) +
+                  " x " + std::to_string(y.cols()) + "; both must have one row a token and " + std::to_string(D) + " columns");
   }
   void check_workspace(Exec& exec, std::int64_t tokens) const {
     if (std::int64_t const needed = measure(exec, tokens); needed > exec.workspace.capacity())
@@ -132,7 +135,8 @@ class single_layer {
       if constexpr (is_mixer) {
         std::array<std::int64_t, 2> const first_row{0, tokens};
         std::int64_t const length = 0;
-        layer<D, Policy>::forward(exec, weights_, settings_, sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length}, x, nothing,
+        layer<D, Policy>::forward(exec, weights_, settings_,
+                                  sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length}, x, nothing,
                                   no_observer{});
       } else {
         layer<D, Policy>::forward(exec, weights_, settings_, x, nothing, no_observer{});
