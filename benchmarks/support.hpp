@@ -27,8 +27,7 @@
 
 namespace bench {
 
-// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width
-// ------------------------------------------------------------
+// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width --------------------------------------------------
 
 inline constexpr int d_model = 1024;
 inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config_1b{
