@@ -33,28 +33,32 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
 }
 }  // namespace detail
 
+/// Fills one tensor as its description says, `scale` for the deviation of normal ones. Row i is drawn from a stream of its own.
+template <class Tensor>
+void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, double scale = 0.02) {
+  std::vector<float> row(static_cast<std::size_t>(t.cols));
+  for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
+    detail::splitmix64 random{detail::mix(stream, std::uint64_t(i))};
+    for (std::size_t c = 0; c < row.size(); ++c) switch (t.start) {
+        case initial::zero: row[c] = 0; break;
+        case initial::one: row[c] = 1; break;
+        case initial::log_index: row[c] = std::log(static_cast<float>(c + 1)); break;
+        case initial::normal:  // Box and Muller, a pair at a time
+          double const radius = scale * std::sqrt(-2 * std::log(random.uniform())), angle = 2 * std::numbers::pi * random.uniform();
+          row[c] = static_cast<float>(radius * std::cos(angle));
+          if (c + 1 < row.size()) row[++c] = static_cast<float>(radius * std::sin(angle));
+      }
+    data.set_row(i / t.rows, i % t.rows, row.data());
+  }
+}
+
 /// Linear maps, convolutions, router and embedding N(0, scale), 0.02 as published; biases 0, dt_proj's too; norm weights and D 1; A_log
 /// log(j + 1). Every row is drawn from its own stream, named by seed, layer, part, tensor and row, so that the same weights come out for
-/// any storage, any precision and any order of visiting.
+/// any storage, any precision and any order of visiting. For a model, or anything else with for_each_tensor (single_layer.hpp).
 template <class Model>
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
-  std::vector<float> row;
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    std::uint64_t const stream = detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name));
-    row.resize(static_cast<std::size_t>(t.cols));
-    for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
-      detail::splitmix64 random{detail::mix(stream, std::uint64_t(i))};
-      for (std::size_t c = 0; c < row.size(); ++c) switch (t.start) {
-          case initial::zero: row[c] = 0; break;
-          case initial::one: row[c] = 1; break;
-          case initial::log_index: row[c] = std::log(static_cast<float>(c + 1)); break;
-          case initial::normal:  // Box and Muller, a pair at a time
-            double const radius = scale * std::sqrt(-2 * std::log(random.uniform())), angle = 2 * std::numbers::pi * random.uniform();
-            row[c] = static_cast<float>(radius * std::cos(angle));
-            if (c + 1 < row.size()) row[++c] = static_cast<float>(radius * std::sin(angle));
-        }
-      data.set_row(i / t.rows, i % t.rows, row.data());
-    }
+    initialize_tensor(t, data, detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name)), scale);
   });
 }
 

@@ -78,6 +78,7 @@ void group_by_expert(routing<T> const& plan) {
 template <>
 struct route_op<exec::reference> {
   static void run(exec::reference& exec, matrix_view<double const> logits, routing<double> const& plan) {
+    arena::frame const scratch(exec.workspace);
     double* const p = exec.workspace.take<double>(logits.cols());
     exec.parallel(logits.rows(), [&](std::int64_t t, int) {
       double most = logits(t, 0), total = 0;

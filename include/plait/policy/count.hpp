@@ -132,18 +132,20 @@ struct token_cost {
 
 namespace policies {
 
+/// Operations of one token in one layer that sees `context` keys: two an active parameter of a linear map, and what the policy adds.
+template <class Policy>
+constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context) {
+  std::int64_t vectors = 0;
+  describe(p, d_model, [&](tensor const& t) { vectors += t.role == role::vector || t.role == role::state ? t.size() : 0; });
+  return 2 * (active(p, d_model) - vectors) + flops_beyond_products(p, d_model, context);
+}
+
 template <class Architecture>
 constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens, std::int64_t context) {
   std::int64_t flops = 2 * std::int64_t{c.vocab_size} * c.d_model;
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
-      auto const sublayer = [&](auto const& p) {
-        std::int64_t vectors = 0;
-        describe(p, c.d_model, [&](tensor const& t) { vectors += t.role == role::vector || t.role == role::state ? t.size() : 0; });
-        flops += 2 * (active(p, c.d_model) - vectors) + flops_beyond_products(p, c.d_model, context);
-      };
-      sublayer(mixer);
-      sublayer(ffn);
+      flops += policies::flops(mixer, c.d_model, context) + policies::flops(ffn, c.d_model, context);
     });
   std::int64_t const bytes = weight_traffic(c, as, tokens) + recurrent_state_bytes(c) + kv_cache_bytes(c, context, value_bytes(as.kv)) ;
   return {flops, bytes / tokens};

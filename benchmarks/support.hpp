@@ -1,0 +1,280 @@
+// What the benchmarks share: the command line, inputs and weights, the check against the reference, counters.
+//
+// A case is a struct with a member template `on<Exec>`, constructed with (exec, tokens, context): it owns inputs and outputs, and
+//   run()                   does the work once more, from the same starting point
+//   output()                [tokens, columns]; row t depends only on inputs up to row t
+//   flops(), bytes()        of one run
+// The same source runs on exec::cpu and on exec::reference, and the first rows of its inputs are the same whatever `tokens`.
+#pragma once
+
+#include <plait/plait.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bench {
+
+// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width --------------------------------------------------
+
+inline constexpr int d_model = 1024;
+inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config_1b{
+    .d_model = d_model,
+    .vocab_size = 65536,
+    .layers = {.blocks = 1, .layers_per_block = 8, .attend = 1, .recur = 7, .moe_every = 2},
+    .attention = {.num_heads = 16, .num_kv_heads = 4},
+    .recurrent = {.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 64},
+    .dense = {.d_ff = 3584},
+    .sparse = {.d_ff = 3584, .num_experts = 16, .top_k = 2}};
+static_assert(plait::count(config_1b).total_parameters == 932'269'728);
+
+// ---- The command line ------------------------------------------------------------------------------------------------------------------
+
+struct options {
+  int threads = 0;     ///< 0: all
+  bool large = false;  ///< bench_model: the model of 932 M parameters too
+};
+inline options& selected() {
+  static options o;
+  return o;
+}
+inline plait::exec::cpu<> make_cpu() { return selected().threads > 0 ? plait::exec::cpu<>(selected().threads) : plait::exec::cpu<>(); }
+
+/// Takes --threads=N and --large out of the arguments, calls register_all, and runs what it registered.
+template <class Register>
+int main(int argc, char** argv, Register&& register_all) {
+  int kept = 1;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strncmp(argv[i], "--threads=", 10) == 0) {
+      char* end = nullptr;
+      long const n = std::strtol(argv[i] + 10, &end, 10);
+      if (*end != '\0' || n < 1 || n > 4096) {
+        std::fprintf(stderr, "%s: --threads wants a number, at least 1, not '%s'\n", argv[0], argv[i] + 10);
+        return 1;
+      }
+      selected().threads = static_cast<int>(n);
+    } else if (std::strcmp(argv[i], "--large") == 0) {
+      selected().large = true;
+    } else {
+      argv[kept++] = argv[i];
+    }
+  }
+  argc = kept;
+  register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::AddCustomContext("plait_threads", std::to_string(make_cpu().threads()));
+  benchmark::AddCustomContext("plait_packet_floats", std::to_string(PLAIT_PACKET));
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
+
+// ---- Inputs and weights ----------------------------------------------------------------------------------------------------------------
+
+/// A fast stream of numbers, uniform in (-scale, scale) (Knuth's linear congruential generator).
+class numbers {
+ public:
+  explicit numbers(std::uint64_t seed, float scale = 1.0f)
+      : state_(static_cast<std::uint32_t>(plait::detail::mix(7, seed))), scale_(scale / 2147483648.0f) {}
+  float operator()() { return scale_ * static_cast<float>(static_cast<std::int32_t>(state_ = state_ * 1664525u + 1013904223u)); }
+
+ private:
+  std::uint32_t state_;
+  float scale_;
+};
+
+/// An owned matrix whose rows are filled each from its own stream: the same values in any element type and for any number of rows.
+template <class T>
+class matrix {
+ public:
+  matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed = 0) : rows_(rows), cols_(cols), data_(rows * cols) {
+    if (seed == 0) return;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      numbers random(plait::detail::mix(seed, std::uint64_t(r)));
+      for (std::int64_t c = 0; c < cols; ++c) data_[r * cols + c] = random();
+    }
+  }
+  plait::matrix_view<T> view() { return {data_.data(), rows_, cols_}; }
+  plait::matrix_view<T const> read() const { return {data_.data(), rows_, cols_}; }
+
+ private:
+  std::int64_t rows_, cols_;
+  plait::buffer<T> data_;
+};
+
+/// Fills a tensor cheaply: uniform numbers of the published deviation, 0.02, where the description says normal.
+template <class Tensor>
+void fill(plait::tensor const& t, Tensor& data, std::uint64_t stream) {
+  if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, stream);
+  std::vector<float> row(static_cast<std::size_t>(t.cols));
+  for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
+    numbers random(plait::detail::mix(stream, std::uint64_t(i)), 0.0346f);
+    for (float& v : row) v = random();
+    data.set_row(i / t.rows, i % t.rows, row.data());
+  }
+}
+
+/// Fills anything with for_each_tensor.
+template <class Model>
+void fill(Model& m) {
+  m.for_each_tensor([](int layer, std::string_view part, plait::tensor const& t, auto& data) {
+    fill(t, data, plait::detail::mix(plait::detail::mix(std::uint64_t(layer + 2), part), std::string_view(t.name)));
+  });
+}
+
+/// What `make` makes, once for the CPU; for the reference only as long as somebody holds it.
+template <class Exec, class Make>
+auto shared(Make const& make) {
+  using object = decltype(make());
+  if constexpr (std::is_same_v<Exec, plait::exec::reference>) {
+    return std::make_shared<object>(make());
+  } else {
+    static auto const kept = std::make_shared<object>(make());
+    return kept;
+  }
+}
+
+/// Weights of a policy at the benchmarks' width.
+template <auto Policy, class Exec>
+auto shared_weights() {
+  return shared<Exec>([] {
+    plait::weights<Policy, d_model, typename Exec::storage_type> w;
+    w.allocate();
+    w.for_each([](plait::tensor const& t, auto& data) { fill(t, data, plait::detail::mix(1, std::string_view(t.name))); });
+    return w;
+  });
+}
+
+/// One sequence as the ops see it: state and pages of its own, `context` tokens already there.
+template <class T>
+class one_sequence {
+ public:
+  one_sequence(std::int64_t tokens, std::int64_t context, std::int64_t state_values, std::int64_t page_values)
+      : first_row_{0, tokens}, length_(context), state_(1, std::max<std::int64_t>(1, state_values)),
+        pages_((context + tokens + plait::page_tokens - 1) / plait::page_tokens, std::max<std::int64_t>(1, page_values), 77) {
+    for (std::int64_t p = 0; p < pages_.view().rows(); ++p) table_.push_back(pages_.view().row(p));
+    state_pointer_ = state_.view().data(), table_pointer_ = table_.data();
+  }
+  one_sequence(one_sequence const&) = delete;
+  plait::sequences<T> view() const {
+    return {.count = 1, .first_row = first_row_, .length = &length_, .state = &state_pointer_, .pages = &table_pointer_};
+  }
+
+ private:
+  std::int64_t first_row_[2], length_;
+  matrix<T> state_, pages_;
+  T* state_pointer_;
+  std::vector<T*> table_;
+  T* const* table_pointer_;
+};
+
+// ---- The check -------------------------------------------------------------------------------------------------------------------------
+
+/// Rows that the reference, slow as it is, computes too.
+inline constexpr std::int64_t checked_rows = 3;
+
+/// Compares the first rows with the reference, once for each context: a sentence, or nothing if they agree. An f32 sum of a few
+/// thousand products is off by about 1e-6 of the largest outputs; a wrong kernel by more than 1e-4.
+template <class Case>
+std::string const& disagreement(std::int64_t context) {
+  static std::map<std::int64_t, std::string> known;
+  auto const [at, is_new] = known.try_emplace(context);
+  if (!is_new) return at->second;
+  auto cpu = make_cpu();
+  plait::exec::reference reference;
+  typename Case::template on<plait::exec::cpu<>> fast(cpu, checked_rows, context);
+  typename Case::template on<plait::exec::reference> slow(reference, checked_rows, context);
+  fast.run(), slow.run();
+  double largest = 0, worst = 0;
+  for (std::int64_t r = 0; r < slow.output().rows(); ++r)
+    for (std::int64_t c = 0; c < slow.output().cols(); ++c) {
+      double const expected = slow.output()(r, c), off = std::abs(expected - double(fast.output()(r, c)));
+      largest = std::max(largest, std::abs(expected));
+      worst = off <= worst ? worst : off;  // NaN too
+    }
+  if (!(worst <= 1e-4 * largest))
+    at->second = "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
+  return at->second;
+}
+
+/// Whether the first rows are bitwise those of a call with few tokens.
+template <class Case, class Fast>
+bool first_rows_are_the_same(Fast& many, std::int64_t tokens, std::int64_t context) {
+  auto cpu = make_cpu();
+  std::int64_t const rows = std::min(tokens, checked_rows);
+  Fast few(cpu, rows, context);
+  few.run(), many.run();
+  for (std::int64_t r = 0; r < std::min(rows, few.output().rows()); ++r)
+    if (std::memcmp(few.output().row(r), many.output().row(r), static_cast<std::size_t>(few.output().cols()) * sizeof(float)) != 0)
+      return false;
+  return true;
+}
+
+// ---- Running a case --------------------------------------------------------------------------------------------------------------------
+
+/// Tokens, operations and bytes a second. The latter two are counted, not measured: see README.md.
+inline void count(benchmark::State& state, std::int64_t tokens, double flops, double bytes) {
+  using benchmark::Counter;
+  state.counters["tokens"] = Counter(double(tokens), Counter::kIsIterationInvariantRate);
+  state.counters["FLOP"] = Counter(flops, Counter::kIsIterationInvariantRate);
+  state.counters["bytes"] = Counter(bytes, Counter::kIsIterationInvariantRate);
+}
+
+/// What `make` makes, kept until other arguments come: Google Benchmark calls a benchmark several times until it runs long enough, and
+/// building and checking a case each time would take longer than timing it.
+template <class Work>
+class kept_for {
+ public:
+  template <class Make>
+  Work& operator()(std::vector<std::int64_t> arguments, Make const& make) {
+    if (!work_ || arguments != arguments_) work_.reset(), work_ = make(), arguments_ = std::move(arguments);
+    return *work_;
+  }
+
+ private:
+  std::vector<std::int64_t> arguments_;
+  std::unique_ptr<Work> work_;
+};
+
+template <class Case>
+void measure(benchmark::State& state) {
+  struct session {
+    plait::exec::cpu<> exec = make_cpu();
+    typename Case::template on<plait::exec::cpu<>> work;
+    std::string wrong;
+    session(std::int64_t tokens, std::int64_t context) : work(exec, tokens, context), wrong(disagreement<Case>(context)) {
+      if (wrong.empty() && !first_rows_are_the_same<Case>(work, tokens, context))
+        wrong = "the first rows are not those of a call with few tokens, bit for bit";
+    }
+  };
+  static kept_for<session> kept;
+  std::int64_t const tokens = state.range(0), context = state.range(1);
+  session& s = kept({tokens, context}, [&] { return std::make_unique<session>(tokens, context); });
+  if (!s.wrong.empty()) return state.SkipWithError(s.wrong.c_str());
+  s.work.run();
+  for (auto _ : state) s.work.run();
+  count(state, tokens, s.work.flops(), s.work.bytes());
+}
+
+/// 1 to `most` tokens on an empty sequence, in powers of two.
+template <class Case>
+benchmark::internal::Benchmark* tokens(char const* name, std::int64_t most = 2048) {
+  auto* const b = benchmark::RegisterBenchmark(name, measure<Case>);
+  for (std::int64_t n = 1; n <= most; n *= 2) b->Args({n, 0});
+  return b->ArgNames({"tokens", "context"})->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+
+}  // namespace bench
