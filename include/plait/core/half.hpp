@@ -1,0 +1,25 @@
+// The 16-bit floating-point formats, widened to float.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace plait {
+
+/// bfloat16 is the upper half of a float: widening is exact, and NaN payloads stay.
+constexpr float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+/// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++ leaves a floating-point product behind
+/// a condition scalar); subnormals go through an integer, so that a caller's flush-to-zero mode does not lose them.
+constexpr float from_f16(std::uint16_t bits) {
+  std::uint32_t const magnitude = bits & 0x7fffu, exponent = bits & 0x7c00u;
+  std::uint32_t const rebias = std::uint32_t{127 - 15} << 23;
+  std::uint32_t const normal = (magnitude << 13) + rebias;
+  std::uint32_t const special = normal + rebias;  // exponent 31 becomes 255: infinity, or NaN with its payload
+  std::uint32_t const subnormal = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f);
+  std::uint32_t const is_subnormal = 0u - std::uint32_t{exponent == 0}, is_special = 0u - std::uint32_t{exponent == 0x7c00u};
+  std::uint32_t const value = (subnormal & is_subnormal) | (special & is_special) | (normal & ~(is_subnormal | is_special));
+  return std::bit_cast<float>(value | (std::uint32_t{bits & 0x8000u} << 16));
+}
+
+}  // namespace plait
