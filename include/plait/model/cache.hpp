@@ -94,12 +94,12 @@ struct moment {
   }
   /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
   void assign(page_pool<T>& pool, moment const& other) {
-    std::size_t const count = static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens);
+    std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
     if (state.size() != other.state.size()) state = buffer<T>(other.state.size());
     pages.reserve(count);
-    for (std::size_t i = 0; i < std::min(count, other.pages.size()); ++i) ++other.pages[i]->holders;
+    for (std::size_t i = 0; i < count; ++i) ++other.pages[i]->holders;
     drop(pool);
-    pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(std::min(count, other.pages.size())));
+    pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(count));
     if (state.size() > 0) std::copy_n(other.state.data(), state.size(), state.data());
     length = other.length, last_kept = other.last_kept;
   }
