@@ -195,10 +195,7 @@ class model {
                   std::to_string(exec.workspace.capacity()) + " are reserved: call the model's reserve");
   }
   static void end(batch_type& b) {
-    for (std::size_t i = 0; i < b.entries_.size(); ++i) {
-      b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
-      b.length_[i] = b.entries_[i].sequence->length();
-    }
+    for (std::size_t i = 0; i < b.entries_.size(); ++i) b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
   }
 
   auto const& embedding() const {
