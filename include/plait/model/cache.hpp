@@ -85,22 +85,23 @@ struct moment {
   buffer<T> state;
   std::vector<page<T>*> pages;
   std::int64_t length = 0;
+  std::int64_t last_kept = 0;  ///< names the last moment that was kept on the way here, this one included; 0: none
 
   void drop(page_pool<T>& pool) noexcept {
     for (page<T>* p : pages) pool.release(p);
     pages.clear();
-    length = 0;
+    length = last_kept = 0;
   }
   /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
   void assign(page_pool<T>& pool, moment const& other) {
-    std::size_t const count = static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens);
+    std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
     if (state.size() != other.state.size()) state = buffer<T>(other.state.size());
     pages.reserve(count);
-    for (std::size_t i = 0; i < std::min(count, other.pages.size()); ++i) ++other.pages[i]->holders;
+    for (std::size_t i = 0; i < count; ++i) ++other.pages[i]->holders;
     drop(pool);
-    pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(std::min(count, other.pages.size())));
+    pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(count));
     if (state.size() > 0) std::copy_n(other.state.data(), state.size(), state.data());
-    length = other.length;
+    length = other.length, last_kept = other.last_kept;
   }
 };
 
@@ -189,7 +190,7 @@ class basic_cache {
   void restore(basic_snapshot<T> const& s) {
     if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
     now_.assign(*pool_, s.at_);
-    forget_kept_beyond(now_.length);
+    while (kept_count_ > 0 && kept_[kept_count_ - 1].last_kept != now_.last_kept) kept_[--kept_count_].drop(*pool_);  // not on the way here
   }
   /// A second sequence with the same past: pages are shared, the state is copied. Call reserve before going on with it.
   basic_cache fork() const {
@@ -206,6 +207,7 @@ class basic_cache {
       std::rotate(kept_.begin(), kept_.begin() + 1, kept_.end());
       --kept_count_;
     }
+    now_.last_kept = pool_->next_id();
     kept_[kept_count_++].assign(*pool_, now_);
   }
   /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward again to stand at n.
@@ -282,6 +284,7 @@ class basic_cache {
   void cut_pages(std::int64_t n) {
     give_back(static_cast<std::size_t>((n + page_tokens - 1) / page_tokens));
     now_.length = n;
+    now_.last_kept = kept_count_ > 0 ? kept_[kept_count_ - 1].last_kept : 0;
   }
   void forget_kept_beyond(std::int64_t n) {
     while (kept_count_ > 0 && kept_[kept_count_ - 1].length > n) kept_[--kept_count_].drop(*pool_);

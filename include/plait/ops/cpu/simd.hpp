@@ -73,7 +73,7 @@ inline void for_each_packet(std::int64_t n, Body&& body) {
 /// 2^n * 2^f with two-constant reduction and a polynomial of degree 6 in the remainder.
 inline packet exp(packet x) {
   x = min(max(x, set(-86.9f)), set(88.3f));
-  packet const rounder = set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits
+  packet const rounder = set(12582912.0f + 127.0f);  // 1.5 * 2^23 rounds to an integer; with the bias, the low bits are 2^n's exponent
   packet const shifted = fma(x, set(1.44269504088896341f), rounder);
   packet const n = sub(shifted, rounder);
   packet r = fma(n, set(-0.693145751953125f), x);
@@ -85,8 +85,8 @@ inline packet exp(packet x) {
   p = fma(p, r, set(1.6666665459e-1f));
   p = fma(p, r, set(5.0000001201e-1f));
   p = fma(mul(p, r), r, add(r, set(1.0f)));
-  auto const exponent = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<integers>(shifted));
-  return Eigen::internal::preinterpret<packet>(Eigen::internal::padd(Eigen::internal::preinterpret<integers>(p), exponent));
+  auto const power = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<integers>(shifted));
+  return mul(p, Eigen::internal::preinterpret<packet>(power));  // a product, not an addition to the exponent's bits: NaN stays NaN
 }
 inline float exp(float x) { return Eigen::internal::pfirst(exp(set(x))); }
 

@@ -1,0 +1,200 @@
+// Random data, matrices that notice writes outside of their view, tensors of any storage, ragged batches, and comparison.
+#pragma once
+
+#include <plait/core/sequences.hpp>
+#include <plait/core/storage.hpp>
+#include <plait/core/view.hpp>
+#include <plait/model/initialize.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace test {
+
+inline constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+inline constexpr float infinity = std::numeric_limits<float>::infinity();
+
+class random {
+ public:
+  explicit random(std::uint64_t seed) : bits_{seed} {}
+  float uniform(float low = -1, float high = 1) { return low + (high - low) * static_cast<float>(bits_.uniform()); }
+  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(bits_() % static_cast<std::uint64_t>(n)); }
+  std::vector<float> values(std::int64_t n, float low = -1, float high = 1) {
+    std::vector<float> v(static_cast<std::size_t>(n));
+    for (float& x : v) x = uniform(low, high);
+    return v;
+  }
+
+ private:
+  plait::detail::splitmix64 bits_;
+};
+
+/// A matrix whose rows stand apart, with canaries before, between and behind them.
+template <class T>
+class matrix {
+ public:
+  matrix(std::int64_t rows, std::int64_t cols, std::int64_t gap = 5)
+      : rows_(rows), cols_(cols), stride_(cols + gap), data_(static_cast<std::size_t>(2 * margin + rows * stride_), canary) {
+    for (std::int64_t r = 0; r < rows; ++r) std::fill_n(view().row(r), cols, T{0});
+  }
+  /// The values of another, in T.
+  template <class U>
+  explicit matrix(matrix<U> const& other) : matrix(other.rows(), other.cols(), other.stride() - other.cols()) {
+    for (std::int64_t r = 0; r < rows_; ++r)
+      for (std::int64_t c = 0; c < cols_; ++c) (*this)(r, c) = static_cast<T>(other(r, c));
+  }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::int64_t stride() const { return stride_; }
+  T& operator()(std::int64_t r, std::int64_t c) { return data_[static_cast<std::size_t>(margin + r * stride_ + c)]; }
+  T const& operator()(std::int64_t r, std::int64_t c) const { return data_[static_cast<std::size_t>(margin + r * stride_ + c)]; }
+  plait::matrix_view<T> view() { return {data_.data() + margin, rows_, cols_, stride_}; }
+  plait::matrix_view<T const> view() const { return {data_.data() + margin, rows_, cols_, stride_}; }
+  /// Nothing outside of the view was written.
+  bool intact() const {
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(data_.size()); ++i) {
+      std::int64_t const at = i - margin;
+      bool const inside = at >= 0 && at < rows_ * stride_ && at % stride_ < cols_;
+      if (!inside && data_[static_cast<std::size_t>(i)] != canary) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::int64_t margin = 40;  // more than two registers
+  static constexpr T canary = T(-12345.5);
+  std::int64_t rows_, cols_, stride_;
+  std::vector<T> data_;
+};
+
+inline matrix<float> random_matrix(random& r, std::int64_t rows, std::int64_t cols, float low = -1, float high = 1) {
+  matrix<float> m(rows, cols);
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t c = 0; c < cols; ++c) m(i, c) = r.uniform(low, high);
+  return m;
+}
+
+/// A tensor of the type that Storage has for a role, with the values [copies][rows][cols].
+template <class Storage, plait::role Role>
+auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1, std::int64_t copies = 1) {
+  typename Storage::template tensor<Role> t;
+  t.allocate({.name = "test", .role = Role, .rows = rows, .cols = cols, .copies = copies});
+  for (std::int64_t i = 0; i < copies * rows; ++i) t.set_row(i / rows, i % rows, values.data() + i * cols);
+  return t;
+}
+
+/// What ops see of sequences: `before` tokens are cached, `now` are new. State and pages have other layers' parts around this one's
+/// that must stay as they are; fresh pages are full of NaN, so that a slot read before it is written shows.
+template <class T>
+class ragged {
+ public:
+  ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values) : length_(std::move(before)), state_values_(state_values), page_values_(page_values) {
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      states_.emplace_back(static_cast<std::size_t>(state_values + 2 * around), T{0});
+      for (std::int64_t i = 0; i < around; ++i) states_[s][static_cast<std::size_t>(i)] = states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
+      state_.push_back(states_[s].data());
+      pages_.emplace_back();
+      memory_.emplace_back();
+    }
+  }
+  /// The batch with so many new tokens a sequence.
+  plait::sequences<T> with(std::vector<std::int64_t> now) {
+    now_ = std::move(now);
+    first_row_.assign(1, 0);
+    table_.clear();
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      first_row_.push_back(first_row_.back() + now_[s]);
+      std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
+      while (static_cast<std::int64_t>(pages_[s].size()) < needed) {
+        memory_[s].emplace_back(page_values_ + 2 * around);
+        T* const page = memory_[s].back().data();
+        std::fill_n(page, around, canary);
+        std::fill_n(page + around, page_values_, T(nan));
+        std::fill_n(page + around + page_values_, around, canary);
+        pages_[s].push_back(page);
+      }
+      table_.push_back(pages_[s].data());
+    }
+    return {.count = static_cast<std::int64_t>(length_.size()), .first_row = first_row_.data(), .length = length_.data(), .state = state_.data(),
+            .state_offset = around, .pages = table_.data(), .page_offset = around};
+  }
+  std::int64_t total() const { return first_row_.back(); }
+  std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
+  std::int64_t length(std::size_t s) const { return length_[s]; }
+  /// The new tokens are old ones now.
+  void advance() {
+    for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
+  }
+  T* state(std::size_t s) { return states_[s].data() + around; }
+  T* page(std::size_t s, std::int64_t p) { return pages_[s][static_cast<std::size_t>(p)] + around; }
+  bool intact() const {
+    auto const canaries = [](T const* p) { return std::all_of(p, p + around, [](T x) { return x == canary; }); };
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      if (!canaries(states_[s].data()) || !canaries(states_[s].data() + around + state_values_)) return false;
+      for (auto const& page : memory_[s])
+        if (!canaries(page.data()) || !canaries(page.data() + around + page_values_)) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::int64_t around = 48;
+  static constexpr T canary = T(-12345.5);
+  std::vector<std::int64_t> length_, now_, first_row_ = {0};
+  std::int64_t state_values_, page_values_;
+  std::vector<std::vector<T>> states_;
+  std::vector<T*> state_;
+  std::vector<std::vector<plait::buffer<T>>> memory_;
+  std::vector<std::vector<T*>> pages_;
+  std::vector<T* const*> table_;
+};
+
+/// max|a - b| / max(max|b|, at_least); infinite where one is NaN. `at_least` is for results that may happen to cancel.
+template <class A, class B>
+double difference(A const* a, B const* b, std::int64_t n, double at_least = 0) {
+  double most = 0, largest = at_least;
+  for (std::int64_t i = 0; i < n; ++i) {
+    double const d = std::fabs(double(a[i]) - double(b[i]));
+    most = d == d ? std::max(most, d) : double(infinity);
+    largest = std::max(largest, std::fabs(double(b[i])));
+  }
+  return most == 0 ? 0 : most / largest;
+}
+template <class A, class B>
+  requires(!std::is_pointer_v<A>)
+double difference(A const& a, B const& b, double at_least = 0) {
+  double most = 0, largest = at_least;
+  if (a.rows() != b.rows() || a.cols() != b.cols()) return double(infinity);
+  for (std::int64_t r = 0; r < a.rows(); ++r)
+    for (std::int64_t c = 0; c < a.cols(); ++c) {
+      double const d = std::fabs(double(a(r, c)) - double(b(r, c)));
+      most = d == d ? std::max(most, d) : double(infinity);
+      largest = std::max(largest, std::fabs(double(b(r, c))));
+    }
+  return most == 0 ? 0 : most / largest;
+}
+
+/// The same bits, NaN included.
+template <class T>
+bool same_bits(T const* a, T const* b, std::int64_t n) {
+  return n == 0 || std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;
+}
+template <class T>
+bool same_bits(std::vector<T> const& a, std::vector<T> const& b) {
+  return a.size() == b.size() && same_bits(a.data(), b.data(), static_cast<std::int64_t>(a.size()));
+}
+template <class T>
+bool same_bits(matrix<T> const& a, matrix<T> const& b) {
+  if (a.rows() != b.rows() || a.cols() != b.cols()) return false;
+  for (std::int64_t r = 0; r < a.rows(); ++r)
+    if (!same_bits(a.view().row(r), b.view().row(r), a.cols())) return false;
+  return true;
+}
+
+}  // namespace test

@@ -1,0 +1,25 @@
+// Execution policies with room in their workspace.
+#pragma once
+
+#include <plait/exec/cpu.hpp>
+#include <plait/exec/reference.hpp>
+
+namespace test {
+
+using cpu = plait::exec::cpu<>;
+using reference = plait::exec::reference;
+
+inline constexpr std::int64_t room = std::int64_t{1} << 22;
+
+inline cpu cpu_with(int threads) {
+  cpu exec(threads);
+  exec.workspace.reserve(room);
+  return exec;
+}
+inline reference oracle() {
+  reference exec;
+  exec.workspace.reserve(room);
+  return exec;
+}
+
+}  // namespace test

@@ -1,0 +1,111 @@
+// Small architectures of every shape, and running token histories through models of them.
+#pragma once
+
+#include <plait/plait.hpp>
+
+#include <support/data.hpp>
+
+#include <numeric>
+#include <optional>
+
+namespace test {
+
+using plait::attention;
+using plait::hybrid;
+using plait::mamba;
+using plait::mlp;
+using plait::moe;
+using plait::none;
+
+// clang-format off
+/// One of everything at an odd width: two periods of attention, Mamba, Mamba; experts in every second layer.
+inline constexpr hybrid<attention, mamba, mlp, moe> everything{
+    .d_model = 35, .vocab_size = 53,
+    .layers = {.blocks = 1, .layers_per_block = 6, .attend = 1, .recur = 2, .moe_every = 2},
+    .attention = {.num_heads = 4, .num_kv_heads = 2, .head_dim = 9},
+    .recurrent = {.d_state = 5, .d_conv = 4, .expand = 2},
+    .dense = {.d_ff = 19},
+    .sparse = {.d_ff = 21, .num_experts = 5, .top_k = 3}};
+
+/// Attention and dense feed-forwards alone; twenty heads share one of keys and values.
+inline constexpr hybrid<attention, none, mlp, none> attention_only{
+    .d_model = 40, .vocab_size = 31,
+    .layers = {.layers_per_block = 2, .attend = 1},
+    .attention = {.num_heads = 20, .num_kv_heads = 1},
+    .dense = {.d_ff = 33}};
+
+/// Mamba alone, one sublayer a layer, no feed-forwards; no window (d_conv 1), biases, tied.
+inline constexpr hybrid<none, mamba, none, none> mamba_only{
+    .d_model = 33, .vocab_size = 37,
+    .layers = {.layers_per_block = 3, .recur = 1},
+    .recurrent = {.d_state = 17, .d_conv = 1, .expand = 1, .dt_rank = 5, .conv_bias = false, .proj_bias = true},
+    .tie_embeddings = true};
+
+/// One sublayer a layer: attention and Mamba in turn, no feed-forwards.
+inline constexpr hybrid<attention, mamba, none, none> mixers_only{
+    .d_model = 24, .vocab_size = 29,
+    .layers = {.layers_per_block = 4, .attend = 1, .recur = 1},
+    .attention = {.num_heads = 3, .num_kv_heads = 3},
+    .recurrent = {.d_state = 8, .d_conv = 2, .proj_bias = true}};
+
+/// One expert a token, in every layer, from 3; biases nowhere; a long window; tied.
+inline constexpr hybrid<attention, mamba, none, moe> one_expert{
+    .d_model = 16, .vocab_size = 64,
+    .layers = {.layers_per_block = 3, .attend = 1, .recur = 2, .moe_every = 1, .attend_offset = 0},
+    .attention = {.num_heads = 2, .num_kv_heads = 1},
+    .recurrent = {.d_state = 16, .d_conv = 9, .conv_bias = false},
+    .sparse = {.d_ff = 17, .num_experts = 3, .top_k = 1},
+    .tie_embeddings = true};
+
+/// Layers without a mixer: feed-forwards between attention.
+inline constexpr hybrid<attention, none, mlp, none> sparse_mixers{
+    .d_model = 17, .vocab_size = 19,
+    .layers = {.layers_per_block = 4, .attend = 1, .recur = 1},
+    .attention = {.num_heads = 1, .num_kv_heads = 1},
+    .dense = {.d_ff = 40}};
+// clang-format on
+
+/// Random weights large enough for every path to matter (the published 0.02 is made for large widths).
+template <class Model>
+Model const& model_with_weights() {
+  static Model const m = [] {
+    Model fresh;
+    plait::initialize(fresh, 7, 0.25);
+    return fresh;
+  }();
+  return m;
+}
+
+template <class Model, class Exec>
+Exec& executor(Exec& exec, std::int64_t tokens = 512, std::int64_t sequences = 8) {
+  model_with_weights<Model>().reserve(exec, tokens, sequences);
+  return exec;
+}
+
+inline std::vector<std::int32_t> random_ids(random& r, std::int64_t n, std::int64_t vocabulary) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
+  for (auto& id : ids) id = static_cast<std::int32_t>(r.below(vocabulary));
+  return ids;
+}
+
+/// Forwards ids on top of a sequence and returns the logits of all of them, a row each.
+template <class Model>
+std::vector<typename Model::value_type> forward(typename Model::exec_type& exec, plait::cache<Model>& sequence, std::span<std::int32_t const> ids) {
+  if (ids.empty()) return {};
+  sequence.reserve(static_cast<std::int64_t>(ids.size()));
+  plait::batch<Model> batch;
+  batch.add(sequence, ids, plait::rows::all);
+  std::vector<typename Model::value_type> logits(ids.size() * static_cast<std::size_t>(Model::vocab_size));
+  model_with_weights<Model>().forward(exec, batch, {logits.data(), static_cast<std::int64_t>(ids.size()), Model::vocab_size});
+  return logits;
+}
+
+/// The same from nothing, in one call.
+template <class Model>
+std::vector<typename Model::value_type> forward_alone(typename Model::exec_type& exec, std::span<std::int32_t const> ids) {
+  plait::cache_pool<Model> pool;
+  auto sequence = pool.make();
+  return forward<Model>(exec, sequence, ids);
+}
+
+}  // namespace test
