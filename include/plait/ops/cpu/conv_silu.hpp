@@ -17,6 +17,8 @@ struct conv_silu_op<exec::cpu<P>> {
   }
 
  private:
+  static constexpr std::int64_t ahead = 12;
+
   static void channels(sequences<float> const& seqs, std::int64_t s, std::int64_t c, matrix_view<float const> u, channel_tensor const& taps,
                        channel_tensor const* bias, matrix_view<float> y) {
     using namespace simd;
@@ -26,6 +28,7 @@ struct conv_silu_op<exec::cpu<P>> {
     auto const input = [&](std::int64_t t) { return t < 0 ? window + (kept + t) * d : u.row(first + t) + c; };
     packet const start = bias != nullptr ? load(bias->column(0) + c, n) : set(0.0f);
     for (std::int64_t t = 0; t < tokens; ++t) {
+      if (t + ahead < tokens) __builtin_prefetch(u.row(first + t + ahead) + c);  // rows are pages apart: no hardware prefetcher follows
       packet sum = start;
       for (std::int64_t k = 0; k <= kept; ++k) sum = fma(load(taps.column(k) + c, n), load(input(t - kept + k), n), sum);
       store(y.row(first + t) + c, simd::silu(sum), n);

@@ -31,15 +31,17 @@ struct gated_linear_op<exec::cpu<P>> {
     float const* const packed = panels::pack_rows(exec, x);
     std::int64_t const k = x.cols();
     panels::row_groups const groups{x.rows()};
-    exec.parallel(gate.panels(), [&](std::int64_t p, int) {
+    panels::group_runs const runs{groups, k};
+    exec.parallel(runs.count() * gate.panels(), [&](std::int64_t item, int) {
+      std::int64_t const run = item / gate.panels(), p = item % gate.panels();
       std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, gate.rows() - first);
-      for (std::int64_t g = 0; g < groups.count(); ++g)
+      for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
         panels::with_rows(groups.size(g), [&](auto size) {
           panels::tile<size> t;
           panels::gated_tile<size>(t, gate.panel_data(0, p), up.panel_data(0, p), packed + groups.first(g) * k, k);
           for (int m = 0; m < size; ++m) panels::write(t, m, y.row(groups.first(g) + m) + first, count);
         });
-    }, exec.grain(gate.panels()));
+    }, exec.grain(runs.count() * gate.panels()));
   }
 };
 

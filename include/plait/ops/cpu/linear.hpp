@@ -16,25 +16,29 @@ struct linear_op<exec::cpu<P>> {
     float const* const packed = panels::pack_rows(exec, x);
     std::int64_t total = 0;
     for (auto const& output : outputs) total += output.weight->panels();
-    exec.parallel(total, [&](std::int64_t p, int) {
+    panels::group_runs const runs{{x.rows()}, x.cols()};
+    exec.parallel(runs.count() * total, [&](std::int64_t item, int) {
+      std::int64_t const run = item / total;
+      std::int64_t p = item % total;
       for (auto const& [y, weight, bias] : outputs) {
         if (p < weight->panels()) {
-          compute(packed, x.rows(), *weight, p, bias_values(bias), y);
+          compute(packed, runs, run, *weight, p, bias_values(bias), y);
           return;
         }
         p -= weight->panels();
       }
-    }, exec.grain(total));
+    }, exec.grain(runs.count() * total));
   }
 
  private:
   static float const* bias_values(channel_tensor const* bias) { return bias != nullptr ? bias->column(0) : nullptr; }
   static float const* bias_values(panel_matrix const*) { return nullptr; }
 
-  static void compute(float const* packed, std::int64_t rows, panel_matrix const& weight, std::int64_t p, float const* bias, matrix_view<float> y) {
+  static void compute(float const* packed, panels::group_runs const& runs, std::int64_t run, panel_matrix const& weight, std::int64_t p,
+                      float const* bias, matrix_view<float> y) {
     std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, weight.rows() - first), k = weight.cols();
-    panels::row_groups const groups{rows};
-    for (std::int64_t g = 0; g < groups.count(); ++g)
+    panels::row_groups const& groups = runs.groups;
+    for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
       panels::with_rows(groups.size(g), [&](auto size) {
         panels::tile<size> t;
         t.start(bias != nullptr ? bias + first : nullptr, count);

@@ -9,6 +9,7 @@
 #include <plait/exec/host.hpp>
 #include <plait/ops/cpu/simd.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -72,6 +73,16 @@ struct row_groups {
   constexpr std::int64_t count() const { return (rows + max_rows - 1) / max_rows; }
   constexpr std::int64_t first(std::int64_t g) const { return rows / count() * g + (g < rows % count() ? g : rows % count()); }
   constexpr std::int64_t size(std::int64_t g) const { return first(g + 1) - first(g); }
+};
+
+/// Groups in runs whose packed rows, of `cols` values each, stay in the L2 cache while every panel of weights passes by.
+struct group_runs {
+  row_groups groups;
+  std::int64_t cols;
+  constexpr std::int64_t groups_a_run() const { return std::max<std::int64_t>(1, 196608 / (max_rows * std::max<std::int64_t>(1, cols))); }
+  constexpr std::int64_t count() const { return (groups.count() + groups_a_run() - 1) / groups_a_run(); }
+  constexpr std::int64_t first(std::int64_t run) const { return run * groups_a_run(); }
+  constexpr std::int64_t end(std::int64_t run) const { return std::min(groups.count(), first(run + 1)); }
 };
 
 /// Copies rows row_of(0), row_of(1), ... of x for one group: packed[k][m] = row_of(m)[k].
