@@ -53,8 +53,7 @@ struct add_norm {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, d_model, 2), out(n, d_model) {
+    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, d_model, 2), out(n, d_model) {
       plait::tensor const t{.name = "weight", .role = plait::role::vector, .rows = d_model};
       weight.allocate(t), fill(t, weight, 4);
     }
@@ -133,7 +132,11 @@ struct selective_scan {
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
     on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), uz(n, 2 * inner, 1), dt(n, inner, 2), bc(n, 2 * states, 3), y(n, inner),
+        : basic_case<Exec>(e, n),
+          uz(n, 2 * inner, 1),
+          dt(n, inner, 2),
+          bc(n, 2 * states, 3),
+          y(n, inner),
           sequence(n, 0, states * inner, 0) {}
     void run() {  // as above, the state moves on
       auto const in = uz.read();
@@ -160,7 +163,12 @@ struct attend {
     using typename basic_case<Exec>::T;
     static constexpr std::int64_t dim = attention.dim(d_model), q_cols = attention.num_heads * dim, kv_cols = attention.num_kv_heads * dim;
     on(Exec& e, std::int64_t n, std::int64_t cached)
-        : basic_case<Exec>(e, n), context(cached), q(n, q_cols, 1), k(n, kv_cols, 2), v(n, kv_cols, 3), y(n, q_cols),
+        : basic_case<Exec>(e, n),
+          context(cached),
+          q(n, q_cols, 1),
+          k(n, kv_cols, 2),
+          v(n, kv_cols, 3),
+          y(n, q_cols),
           sequence(n, cached, 0, 2 * kv_cols * plait::page_tokens) {
       this->reserve([&] { run(); });
     }
@@ -187,8 +195,13 @@ struct route {
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
     on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), logits(n, moe.num_experts, 1), expert(moe.top_k * n), place(moe.top_k * n), token(moe.top_k * n),
-          first(moe.num_experts + 1), weight(n, moe.top_k) {
+        : basic_case<Exec>(e, n),
+          logits(n, moe.num_experts, 1),
+          expert(moe.top_k * n),
+          place(moe.top_k * n),
+          token(moe.top_k * n),
+          first(moe.num_experts + 1),
+          weight(n, moe.top_k) {
       this->reserve([&] { run(); });
     }
     ops::routing<T> plan() {

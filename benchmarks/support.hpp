@@ -163,7 +163,9 @@ template <class T>
 class one_sequence {
  public:
   one_sequence(std::int64_t tokens, std::int64_t context, std::int64_t state_values, std::int64_t page_values)
-      : first_row_{0, tokens}, length_(context), state_(1, std::max<std::int64_t>(1, state_values)),
+      : first_row_{0, tokens},
+        length_(context),
+        state_(1, std::max<std::int64_t>(1, state_values)),
         pages_((context + tokens + plait::page_tokens - 1) / plait::page_tokens, std::max<std::int64_t>(1, page_values), 77) {
     for (std::int64_t p = 0; p < pages_.view().rows(); ++p) table_.push_back(pages_.view().row(p));
     state_pointer_ = state_.view().data(), table_pointer_ = table_.data();

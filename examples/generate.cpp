@@ -25,7 +25,8 @@ bool exists(std::string const& path) {
 /// Bytes are ids if there are 256 of them and no tokenizer says otherwise.
 bool speaks_bytes(std::string const& directory) {
   bool has_tokenizer = false;
-  for (char const* file : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) has_tokenizer = has_tokenizer || exists(plait::io::path_in(directory, file));
+  for (char const* file : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"})
+    has_tokenizer = has_tokenizer || exists(plait::io::path_in(directory, file));
   return model::vocab_size == 256 && !has_tokenizer;
 }
 
@@ -67,7 +68,8 @@ int main(int argc, char** argv) {
   return tool::run("generate", app, argc, argv, [&] {
     bool const bytes = ids.empty() && speaks_bytes(directory);
     if (ids.empty() && !bytes)
-      plait::io::fail(directory, "has a vocabulary of " + std::to_string(model::vocab_size) + " tokens that this program cannot spell; give token ids with --ids");
+      plait::io::fail(directory, "has a vocabulary of " + std::to_string(model::vocab_size) +
+                                     " tokens that this program cannot spell; give token ids with --ids");
     std::vector<std::int32_t> past;
     if (bytes)
       for (char c : prompt) past.push_back(static_cast<unsigned char>(c));
@@ -103,8 +105,8 @@ int main(int argc, char** argv) {
       if (made + 1 < count) forward({&id, 1});
     }
     std::printf("\n");
-    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens, %.0f tokens/s]\n", past.size(), double(past.size()) / prefill_seconds,
-                 static_cast<long long>(made), double(made) / decode.seconds());
+    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens, %.0f tokens/s]\n", past.size(),
+                 double(past.size()) / prefill_seconds, static_cast<long long>(made), double(made) / decode.seconds());
     return 0;
   });
 }

@@ -52,7 +52,8 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", directory, "Hugging Face directory with config.json and safetensors")->required();
   app.add_option("--tokens", tokens, "file with one sequence of token ids a line, separated by blanks")->required();
   app.add_option("--out", out, "safetensors file to write: logits.<line>, F32 [tokens, vocab]")->required();
-  app.add_option("--chunk", chunk, "tokens of each sequence in a call (default: all)")->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+  app.add_option("--chunk", chunk, "tokens of each sequence in a call (default: all)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")->check(CLI::Range(1, 1024));
 
   return tool::run("logits", app, argc, argv, [&] {
@@ -85,7 +86,8 @@ int main(int argc, char** argv) {
         std::int64_t const done = sequences[i].length(), left = static_cast<std::int64_t>(lines[i].ids.size()) - done;
         std::int64_t const now = chunk > 0 ? std::min(chunk, left) : left;
         if (now == 0) continue;
-        batch.add(sequences[i], std::span(lines[i].ids).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(now)), plait::rows::all);
+        batch.add(sequences[i], std::span(lines[i].ids).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(now)),
+                  plait::rows::all);
         destinations.emplace_back(lines[i].first_row + done, now);
         unfinished = unfinished || now < left;
       }
@@ -98,7 +100,8 @@ int main(int argc, char** argv) {
         }
     }
     for (std::size_t i = 0; i < lines.size(); ++i)
-      writer.append("logits." + std::to_string(i), std::span(all.data() + lines[i].first_row * model::vocab_size, lines[i].ids.size() * std::size_t(model::vocab_size)));
+      writer.append("logits." + std::to_string(i),
+                    std::span(all.data() + lines[i].first_row * model::vocab_size, lines[i].ids.size() * std::size_t(model::vocab_size)));
     writer.commit();
     return 0;
   });

@@ -28,5 +28,6 @@ int main() {
   plait::batch<model> batch;
   batch.add(sequence, ids);  // any number of sequences, each with any number of tokens, on top of any state
   net.forward(cpu, batch, {logits.data(), 1, 1000});
-  std::printf("%lld parameters; the next token is %d\n", static_cast<long long>(plait::count(mine).total_parameters), plait::sample_greedy(logits));
+  std::printf("%lld parameters; the next token is %d\n", static_cast<long long>(plait::count(mine).total_parameters),
+              plait::sample_greedy(logits));
 }

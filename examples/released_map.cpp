@@ -42,8 +42,7 @@ void print(char const* title, Architecture const& c, int columns) {
               double(plait::kv_cache_bytes(c, 256 * 1024, 2)) / gib);
   if (auto const longest = plait::max_context(c, plait::int8, std::int64_t{80} * 1024 * 1024 * 1024); longest > 0)
     std::printf("in 80 GiB    int8 weights leave room for one sequence of %lld tokens\n", static_cast<long long>(longest));
-  else
-    std::printf("in 80 GiB    int8 weights do not fit\n");
+  else std::printf("in 80 GiB    int8 weights do not fit\n");
   std::printf("work         a token, bf16         GFLOP     GB read\n");
   for (std::int64_t context : {std::int64_t{0}, std::int64_t{4096}, std::int64_t{262143}}) {
     auto const cost = plait::decode_cost(c, plait::bf16, context);

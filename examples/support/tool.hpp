@@ -33,9 +33,7 @@ int run(char const* name, CLI::App& app, int argc, char** argv, Body&& body) {
     return complain(plait::io::printable(e.what()) + " (--help lists the options)");
   } catch (plait::error const& e) {
     return complain(e.what());  // printable already
-  } catch (std::bad_alloc const&) {
-    return complain("out of memory");
-  } catch (std::exception const& e) {
+  } catch (std::bad_alloc const&) { return complain("out of memory"); } catch (std::exception const& e) {
     return complain(plait::io::printable(e.what()));
   }
 }

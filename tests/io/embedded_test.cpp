@@ -62,7 +62,8 @@ TEST_CASE("logits and greedy continuation equal transformers'") {
   auto cache = pool.make();
   std::vector<float> logits = logits_of(*net, exec, cache, ids);
   double worst = 0, most = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) worst = std::max(worst, std::fabs(double{logits[i]} - double{expected[i]})), most = std::max(most, std::fabs(double{expected[i]}));
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    worst = std::max(worst, std::fabs(double{logits[i]} - double{expected[i]})), most = std::max(most, std::fabs(double{expected[i]}));
   CHECK(worst / most < 2e-5);  // two f32 computations, each within a few 1e-6 of the exact one
 
   std::vector<std::int32_t> tokens;

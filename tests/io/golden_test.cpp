@@ -160,7 +160,8 @@ TEST_CASE("logits, intermediates and caches") {
             }
         CHECK(difference(ours, theirs) < 5e-5);
       } else {
-        std::int64_t const d = g.file.at(cache + "conv").shape[1], w = g.file.at(cache + "conv").shape[2], n = g.file.at(cache + "ssm").shape[2];
+        std::int64_t const d = g.file.at(cache + "conv").shape[1], w = g.file.at(cache + "conv").shape[2],
+                           n = g.file.at(cache + "ssm").shape[2];
         auto const conv = g.part(cache + "conv", b), ssm = g.part(cache + "ssm", b);
         float const* const window = state.cache.state() + place.state_offset;
         std::vector<double> ours, theirs;
@@ -213,7 +214,8 @@ TEST_CASE("a padded batch is its sequences, ragged") {
     caches.push_back(pool.make());
     ids.push_back(g.sequence(b));
   }
-  for (std::size_t b = 0; b < ids.size(); ++b) caches[b].reserve(std::int64_t(ids[b].size())), batch.add(caches[b], ids[b], plait::rows::all);
+  for (std::size_t b = 0; b < ids.size(); ++b)
+    caches[b].reserve(std::int64_t(ids[b].size())), batch.add(caches[b], ids[b], plait::rows::all);
   net->reserve(exec, batch.tokens_count(), batch.size());
   std::vector<float> logits(std::size_t(batch.rows_wanted() * vocab));
   net->forward(exec, batch, {logits.data(), batch.rows_wanted(), vocab});

@@ -1,8 +1,8 @@
 // io/jamba_config.hpp and io/jamba_architecture.hpp.
 #include "files.hpp"
 
-#include <plait/policy.hpp>
 #include <plait/io/jamba_architecture.hpp>
+#include <plait/policy.hpp>
 
 #include <nlohmann/json.hpp>
 

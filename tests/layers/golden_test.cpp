@@ -11,13 +11,14 @@
 
 namespace {
 
-using plait::io::safetensors;
 using plait::role;
+using plait::io::safetensors;
 
 /// The tensors of one case of one operation.
 class golden {
  public:
-  golden(char const* op, int number) : file_(std::string(PLAIT_GOLDEN_DIR) + "/layers/" + op + ".safetensors"), prefix_(std::to_string(number) + ".") {}
+  golden(char const* op, int number)
+      : file_(std::string(PLAIT_GOLDEN_DIR) + "/layers/" + op + ".safetensors"), prefix_(std::to_string(number) + ".") {}
   bool has(std::string const& name) const { return file_.find(prefix_ + name) != nullptr; }
   std::vector<float> f32(std::string const& name) const { return plait::io::read<float>(file_.at(prefix_ + name)); }
   std::vector<double> f64(std::string const& name) const { return plait::io::read<double>(file_.at(prefix_ + name)); }
@@ -76,7 +77,8 @@ Exec executor() {
 template <class T, class U>
 void transpose_in(T* state, std::vector<U> const& values, std::int64_t rows, std::int64_t cols, std::int64_t first = 0) {
   for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t c = first; c < cols; ++c) state[(c - first) * rows + r] = static_cast<T>(values[static_cast<std::size_t>(r * cols + c)]);
+    for (std::int64_t c = first; c < cols; ++c)
+      state[(c - first) * rows + r] = static_cast<T>(values[static_cast<std::size_t>(r * cols + c)]);
 }
 template <class T>
 double state_error(T const* state, std::vector<double> const& values, std::int64_t rows, std::int64_t cols, std::int64_t first = 0) {
@@ -114,7 +116,8 @@ void check_mamba(int number) {
   test::ragged<T> batch({0}, plait::policies::state(Policy, D), 0);
   transpose_in(batch.state(0), g.f32("conv_state"), d, W, 1);
   transpose_in(batch.state(0) + (W - 1) * d, g.f32("ssm_state"), d, N);
-  plait::layer<D, Policy>::forward(exec, weights_of<Policy, D, Exec>(g), {.norm_eps = 1e-6f}, batch.with({x.rows()}), x.view(), y.view(), plait::no_observer{});
+  plait::layer<D, Policy>::forward(exec, weights_of<Policy, D, Exec>(g), {.norm_eps = 1e-6f}, batch.with({x.rows()}), x.view(), y.view(),
+                                   plait::no_observer{});
   CHECK(g.error_of(y, "y") < output_limit<Exec>);
   CHECK(state_error(batch.state(0), g.f64("conv_state_out"), d, W, 1) < state_limit<Exec>);
   CHECK(state_error(batch.state(0) + (W - 1) * d, g.f64("ssm_state_out"), d, N) < state_limit<Exec>);
@@ -139,16 +142,21 @@ void check_attention(int number) {
   auto const for_each_value = [&](std::int64_t tokens, auto const& visit) {
     for (std::int64_t h = 0; h < heads; ++h)
       for (std::int64_t t = 0; t < tokens; ++t)
-        for (std::int64_t i = 0; i < dim; ++i) visit(static_cast<std::size_t>((h * tokens + t) * dim + i), at.key(h, i, t), at.value(h, t, i));
+        for (std::int64_t i = 0; i < dim; ++i)
+          visit(static_cast<std::size_t>((h * tokens + t) * dim + i), at.key(h, i, t), at.value(h, t, i));
   };
   if (past > 0) {
     std::vector<float> const k = g.f32("past_k"), v = g.f32("past_v");
-    for_each_value(past, [&](std::size_t i, std::int64_t key, std::int64_t value) { batch.page(0, 0)[key] = T(k[i]), batch.page(0, 0)[value] = T(v[i]); });
+    for_each_value(past, [&](std::size_t i, std::int64_t key, std::int64_t value) {
+      batch.page(0, 0)[key] = T(k[i]), batch.page(0, 0)[value] = T(v[i]);
+    });
   }
   plait::layer<D, Policy>::forward(exec, weights_of<Policy, D, Exec>(g), {}, seqs, x.view(), y.view(), plait::no_observer{});
   CHECK(g.error_of(y, "y") < output_limit<Exec>);
   std::vector<T> k, v;
-  for_each_value(all, [&](std::size_t, std::int64_t key, std::int64_t value) { k.push_back(batch.page(0, 0)[key]), v.push_back(batch.page(0, 0)[value]); });
+  for_each_value(all, [&](std::size_t, std::int64_t key, std::int64_t value) {
+    k.push_back(batch.page(0, 0)[key]), v.push_back(batch.page(0, 0)[value]);
+  });
   REQUIRE(k.size() == g.f64("k_out").size());
   CHECK(test::difference(k.data(), g.f64("k_out").data(), static_cast<std::int64_t>(k.size())) < state_limit<Exec>);
   CHECK(test::difference(v.data(), g.f64("v_out").data(), static_cast<std::int64_t>(v.size())) < state_limit<Exec>);
@@ -164,18 +172,19 @@ void check_ffn(char const* op, int number) {
   REQUIRE(x.cols() == D);
   test::matrix<T> y(x.rows(), D);
   int seen = 0;
-  plait::layer<D, Policy>::forward(exec, weights_of<Policy, D, Exec>(g), {}, x.view(), y.view(), [&](std::string const& name, auto const& m) {
-    ++seen;
-    std::vector<double> values;
-    for (std::int64_t t = 0; t < m.rows(); ++t)
-      for (std::int64_t c = 0; c < m.cols(); ++c) values.push_back(double(m(t, c)));
-    if (name == "experts") {
-      std::vector<std::int64_t> const expected = g.i64("experts");
-      CHECK(std::equal(values.begin(), values.end(), expected.begin(), expected.end()));
-    } else {
-      CHECK(test::difference(values.data(), g.f64(name).data(), static_cast<std::int64_t>(values.size())) < output_limit<Exec>);
-    }
-  });
+  plait::layer<D, Policy>::forward(
+      exec, weights_of<Policy, D, Exec>(g), {}, x.view(), y.view(), [&](std::string const& name, auto const& m) {
+        ++seen;
+        std::vector<double> values;
+        for (std::int64_t t = 0; t < m.rows(); ++t)
+          for (std::int64_t c = 0; c < m.cols(); ++c) values.push_back(double(m(t, c)));
+        if (name == "experts") {
+          std::vector<std::int64_t> const expected = g.i64("experts");
+          CHECK(std::equal(values.begin(), values.end(), expected.begin(), expected.end()));
+        } else {
+          CHECK(test::difference(values.data(), g.f64(name).data(), static_cast<std::int64_t>(values.size())) < output_limit<Exec>);
+        }
+      });
   CHECK(seen == (std::is_same_v<std::remove_const_t<decltype(Policy)>, plait::moe> ? 3 : 0));
   CHECK(g.error_of(y, "y") < output_limit<Exec>);
 }
@@ -204,7 +213,8 @@ TEST_CASE("golden: activations, extreme arguments included") {
   double worst_silu = 0, worst_softplus = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
     CAPTURE(x[i]);
-    float const s = Eigen::internal::pfirst(plait::simd::silu(plait::simd::set(x[i]))), p = Eigen::internal::pfirst(plait::simd::softplus(plait::simd::set(x[i])));
+    float const s = Eigen::internal::pfirst(plait::simd::silu(plait::simd::set(x[i]))),
+                p = Eigen::internal::pfirst(plait::simd::softplus(plait::simd::set(x[i])));
     // relative, but for results that vanish: the exp is clamped, so that silu(-1000) is -4e-36
     worst_silu = std::max(worst_silu, std::fabs(double{s} - silu[i]) / (std::fabs(silu[i]) + 1e-28));
     worst_softplus = std::max(worst_softplus, std::fabs(double{p} - softplus[i]) / (std::fabs(softplus[i]) + 1e-28));
@@ -248,8 +258,8 @@ TEST_CASE_TEMPLATE("golden: scan", Exec, test::cpu, test::reference) {
     std::int64_t const d = u.cols(), N = B.cols();
     test::ragged<T> batch({0}, d * N, 0);
     transpose_in(batch.state(0), g.f32("h"), d, N);
-    plait::ops::selective_scan(exec, batch.with({u.rows()}), {u.view(), z.view(), dt.view(), B.view(), C.view()}, g.tensor<Exec, role::state>("A_log"),
-                               g.tensor<Exec, role::vector>("D"), y.view());
+    plait::ops::selective_scan(exec, batch.with({u.rows()}), {u.view(), z.view(), dt.view(), B.view(), C.view()},
+                               g.tensor<Exec, role::state>("A_log"), g.tensor<Exec, role::vector>("D"), y.view());
     CHECK(g.error_of(y, "y_gated") < output_limit<Exec>);
     CHECK(state_error(batch.state(0), g.f64("h_out"), d, N) < state_limit<Exec>);
   }

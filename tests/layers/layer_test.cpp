@@ -41,7 +41,8 @@ std::vector<test::matrix<double>> run_mixer(std::vector<std::vector<std::int64_t
   using T = typename Exec::value_type;
   Exec exec = executor<Exec>();
   auto const w = weights_of<Policy, D, Exec>(80);
-  test::ragged<T> batch(std::vector<std::int64_t>(calls[0].size(), 0), plait::policies::state(Policy, D), plait::policies::kv(Policy, D) * plait::page_tokens);
+  test::ragged<T> batch(std::vector<std::int64_t>(calls[0].size(), 0), plait::policies::state(Policy, D),
+                        plait::policies::kv(Policy, D) * plait::page_tokens);
   test::random random(81);
   std::vector<test::matrix<double>> all;
   for (auto const& call : calls) {
@@ -80,7 +81,8 @@ void check_mixer() {
 }
 template <int D, auto Policy>
 void check_ffn() {
-  for (std::int64_t tokens : {1, 3, 40}) CHECK(test::difference(run_ffn<D, Policy, test::cpu>(tokens), run_ffn<D, Policy, test::reference>(tokens)) < tolerance);
+  for (std::int64_t tokens : {1, 3, 40})
+    CHECK(test::difference(run_ffn<D, Policy, test::cpu>(tokens), run_ffn<D, Policy, test::reference>(tokens)) < tolerance);
 }
 
 }  // namespace
@@ -122,11 +124,12 @@ TEST_CASE("layer: moe shows its router logits, experts and weights") {
   auto const x = test::random_matrix(random, 7, 16);
   test::matrix<float> y(7, 16);
   std::vector<std::string> seen;
-  plait::layer<16, policy>::forward(exec, weights_of<policy, 16, test::cpu>(87), {}, x.view(), y.view(), [&](char const* name, auto const& m) {
-    seen.push_back(name);
-    CHECK(m.rows() == 7);
-    CHECK(m.cols() == (seen.size() == 1 ? 5 : 3));
-  });
+  plait::layer<16, policy>::forward(exec, weights_of<policy, 16, test::cpu>(87), {}, x.view(), y.view(),
+                                    [&](char const* name, auto const& m) {
+                                      seen.push_back(name);
+                                      CHECK(m.rows() == 7);
+                                      CHECK(m.cols() == (seen.size() == 1 ? 5 : 3));
+                                    });
   CHECK(seen == std::vector<std::string>{"router_logits", "experts", "expert_weights"});
 }
 
@@ -154,7 +157,8 @@ TEST_CASE("layer: Eigen, spans and pointers go in as they are") {
   Eigen::VectorXf const column = Eigen::VectorXf::Random(4);
   CHECK(plait::matrix_view<float const>(column).rows() == 4);
   CHECK(plait::matrix_view<float const>(column)(2, 0) == column(2));
-  CHECK_THROWS_WITH_AS(plait::matrix_view<float const>(std::span<float const>(from), 6, 15), "a view of 6 x 15 on a span of 96 values", plait::error);
+  CHECK_THROWS_WITH_AS(plait::matrix_view<float const>(std::span<float const>(from), 6, 15), "a view of 6 x 15 on a span of 96 values",
+                       plait::error);
 
   // every layer takes each of them, and writes where the caller's memory is
   auto exec = test::cpu_with(1);

@@ -24,7 +24,8 @@ TEST_CASE("weights: by name, of the type the storage has for the role, in the de
   static_assert(std::is_same_v<decltype(w.get<"conv1d">()), plait::channel_tensor&>);
   static_assert(std::is_same_v<decltype(w.get<"A_log">()), plait::state_tensor&>);
   static_assert(std::is_same_v<decltype(std::as_const(w).get<"A_log">()), plait::state_tensor const&>);
-  static_assert(std::is_same_v<decltype(plait::weights<with_biases, 8, plait::storage::plain<double>>().get<"A_log">()), plait::plain_tensor<double>&>);
+  static_assert(std::is_same_v<decltype(plait::weights<with_biases, 8, plait::storage::plain<double>>().get<"A_log">()),
+                               plait::plain_tensor<double>&>);
   CHECK(w.get<"in_proj">().rows() == 32);
   CHECK(w.get<"in_proj">().cols() == 8);
   CHECK(w.get<"conv1d">().rows() == 16);

@@ -99,7 +99,8 @@ void check_forward(int threads) {
   plait::exec::cpu<> exec(threads);
   model.reserve(exec, 120, 3);
   plait::cache_pool<Model> pool;
-  auto a = pool.make({.keep_snapshots = 3, .snapshot_interval = 16}), b = pool.make(), c = pool.make({.keep_snapshots = 2, .snapshot_interval = 1});
+  auto a = pool.make({.keep_snapshots = 3, .snapshot_interval = 16}), b = pool.make(),
+       c = pool.make({.keep_snapshots = 2, .snapshot_interval = 1});
   std::vector<float> out(static_cast<std::size_t>(120 * Model::vocab_size)), embeddings(static_cast<std::size_t>(7 * Model::d_model), 0.1f);
   for (auto* s : {&a, &b, &c}) s->reserve(400);
   plait::batch<Model> batch;
@@ -128,14 +129,26 @@ void check_forward(int threads) {
 }  // namespace
 
 TEST_CASE("allocation: the watch counts every door to the allocator") {
-  CHECK(watch([] { std::vector<int> v(100); sink = v.data(); }).bytes == 400);
-  CHECK(watch([] { std::vector<int> v(100); sink = v.data(); }).frees == 1);
+  CHECK(watch([] {
+          std::vector<int> v(100);
+          sink = v.data();
+        }).bytes == 400);
+  CHECK(watch([] {
+          std::vector<int> v(100);
+          sink = v.data();
+        }).frees == 1);
   CHECK(watch([] { std::free(seen(std::malloc(3))); }).calls == 1);
   CHECK(watch([] { std::free(seen(std::calloc(3, 5))); }).bytes == 15);
   CHECK(watch([] { std::free(seen(std::realloc(nullptr, 7))); }).bytes == 7);
   CHECK(watch([] { std::free(seen(std::aligned_alloc(64, 128))); }).bytes == 128);
-  CHECK(watch([] { plait::buffer<float> const b(8); sink = const_cast<float*>(b.data()); }).calls == 1);
-  CHECK(watch([] { Eigen::VectorXf const v(1000); sink = const_cast<float*>(v.data()); }).calls == 1);
+  CHECK(watch([] {
+          plait::buffer<float> const b(8);
+          sink = const_cast<float*>(b.data());
+        }).calls == 1);
+  CHECK(watch([] {
+          Eigen::VectorXf const v(1000);
+          sink = const_cast<float*>(v.data());
+        }).calls == 1);
   CHECK(watch([] {
           void* p = nullptr;
           CHECK(posix_memalign(&p, 64, 9) == 0);
@@ -153,7 +166,8 @@ TEST_CASE("allocation: forward allocates nothing after reserve") {
   }
 }
 
-TEST_CASE("allocation: a snapshot takes the recurrent state, a small header and page references; restore evaluates nothing and takes less") {
+TEST_CASE(
+    "allocation: a snapshot takes the recurrent state, a small header and page references; restore evaluates nothing and takes less") {
   using model = plait::model<test::everything>;
   plait::exec::cpu<> exec(1);
   test::executor<model>(exec);
@@ -176,7 +190,8 @@ TEST_CASE("allocation: a snapshot takes the recurrent state, a small header and 
 
 TEST_CASE("allocation: skipped" * doctest::skip()) {}
 namespace {
-[[maybe_unused]] int const said = std::puts("allocation: skipped, malloc cannot be watched beside a sanitizer or another C library than glibc");
+[[maybe_unused]] int const said =
+    std::puts("allocation: skipped, malloc cannot be watched beside a sanitizer or another C library than glibc");
 }
 
 #endif

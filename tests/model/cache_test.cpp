@@ -20,9 +20,7 @@ template <class F>
 std::string message_of(F&& f) {
   try {
     f();
-  } catch (plait::error const& e) {
-    return e.what();
-  }
+  } catch (plait::error const& e) { return e.what(); }
   return "(no error)";
 }
 
@@ -85,7 +83,8 @@ TEST_CASE("cache: without attention there is nothing to reserve") {
 
 TEST_CASE("cache: options that make no sense") {
   plait::cache_pool<full> pool;
-  CHECK(message_of([&] { pool.make({.keep_snapshots = -1}); }) == "a cache keeps 0 or more snapshots, at least 1 token apart; asked for -1 snapshots, 1 tokens apart");
+  CHECK(message_of([&] { pool.make({.keep_snapshots = -1}); }) ==
+        "a cache keeps 0 or more snapshots, at least 1 token apart; asked for -1 snapshots, 1 tokens apart");
   CHECK(message_of([&] { pool.make({.keep_snapshots = 2, .snapshot_interval = 0}); }) ==
         "a cache keeps 0 or more snapshots, at least 1 token apart; asked for 2 snapshots, 0 tokens apart");
 }
@@ -96,8 +95,9 @@ TEST_CASE("cache: a full pool refuses, and everything stays usable") {
   auto a = pool.make();
   auto const history = ids_of(2, 100);
   test::forward<full>(executor<full>(), a, history);
-  CHECK(message_of([&] { a.reserve(100); }) == "the cache pool is full: " + std::to_string(3 * page) + " of " + std::to_string(3 * page + page / 2) +
-                                                  " bytes are in use, another page of 64 tokens needs " + std::to_string(page));
+  CHECK(message_of([&] { a.reserve(100); }) == "the cache pool is full: " + std::to_string(3 * page) + " of " +
+                                                   std::to_string(3 * page + page / 2) +
+                                                   " bytes are in use, another page of 64 tokens needs " + std::to_string(page));
   CHECK(a.length() == 100);
   CHECK(a.capacity() == 128);
   CHECK(pool.pages_in_use() == 2);  // the third was taken and given back
@@ -199,7 +199,9 @@ TEST_CASE_TEMPLATE("cache: restore goes back, again and again, while others hold
   std::vector<std::int64_t> const at = {0, 1, 63, 64, 65, 130, 200};
   for (std::size_t i = 0; i < at.size(); ++i) {
     std::int64_t const done = sequence.length();
-    test::forward<Model>(executor<Model>(), sequence, std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(at[i] - done)));
+    test::forward<Model>(
+        executor<Model>(), sequence,
+        std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(at[i] - done)));
     taken.push_back(sequence.snapshot());
   }
   auto const fork = sequence.fork();
@@ -268,24 +270,28 @@ TEST_CASE_TEMPLATE("cache: truncate with recurrent state returns to a kept momen
     std::int64_t chunk;
     std::vector<expectation> cuts;
   };
-  for (scenario const& s : {scenario{{}, 150, {{150, 150}, {149, 0}, {0, 0}}},                                        // keeps none: from the beginning
-                            scenario{{.keep_snapshots = 3, .snapshot_interval = 30}, 10, {{149, 120}, {100, 90}}},    // 90, 120, 150 are kept
-                            scenario{{.keep_snapshots = 3, .snapshot_interval = 30}, 10, {{90, 90}, {89, 0}}},        // older ones gave way
-                            scenario{{.keep_snapshots = 2, .snapshot_interval = 25}, 70, {{140, 140}, {139, 70}, {69, 0}}},  // at the ends of calls only
-                            scenario{{.keep_snapshots = 1, .snapshot_interval = 1}, 1, {{149, 0}}},                   // only the end itself
-                            scenario{{.keep_snapshots = 200, .snapshot_interval = 1}, 1, {{149, 149}, {64, 64}, {1, 1}, {0, 0}}}}) {
+  for (scenario const& s :
+       {scenario{{}, 150, {{150, 150}, {149, 0}, {0, 0}}},                                               // keeps none: from the beginning
+        scenario{{.keep_snapshots = 3, .snapshot_interval = 30}, 10, {{149, 120}, {100, 90}}},           // 90, 120, 150 are kept
+        scenario{{.keep_snapshots = 3, .snapshot_interval = 30}, 10, {{90, 90}, {89, 0}}},               // older ones gave way
+        scenario{{.keep_snapshots = 2, .snapshot_interval = 25}, 70, {{140, 140}, {139, 70}, {69, 0}}},  // at the ends of calls only
+        scenario{{.keep_snapshots = 1, .snapshot_interval = 1}, 1, {{149, 0}}},                          // only the end itself
+        scenario{{.keep_snapshots = 200, .snapshot_interval = 1}, 1, {{149, 149}, {64, 64}, {1, 1}, {0, 0}}}}) {
     plait::cache_pool<Model> pool;
     auto sequence = pool.make(s.options);
     for (std::int64_t at = 0; at < 150; at += s.chunk)
-      test::forward<Model>(executor<Model>(), sequence,
-                           std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min(s.chunk, 150 - at))));
+      test::forward<Model>(
+          executor<Model>(), sequence,
+          std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min(s.chunk, 150 - at))));
     for (expectation const& cut : s.cuts) {
       CAPTURE(cut.n);
       std::int64_t const replay = sequence.truncate(cut.n);
       CHECK(sequence.length() == cut.stands_at);
       CHECK(replay == cut.n - cut.stands_at);
       auto copy = sequence.fork();
-      test::forward<Model>(executor<Model>(), copy, std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(cut.stands_at), static_cast<std::size_t>(replay)));
+      test::forward<Model>(
+          executor<Model>(), copy,
+          std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(cut.stands_at), static_cast<std::size_t>(replay)));
       CHECK(test::same_bits(next<Model>(copy, 4), expected_next<Model>(first(past, cut.n), 4)));
     }
   }
@@ -309,7 +315,8 @@ TEST_CASE_TEMPLATE("cache: kept moments of a past that restore has left behind a
   SUBCASE("another sequence's") {
     a.restore(b.snapshot());
     std::int64_t const replay = a.truncate(15);
-    test::forward<Model>(executor<Model>(), a, std::span<std::int32_t const>(y).subspan(static_cast<std::size_t>(15 - replay), static_cast<std::size_t>(replay)));
+    test::forward<Model>(executor<Model>(), a,
+                         std::span<std::int32_t const>(y).subspan(static_cast<std::size_t>(15 - replay), static_cast<std::size_t>(replay)));
     CHECK(a.length() == 15);
     CHECK(test::same_bits(next<Model>(a, 4), expected_next<Model>(first(y, 15), 4)));
   }
@@ -363,8 +370,12 @@ void random_operations(std::uint64_t seed, int operations) {
   };
   std::vector<entry> entries;
   std::vector<moment> moments;
-  auto const pick = [&](auto& list) -> auto& { return list[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(list.size())))]; };
-  auto const add = [&] { entries.push_back({pool.make({.keep_snapshots = static_cast<int>(random.below(4)), .snapshot_interval = 1 + random.below(40)}), {}}); };
+  auto const pick = [&](auto& list) -> auto& {
+    return list[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(list.size())))];
+  };
+  auto const add = [&] {
+    entries.push_back({pool.make({.keep_snapshots = static_cast<int>(random.below(4)), .snapshot_interval = 1 + random.below(40)}), {}});
+  };
   auto const extend = [&](entry& e, std::int64_t n) {
     auto const ids = test::random_ids(random, n, Model::vocab_size);
     test::forward<Model>(executor<Model>(), e.sequence, ids);
@@ -411,15 +422,20 @@ void random_operations(std::uint64_t seed, int operations) {
           moments.pop_back();
         }
         break;
-      case 6: case 7: {
+      case 6:
+      case 7: {
         std::int64_t const n = random.below(e.sequence.length() + 1), replay = e.sequence.truncate(n);
         std::vector<std::int32_t> const again(e.history.begin() + (n - replay), e.history.begin() + n);
         test::forward<Model>(executor<Model>(), e.sequence, again);
         e.history.resize(static_cast<std::size_t>(n));
         break;
       }
-      case 8: e.sequence.reserve(random.below(150)); break;
-      case 9: e.sequence.keep(); break;
+      case 8:
+        e.sequence.reserve(random.below(150));
+        break;
+      case 9:
+        e.sequence.keep();
+        break;
       default:
         if (e.history.size() < 200) extend(e, 1 + random.below(random.below(3) == 0 ? 70 : 4));
     }

@@ -64,7 +64,8 @@ void check_batches(test::random& random) {
     std::vector<std::size_t> order(lengths.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     for (int round = 0; round < 4; ++round) {
-      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(i)))]);
+      for (std::size_t i = order.size(); i > 1; --i)
+        std::swap(order[i - 1], order[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(i)))]);
       plait::cache_pool<Model> pool;
       std::vector<plait::cache<Model>> caches;
       for (std::size_t s = 0; s < lengths.size(); ++s) {
@@ -79,13 +80,15 @@ void check_batches(test::random& random) {
         for (std::size_t s : order) {
           std::int64_t const left = lengths[s] - static_cast<std::int64_t>(done[s]);
           piece[s] = round == 0 ? left : std::min(left, random.below(40));
-          row[s] = batch.add(caches[s], std::span<std::int32_t const>(ids[s]).subspan(done[s], static_cast<std::size_t>(piece[s])), plait::rows::all);
+          row[s] = batch.add(caches[s], std::span<std::int32_t const>(ids[s]).subspan(done[s], static_cast<std::size_t>(piece[s])),
+                             plait::rows::all);
         }
         logits out(static_cast<std::size_t>(batch.rows_wanted()) * V);
         test::model_with_weights<Model>().forward(exec, batch, {out.data(), batch.rows_wanted(), Model::vocab_size});
         bool finished = true;
         for (std::size_t s : order) {
-          REQUIRE(test::same_bits(out.data() + static_cast<std::size_t>(row[s]) * V, alone[s].data() + done[s] * V, piece[s] * Model::vocab_size));
+          REQUIRE(test::same_bits(out.data() + static_cast<std::size_t>(row[s]) * V, alone[s].data() + done[s] * V,
+                                  piece[s] * Model::vocab_size));
           done[s] += static_cast<std::size_t>(piece[s]);
           finished = finished && static_cast<std::int64_t>(done[s]) == lengths[s];
         }
@@ -137,7 +140,8 @@ void check_rows_and_embeddings(test::random& random) {
     batch.add(b, embeddings, plait::rows::last);
     batch.add(c, ids, plait::rows::last);
     logits const out = run(batch);
-    for (std::size_t s = 0; s < 3; ++s) CHECK(test::same_bits(out.data() + s * V, whole.data() + static_cast<std::size_t>(n - 1) * V, Model::vocab_size));
+    for (std::size_t s = 0; s < 3; ++s)
+      CHECK(test::same_bits(out.data() + s * V, whole.data() + static_cast<std::size_t>(n - 1) * V, Model::vocab_size));
   }
   {
     plait::batch<Model> batch;

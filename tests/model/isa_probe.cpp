@@ -22,7 +22,8 @@ inline constexpr auto odd = [] {
 bool supported() {
 #if defined(__x86_64__)
 #if PLAIT_PACKET == 16
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bw");
 #elif PLAIT_PACKET == 8
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
@@ -34,7 +35,10 @@ bool supported() {
 
 int main() {
   if (!supported()) {
-    std::printf("this machine has no " "%d-float registers\n", PLAIT_PACKET);
+    std::printf(
+        "this machine has no "
+        "%d-float registers\n",
+        PLAIT_PACKET);
     return 77;
   }
   using model = plait::model<odd>;

@@ -18,9 +18,7 @@ template <class F>
 std::string message_of(F&& f) {
   try {
     f();
-  } catch (plait::error const& e) {
-    return e.what();
-  }
+  } catch (plait::error const& e) { return e.what(); }
   return "(no error)";
 }
 
@@ -79,7 +77,9 @@ TEST_CASE("model: an observer sees every point once, in order, with its shape") 
     batch.add(b, std::vector<std::int32_t>{6, 7}, plait::rows::all);
     std::vector<float> logits(static_cast<std::size_t>(3 * Model::vocab_size));
     test::model_with_weights<Model>().forward(executor<Model>(), batch, {logits.data(), 3, Model::vocab_size},
-                                              [&](plait::probe at, auto const& m) { seen.push_back({at.layer, at.name, m.rows(), m.cols()}); });
+                                              [&](plait::probe at, auto const& m) {
+                                                seen.push_back({at.layer, at.name, m.rows(), m.cols()});
+                                              });
     return seen;
   };
   std::vector<sighting> expected = {{-1, "embed", 7, 35}};
@@ -96,8 +96,10 @@ TEST_CASE("model: an observer sees every point once, in order, with its shape") 
   expected.insert(expected.end(), {{5, "out", 7, 35}, {-1, "final_norm", 3, 35}, {-1, "logits", 3, 53}});
   CHECK(observe(static_cast<full const*>(nullptr)) == expected);
 
-  std::vector<sighting> const feed_forward_between = {{-1, "embed", 7, 17}, {0, "ffn", 7, 17},  {0, "out", 7, 17}, {1, "mixer", 7, 17}, {1, "ffn", 7, 17}, {1, "out", 7, 17}, {2, "ffn", 7, 17},
-                                                      {2, "out", 7, 17},    {3, "mixer", 7, 17}, {3, "ffn", 7, 17}, {3, "out", 7, 17},   {-1, "final_norm", 3, 17}, {-1, "logits", 3, 19}};
+  std::vector<sighting> const feed_forward_between = {{-1, "embed", 7, 17}, {0, "ffn", 7, 17}, {0, "out", 7, 17}, {1, "mixer", 7, 17},
+                                                      {1, "ffn", 7, 17},    {1, "out", 7, 17}, {2, "ffn", 7, 17}, {2, "out", 7, 17},
+                                                      {3, "mixer", 7, 17},  {3, "ffn", 7, 17}, {3, "out", 7, 17}, {-1, "final_norm", 3, 17},
+                                                      {-1, "logits", 3, 19}};
   CHECK(observe(static_cast<on_cpu<test::sparse_mixers> const*>(nullptr)) == feed_forward_between);
 }
 
@@ -142,7 +144,8 @@ TEST_CASE("model: forward_hidden gives the rows before the head") {
         for (std::int64_t c = 0; c < m.cols(); ++c) final_norm.push_back(static_cast<float>(m(t, c)));
   });
   bool saw_logits = false;
-  model.forward_hidden(executor<full>(), without, hidden.view(), [&](plait::probe at, auto const&) { saw_logits = saw_logits || std::string_view(at.name) == "logits"; });
+  model.forward_hidden(executor<full>(), without, hidden.view(),
+                       [&](plait::probe at, auto const&) { saw_logits = saw_logits || std::string_view(at.name) == "logits"; });
   CHECK(!saw_logits);
   CHECK(hidden.intact());
   CHECK(logits.intact());
@@ -168,7 +171,9 @@ TEST_CASE("model: errors of forward change nothing") {
   a.reserve(3);
   std::vector<float> out(53 * 8);
   plait::batch<full> batch;
-  auto const forward = [&](std::int64_t rows, std::int64_t cols = 53) { return message_of([&] { model.forward(exec, batch, {out.data(), rows, cols}); }); };
+  auto const forward = [&](std::int64_t rows, std::int64_t cols = 53) {
+    return message_of([&] { model.forward(exec, batch, {out.data(), rows, cols}); });
+  };
   using ids = std::vector<std::int32_t>;
 
   batch.add(b, ids{1}), batch.add(a, ids{3, -1, 4});
@@ -178,7 +183,9 @@ TEST_CASE("model: errors of forward change nothing") {
   batch.clear(), batch.add(b, ids{1}), batch.add(a, ids{3, 4, 52}, plait::rows::all);
   CHECK(forward(2) == "forward: the output is 2 x 53, the batch wants 4 x 53");
   CHECK(forward(4, 52) == "forward: the output is 4 x 52, the batch wants 4 x 53");
-  CHECK(message_of([&] { model.forward_hidden(exec, batch, {out.data(), 4, 53}); }) == "forward: the output is 4 x 53, the batch wants 4 x 35");
+  CHECK(message_of([&] {
+          model.forward_hidden(exec, batch, {out.data(), 4, 53});
+        }) == "forward: the output is 4 x 53, the batch wants 4 x 35");
   batch.clear(), batch.add(a, ids{1}), batch.add(b, ids{1}), batch.add(a, ids{2});
   CHECK(forward(3) == "forward: sequence 2 of the batch is in the batch twice");
   {
@@ -230,8 +237,9 @@ TEST_CASE("model: a batch runs once; its sequences may not have moved on") {
   model.forward(exec, batch, {out.data(), 1, 53});
   CHECK(a.length() == 64);
   // its page table was made for 64 tokens: another would be written behind its end
-  CHECK(message_of([&] { model.forward(exec, batch, {out.data(), 1, 53}); }) ==
-        "forward: sequence 0 of the batch has moved on since it was added; clear the batch and add it again");
+  CHECK(message_of([&] {
+          model.forward(exec, batch, {out.data(), 1, 53});
+        }) == "forward: sequence 0 of the batch has moved on since it was added; clear the batch and add it again");
   CHECK(a.length() == 64);
   batch.clear();
   batch.add(a, std::vector<std::int32_t>{7});
@@ -244,8 +252,9 @@ TEST_CASE("model: a chosen row that is not there") {
   auto a = pool.make();
   plait::batch<full> batch;
   for (std::int64_t bad : {-1, 2})
-    CHECK(message_of([&] { batch.add(a, std::span<std::int32_t const>(std::array{1, 2}), std::array{bad}); }) ==
-          "output row " + std::to_string(bad) + " was chosen of a sequence with 2 new tokens");
+    CHECK(message_of([&] {
+            batch.add(a, std::span<std::int32_t const>(std::array{1, 2}), std::array{bad});
+          }) == "output row " + std::to_string(bad) + " was chosen of a sequence with 2 new tokens");
 }
 
 TEST_CASE("model: an empty batch") {

@@ -36,8 +36,8 @@ TEST_CASE("add_norm: residual and norm, with and without a residual, in place an
           auto oracle = test::oracle();
           plait::ops::add_norm(cpu, x.view(), add ? y.view() : plait::matrix_view<float>(), vector_of<plait::storage::packed>(w), 1e-6f,
                                in_place ? x.view() : out.view());
-          plait::ops::add_norm(oracle, x64.view(), add ? y64.view() : plait::matrix_view<double>(), vector_of<plait::storage::plain<double>>(w), 1e-6f,
-                               in_place ? x64.view() : out64.view());
+          plait::ops::add_norm(oracle, x64.view(), add ? y64.view() : plait::matrix_view<double>(),
+                               vector_of<plait::storage::plain<double>>(w), 1e-6f, in_place ? x64.view() : out64.view());
           CHECK(test::difference(x, x64) < tolerance);
           CHECK(test::difference(out, out64) < tolerance);
           CHECK(x.intact());

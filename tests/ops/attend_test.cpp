@@ -71,7 +71,9 @@ constexpr double tolerance = 1e-5;
 TEST_CASE("attend: head counts and widths, ragged calls on top of one another") {
   test::random random(19);
   std::vector<std::vector<std::int64_t>> const lengths = {{3, 1, 0, 17}, {1, 60, 5, 0}, {2, 4, 1, 1}, {0, 70, 1, 129}};
-  for (attend_shape shape : {attend_shape{1, 1, 1}, {4, 2, 3}, {20, 1, 3}, {3, 3, 24}, {20, 1, 24}, {8, 2, 16}, {2, 1, 128}, {4, 4, 33}, {6, 3, 32}}) check(random, shape, lengths, tolerance);
+  for (attend_shape shape :
+       {attend_shape{1, 1, 1}, {4, 2, 3}, {20, 1, 3}, {3, 3, 24}, {20, 1, 24}, {8, 2, 16}, {2, 1, 128}, {4, 4, 33}, {6, 3, 32}})
+    check(random, shape, lengths, tolerance);
 }
 
 TEST_CASE("attend: lengths on both sides of a page's end, as one call, as prefill and decode, as chunks") {
@@ -114,7 +116,7 @@ TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
   data.q.emplace_back(n, 8), data.k.emplace_back(n, 4), data.v.emplace_back(n, 4);
   test::random random(23);
   for (std::int64_t t = 0; t < n; ++t) {
-    data.q[0](t, 0) = 2e4f, data.q[0](t, 4) = -2e4f;  // heads with scores 1e4 * k and -1e4 * k
+    data.q[0](t, 0) = 2e4f, data.q[0](t, 4) = -2e4f;                                     // heads with scores 1e4 * k and -1e4 * k
     data.k[0](t, 0) = static_cast<float>((t * 37) % n) / static_cast<float>(n) * 2 - 1;  // all different, steps of 1 / 75: gaps of 133
     for (std::int64_t d = 0; d < 4; ++d) data.v[0](t, d) = random.uniform();
   }

@@ -13,7 +13,8 @@ struct conv_case {
   std::int64_t channels, d_conv;
   bool bias;
   std::vector<float> taps, bias_values;
-  conv_case(test::random& r, std::int64_t c, std::int64_t w, bool b) : channels(c), d_conv(w), bias(b), taps(r.values(c * w)), bias_values(r.values(c)) {}
+  conv_case(test::random& r, std::int64_t c, std::int64_t w, bool b)
+      : channels(c), d_conv(w), bias(b), taps(r.values(c * w)), bias_values(r.values(c)) {}
 };
 
 /// Runs calls of `lengths[call][sequence]` tokens on top of one another; all outputs and the last states.
@@ -40,7 +41,8 @@ struct conv_run {
   }
 };
 
-std::vector<test::matrix<float>> inputs(test::random& random, std::vector<std::vector<std::int64_t>> const& lengths, std::int64_t channels) {
+std::vector<test::matrix<float>> inputs(test::random& random, std::vector<std::vector<std::int64_t>> const& lengths,
+                                        std::int64_t channels) {
   std::vector<test::matrix<float>> u;
   for (auto const& call : lengths) {
     std::int64_t total = 0;
@@ -70,7 +72,8 @@ TEST_CASE("conv_silu: widths, channels, biases; ragged calls on top of one anoth
           auto cpu = test::cpu_with(threads);
           conv_run<test::cpu> got(cpu, c, lengths, u);
           for (std::size_t call = 0; call < lengths.size(); ++call) CHECK(test::difference(got.y[call], expected.y[call], 1) < 1e-6);
-          for (std::size_t s = 0; s < 3; ++s) CHECK(test::difference(got.batch.state(s), expected.batch.state(s), channels * (d_conv - 1)) == 0);
+          for (std::size_t s = 0; s < 3; ++s)
+            CHECK(test::difference(got.batch.state(s), expected.batch.state(s), channels * (d_conv - 1)) == 0);
         }
       }
 }

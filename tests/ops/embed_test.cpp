@@ -18,7 +18,8 @@ TEST_CASE("embed: rows of the table, by id") {
       auto const packed = test::make_tensor<plait::storage::packed, role::matrix>(values, vocabulary, d);
       auto const exact = test::make_tensor<plait::storage::plain<double>, role::matrix>(values, vocabulary, d);
       std::vector<std::int32_t> ids{};
-      for (std::int64_t t = 0; t < tokens; ++t) ids.push_back(t == 0 ? 34 : t == 1 ? 0 : static_cast<std::int32_t>(random.below(vocabulary)));
+      for (std::int64_t t = 0; t < tokens; ++t)
+        ids.push_back(t == 0 ? 34 : t == 1 ? 0 : static_cast<std::int32_t>(random.below(vocabulary)));
 
       test::matrix<float> from_plain(tokens, d), from_packed(tokens, d);
       test::matrix<double> expected(tokens, d);
@@ -29,7 +30,8 @@ TEST_CASE("embed: rows of the table, by id") {
       plait::ops::embed(oracle, ids, exact, expected.view());
 
       for (std::int64_t t = 0; t < tokens; ++t)
-        for (std::int64_t c = 0; c < d; ++c) REQUIRE(expected(t, c) == double{values[static_cast<std::size_t>(ids[static_cast<std::size_t>(t)] * d + c)]});
+        for (std::int64_t c = 0; c < d; ++c)
+          REQUIRE(expected(t, c) == double{values[static_cast<std::size_t>(ids[static_cast<std::size_t>(t)] * d + c)]});
       CHECK(test::same_bits(from_plain, test::matrix<float>(expected)));
       CHECK(test::same_bits(from_packed, test::matrix<float>(expected)));
       CHECK(from_plain.intact());

@@ -14,7 +14,11 @@ struct bank {
   std::int64_t d, f, n;
   std::vector<float> gate, up, down;
   bank(test::random& r, std::int64_t width, std::int64_t hidden, std::int64_t count)
-      : d(width), f(hidden), n(count), gate(r.values(n * f * d, -scale(d), scale(d))), up(r.values(n * f * d, -scale(d), scale(d))),
+      : d(width),
+        f(hidden),
+        n(count),
+        gate(r.values(n * f * d, -scale(d), scale(d))),
+        up(r.values(n * f * d, -scale(d), scale(d))),
         down(r.values(n * d * f, -scale(f), scale(f))) {}
   static float scale(std::int64_t k) { return 2 / std::sqrt(static_cast<float>(k)); }
   void spoil(std::int64_t e) {
@@ -23,7 +27,8 @@ struct bank {
 };
 
 template <class Exec>
-test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x, test::matrix<float> const& logits, std::int64_t k, bool in_place = false) {
+test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x, test::matrix<float> const& logits, std::int64_t k,
+                         bool in_place = false) {
   using T = typename Exec::value_type;
   using S = typename Exec::storage_type;
   plait::arena::frame const scratch(exec.workspace);
@@ -32,8 +37,9 @@ test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x
   auto const plan = plait::ops::make_routing(exec, x.rows(), b.n, k);
   plait::ops::route(exec, scores.view(), plan);
   test::matrix<T>& to = in_place ? in : out;
-  plait::ops::experts(exec, in.view(), plan, test::make_tensor<S, role::expert>(b.gate, b.f, b.d, b.n), test::make_tensor<S, role::expert>(b.up, b.f, b.d, b.n),
-                      test::make_tensor<S, role::expert>(b.down, b.d, b.f, b.n), to.view());
+  plait::ops::experts(exec, in.view(), plan, test::make_tensor<S, role::expert>(b.gate, b.f, b.d, b.n),
+                      test::make_tensor<S, role::expert>(b.up, b.f, b.d, b.n), test::make_tensor<S, role::expert>(b.down, b.d, b.f, b.n),
+                      to.view());
   CHECK(to.intact());
   return test::matrix<double>(to);
 }

@@ -16,7 +16,8 @@ test::matrix<double> run(Exec& exec, test::matrix<float> const& x, std::vector<f
   std::int64_t const k = x.cols(), f = static_cast<std::int64_t>(gate.size()) / k;
   test::matrix<T> y(x.rows(), f);
   test::matrix<T> const input(x);
-  plait::ops::gated_linear(exec, input.view(), test::make_tensor<S, role::matrix>(gate, f, k), test::make_tensor<S, role::matrix>(up, f, k), y.view());
+  plait::ops::gated_linear(exec, input.view(), test::make_tensor<S, role::matrix>(gate, f, k), test::make_tensor<S, role::matrix>(up, f, k),
+                           y.view());
   CHECK(y.intact());
   return test::matrix<double>(y);
 }

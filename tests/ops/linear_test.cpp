@@ -16,7 +16,8 @@ struct result {
 
 /// Several outputs of different widths from one input, with or without a bias.
 template <class Exec>
-std::vector<result> run(Exec& exec, test::matrix<float> const& x, std::vector<std::vector<float>> const& weights, std::vector<float> const& bias) {
+std::vector<result> run(Exec& exec, test::matrix<float> const& x, std::vector<std::vector<float>> const& weights,
+                        std::vector<float> const& bias) {
   using T = typename Exec::value_type;
   using S = typename Exec::storage_type;
   std::int64_t const k = x.cols();
@@ -30,7 +31,9 @@ std::vector<result> run(Exec& exec, test::matrix<float> const& x, std::vector<st
   }
   auto const b = test::make_tensor<S, role::vector>(bias, static_cast<std::int64_t>(bias.size()));
   if (w.size() == 3) {
-    plait::ops::linear(exec, input.view(), std::array{plait::ops::into(y[0].view(), w[0]), plait::ops::into(y[1].view(), w[1]), plait::ops::into(y[2].view(), w[2])});
+    plait::ops::linear(
+        exec, input.view(),
+        std::array{plait::ops::into(y[0].view(), w[0]), plait::ops::into(y[1].view(), w[1]), plait::ops::into(y[2].view(), w[2])});
   } else {
     plait::ops::linear(exec, input.view(), plait::ops::into(y[0].view(), w[0], bias.empty() ? nullptr : &b));
   }
@@ -55,7 +58,8 @@ void check(test::matrix<float> const& x, std::vector<std::vector<float>> const& 
   auto oracle = test::oracle();
   std::vector<std::vector<float>> absolute;
   for (auto const& w : weights) absolute.push_back(magnitudes(w));
-  auto const got = run(cpu, x, weights, bias), expected = run(oracle, x, weights, bias), sums = run(oracle, magnitudes(x), absolute, magnitudes(bias));
+  auto const got = run(cpu, x, weights, bias), expected = run(oracle, x, weights, bias),
+             sums = run(oracle, magnitudes(x), absolute, magnitudes(bias));
   for (std::size_t i = 0; i < got.size(); ++i) {
     CHECK(got[i].intact);
     double worst = 0;

@@ -89,8 +89,12 @@ TEST_CASE("route: weights are the softmax over all experts as it is, not renorma
 TEST_CASE("route: ties go to the lowest index") {
   auto cpu = test::cpu_with(1);
   auto oracle = test::oracle();
-  for (auto const& [logits, chosen] : std::vector<std::pair<std::vector<float>, std::vector<std::int32_t>>>{
-           {{1, 1, 1, 1}, {0, 1, 2}}, {{0, 2, 1, 2, 2}, {1, 3, 4}}, {{0, 1, 2, 1, 0}, {2, 1, 3}}, {{0.0f, -0.0f, 0.0f}, {0, 1, 2}}, {{-1, -1, -1, 0}, {3, 0, 1}}}) {
+  for (auto const& [logits, chosen] :
+       std::vector<std::pair<std::vector<float>, std::vector<std::int32_t>>>{{{1, 1, 1, 1}, {0, 1, 2}},
+                                                                             {{0, 2, 1, 2, 2}, {1, 3, 4}},
+                                                                             {{0, 1, 2, 1, 0}, {2, 1, 3}},
+                                                                             {{0.0f, -0.0f, 0.0f}, {0, 1, 2}},
+                                                                             {{-1, -1, -1, 0}, {3, 0, 1}}}) {
     CHECK(run(cpu, row(logits), 3).expert == chosen);
     CHECK(run(oracle, row(logits), 3).expert == chosen);
   }

@@ -33,8 +33,8 @@ struct scan_run {
   std::vector<test::matrix<T>> y;
   test::ragged<T> batch;
 
-  scan_run(Exec& exec, std::vector<float> const& a_log, std::vector<float> const& skip, std::vector<std::vector<std::int64_t>> const& lengths, scan_data const& in,
-           bool in_place)
+  scan_run(Exec& exec, std::vector<float> const& a_log, std::vector<float> const& skip,
+           std::vector<std::vector<std::int64_t>> const& lengths, scan_data const& in, bool in_place)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0), static_cast<std::int64_t>(a_log.size()), 0) {
     using S = typename Exec::storage_type;
     std::int64_t const d = static_cast<std::int64_t>(skip.size()), n = static_cast<std::int64_t>(a_log.size()) / d;

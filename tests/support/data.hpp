@@ -94,10 +94,12 @@ auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64
 template <class T>
 class ragged {
  public:
-  ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values) : length_(std::move(before)), state_values_(state_values), page_values_(page_values) {
+  ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
+      : length_(std::move(before)), state_values_(state_values), page_values_(page_values) {
     for (std::size_t s = 0; s < length_.size(); ++s) {
       states_.emplace_back(static_cast<std::size_t>(state_values + 2 * around), T{0});
-      for (std::int64_t i = 0; i < around; ++i) states_[s][static_cast<std::size_t>(i)] = states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
+      for (std::int64_t i = 0; i < around; ++i)
+        states_[s][static_cast<std::size_t>(i)] = states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
       state_.push_back(states_[s].data());
       pages_.emplace_back();
       memory_.emplace_back();
@@ -121,8 +123,13 @@ class ragged {
       }
       table_.push_back(pages_[s].data());
     }
-    return {.count = static_cast<std::int64_t>(length_.size()), .first_row = first_row_.data(), .length = length_.data(), .state = state_.data(),
-            .state_offset = around, .pages = table_.data(), .page_offset = around};
+    return {.count = static_cast<std::int64_t>(length_.size()),
+            .first_row = first_row_.data(),
+            .length = length_.data(),
+            .state = state_.data(),
+            .state_offset = around,
+            .pages = table_.data(),
+            .page_offset = around};
   }
   std::int64_t total() const { return first_row_.back(); }
   std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
@@ -167,8 +174,7 @@ double difference(A const* a, B const* b, std::int64_t n, double at_least = 0) {
   return most == 0 ? 0 : most / largest;
 }
 template <class A, class B>
-  requires(!std::is_pointer_v<A>)
-double difference(A const& a, B const& b, double at_least = 0) {
+requires(!std::is_pointer_v<A>) double difference(A const& a, B const& b, double at_least = 0) {
   double most = 0, largest = at_least;
   if (a.rows() != b.rows() || a.cols() != b.cols()) return double(infinity);
   for (std::int64_t r = 0; r < a.rows(); ++r)

@@ -90,7 +90,8 @@ inline std::vector<std::int32_t> random_ids(random& r, std::int64_t n, std::int6
 
 /// Forwards ids on top of a sequence and returns the logits of all of them, a row each.
 template <class Model>
-std::vector<typename Model::value_type> forward(typename Model::exec_type& exec, plait::cache<Model>& sequence, std::span<std::int32_t const> ids) {
+std::vector<typename Model::value_type> forward(typename Model::exec_type& exec, plait::cache<Model>& sequence,
+                                                std::span<std::int32_t const> ids) {
   if (ids.empty()) return {};
   sequence.reserve(static_cast<std::int64_t>(ids.size()));
   plait::batch<Model> batch;

@@ -32,7 +32,8 @@ class buffer {
       memory = std::aligned_alloc(alignment, bytes);
       if (memory != nullptr) std::memset(memory, 0, bytes);
     }
-    if (memory == nullptr) throw error("out of memory: " + std::to_string(size) + " values of " + std::to_string(sizeof(T)) + " bytes are needed");
+    if (memory == nullptr)
+      throw error("out of memory: " + std::to_string(size) + " values of " + std::to_string(sizeof(T)) + " bytes are needed");
     data_.reset(static_cast<T*>(memory));
   }
 

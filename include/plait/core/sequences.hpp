@@ -18,7 +18,7 @@ struct sequences {
   std::int64_t const* length = nullptr;     ///< tokens already cached: the position of its first new token
   T* const* state = nullptr;                ///< state[s] + state_offset: this layer's recurrent state
   std::int64_t state_offset = 0;
-  T* const* const* pages = nullptr;         ///< pages[s][p] + page_offset: this layer's part of page p
+  T* const* const* pages = nullptr;  ///< pages[s][p] + page_offset: this layer's part of page p
   std::int64_t page_offset = 0;
 
   std::int64_t tokens(std::int64_t s) const { return first_row[s + 1] - first_row[s]; }

@@ -23,23 +23,26 @@ class matrix_view {
   using value_type = std::remove_const_t<T>;
 
   constexpr matrix_view() = default;
-  constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t stride) : data_(data), rows_(rows), cols_(cols), stride_(stride) {}
+  constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t stride)
+      : data_(data), rows_(rows), cols_(cols), stride_(stride) {}
   constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols) : matrix_view(data, rows, cols, cols) {}
   constexpr matrix_view(std::span<T> values, std::int64_t rows, std::int64_t cols) : matrix_view(values.data(), rows, cols) {
     if (rows < 0 || cols < 0 || static_cast<std::int64_t>(values.size()) != rows * cols)
-      throw error("a view of " + std::to_string(rows) + " x " + std::to_string(cols) + " on a span of " + std::to_string(values.size()) + " values");
+      throw error("a view of " + std::to_string(rows) + " x " + std::to_string(cols) + " on a span of " + std::to_string(values.size()) +
+                  " values");
   }
   template <class U>
-    requires(std::same_as<U const, T> && !std::same_as<U, T>)
-  constexpr matrix_view(matrix_view<U> const& m) : matrix_view(m.data(), m.rows(), m.cols(), m.stride()) {}
+  requires(std::same_as<U const, T> && !std::same_as<U, T>) constexpr matrix_view(matrix_view<U> const& m)
+      : matrix_view(m.data(), m.rows(), m.cols(), m.stride()) {}
 
   template <class Matrix>
-    requires requires(Matrix&& m) {
-      { m.data() } -> std::convertible_to<T*>;
-      { m.outerStride() } -> std::convertible_to<std::int64_t>;
-      { m.innerStride() } -> std::convertible_to<std::int64_t>;
-    }
-  constexpr matrix_view(Matrix&& m) : matrix_view(m.data(), m.rows(), m.cols(), std::remove_cvref_t<Matrix>::IsRowMajor ? m.outerStride() : 1) {
+  requires requires(Matrix&& m) {
+    { m.data() } -> std::convertible_to<T*>;
+    { m.outerStride() } -> std::convertible_to<std::int64_t>;
+    { m.innerStride() } -> std::convertible_to<std::int64_t>;
+  }
+  constexpr matrix_view(Matrix&& m)
+      : matrix_view(m.data(), m.rows(), m.cols(), std::remove_cvref_t<Matrix>::IsRowMajor ? m.outerStride() : 1) {
     using matrix = std::remove_cvref_t<Matrix>;
     static_assert(matrix::IsRowMajor || matrix::ColsAtCompileTime == 1,
                   "plait: views are row-major (one row a token); use Eigen::RowMajor, this matrix is column-major");
@@ -57,7 +60,9 @@ class matrix_view {
   /// Rows [first, first + n).
   constexpr matrix_view middle_rows(std::int64_t first, std::int64_t n) const { return {data_ ? row(first) : nullptr, n, cols_, stride_}; }
   /// Columns [first, first + n).
-  constexpr matrix_view middle_cols(std::int64_t first, std::int64_t n) const { return {data_ ? data_ + first : nullptr, rows_, n, stride_}; }
+  constexpr matrix_view middle_cols(std::int64_t first, std::int64_t n) const {
+    return {data_ ? data_ + first : nullptr, rows_, n, stride_};
+  }
 
  private:
   T* data_ = nullptr;

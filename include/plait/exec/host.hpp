@@ -23,7 +23,7 @@ class host {
   /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of `grain`; nothing while measuring.
   /// `body` must not throw, and must write only what belongs to its item (or to its thread): which thread runs which item is open.
   template <class Body>
-  void parallel(std::int64_t items, Body const& body, std::int64_t grain = 1) {
+  void parallel(std::int64_t items, [[maybe_unused]] std::int64_t grain, Body const& body) {
     if (workspace.measuring()) return;
 #if defined(_OPENMP)
     if (threads_ > 1 && items > grain) {
@@ -33,7 +33,10 @@ class host {
     }
 #endif
     for (std::int64_t i = 0; i < items; ++i) body(i, 0);
-    (void)grain;
+  }
+  template <class Body>
+  void parallel(std::int64_t items, Body const& body) {
+    parallel(items, 1, body);
   }
 
   /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.

@@ -27,7 +27,8 @@ inline std::string jamba_leaf(std::string_view name) {
 }
 
 /// The name of a tensor of model_weights::for_each_tensor. `prefix` is the component's, `expert` its copy or -1.
-inline std::string jamba_name(int layer, std::string_view part, std::string_view prefix, std::string_view tensor, std::int64_t expert, bool tied) {
+inline std::string jamba_name(int layer, std::string_view part, std::string_view prefix, std::string_view tensor, std::int64_t expert,
+                              bool tied) {
   if (part == "embedding" || (part == "head" && tied)) return "model.embed_tokens.weight";
   if (part == "head") return "lm_head.weight";
   if (part == "final_norm") return "model.final_layernorm.weight";

@@ -34,7 +34,8 @@ class jamba_loader {
     if (expert && file_.find(name) == nullptr) {
       std::string_view const leaf = t.name;
       bool const down = leaf == "down_proj";
-      std::string const fused = "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts." + (down ? "down_proj" : "gate_up_proj");
+      std::string const fused =
+          "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts." + (down ? "down_proj" : "gate_up_proj");
       if (tensor_view const* const view = file_.find(fused)) {
         std::int64_t const rows = down ? t.rows : 2 * t.rows;
         use(*view, {t.copies, rows, t.cols});
@@ -81,7 +82,8 @@ std::unique_ptr<Model> load(std::string const& directory) {
   auto const prefix_of = [&](int layer, std::string_view part) {
     char const* prefix = "";
     if (layer >= 0)
-      visit_layer(config, layer, [&](auto const& mixer, auto const& ffn) { prefix = part == "mixer" ? jamba_prefix(mixer) : jamba_prefix(ffn); });
+      visit_layer(config, layer,
+                  [&](auto const& mixer, auto const& ffn) { prefix = part == "mixer" ? jamba_prefix(mixer) : jamba_prefix(ffn); });
     return prefix;
   };
 

@@ -133,8 +133,14 @@ class safetensors_writer {
     try {
       if (!metadata_.empty()) header.append("\"__metadata__\":").append(nlohmann::json(metadata_).dump()).append(",");
       for (entry const& t : tensors_)
-        header.append(nlohmann::json(t.name).dump()).append(":{\"dtype\":\"F32\",\"shape\":").append(nlohmann::json(t.shape).dump())
-            .append(",\"data_offsets\":[").append(std::to_string(t.begin)).append(",").append(std::to_string(t.end)).append("]},");
+        header.append(nlohmann::json(t.name).dump())
+            .append(":{\"dtype\":\"F32\",\"shape\":")
+            .append(nlohmann::json(t.shape).dump())
+            .append(",\"data_offsets\":[")
+            .append(std::to_string(t.begin))
+            .append(",")
+            .append(std::to_string(t.end))
+            .append("]},");
     } catch (nlohmann::json::exception const& e) {
       fail(path_, std::string("a name or the metadata cannot be written: ") + printable(e.what()));
     }

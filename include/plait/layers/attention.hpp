@@ -14,8 +14,7 @@ template <int D, attention P>
 struct attention_layer {
   PLAIT_RULE(num_heads, P.num_heads > 0, "plait: attention needs num_heads");
   PLAIT_RULE(num_kv_heads, P.num_kv_heads > 0, "plait: attention needs num_kv_heads");
-  PLAIT_RULE(kv_heads_divide, P.num_kv_heads <= 0 || P.num_heads % P.num_kv_heads == 0,
-             "plait: num_kv_heads must divide num_heads");
+  PLAIT_RULE(kv_heads_divide, P.num_kv_heads <= 0 || P.num_heads % P.num_kv_heads == 0, "plait: num_kv_heads must divide num_heads");
   PLAIT_RULE(heads_divide, P.head_dim > 0 || P.num_heads <= 0 || D % P.num_heads == 0,
              "plait: num_heads must divide d_model, unless head_dim is given");
   PLAIT_RULE(head_dim, P.head_dim >= 0, "plait: head_dim must not be negative; 0 means d_model / num_heads");
@@ -25,13 +24,15 @@ struct attention_layer {
   static constexpr continuation continues = continuation::bitwise;
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
-                      matrix_view<std::type_identity_t<T>> y, Observer&&) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const&, sequences<T> const& seqs,
+                      matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y, Observer&&) {
     constexpr std::int64_t dim = P.dim(D), q_cols = P.num_heads * dim, kv_cols = P.num_kv_heads * dim;
     arena::frame const scratch(exec.workspace);
     auto const q = exec.template matrix<T>(x.rows(), q_cols);
     auto const k = exec.template matrix<T>(x.rows(), kv_cols), v = exec.template matrix<T>(x.rows(), kv_cols);
-    ops::linear(exec, x, std::array{ops::into(q, w.template get<"q_proj">()), ops::into(k, w.template get<"k_proj">()), ops::into(v, w.template get<"v_proj">())});
+    ops::linear(exec, x,
+                std::array{ops::into(q, w.template get<"q_proj">()), ops::into(k, w.template get<"k_proj">()),
+                           ops::into(v, w.template get<"v_proj">())});
     ops::attend(exec, seqs, {.heads = P.num_heads, .kv_heads = P.num_kv_heads, .dim = dim}, q, k, v, q);
     ops::linear(exec, q, ops::into(y, w.template get<"o_proj">()));
   }

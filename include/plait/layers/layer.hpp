@@ -14,7 +14,8 @@ namespace plait::inline PLAIT_ABI {
 ///   template <> struct plait::layer_of<mine> { template <int D, mine P> using bind = my_layer<D, P>; };
 template <class Policy>
 struct layer_of {
-  static_assert(std::is_void_v<Policy>, "plait: no layer is bound to this policy (specialise plait::layer_of for it, or include <plait/plait.hpp>)");
+  static_assert(std::is_void_v<Policy>,
+                "plait: no layer is bound to this policy (specialise plait::layer_of for it, or include <plait/plait.hpp>)");
 };
 
 /// The layer of a policy at width D: static functions only; weights and state are passed in. It depends on its own policy and width,

@@ -27,8 +27,8 @@ struct mamba_layer {
   static constexpr continuation continues = continuation::bitwise;
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
-                      matrix_view<std::type_identity_t<T>> y, Observer&&) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs,
+                      matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y, Observer&&) {
     constexpr std::int64_t d = P.inner(D), r = P.rank(D), n = P.d_state;
     std::int64_t const tokens = x.rows();
     sequences<T> scan_state = seqs;
@@ -41,7 +41,8 @@ struct mamba_layer {
     ops::linear(exec, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()));
     ops::conv_silu(exec, seqs, uz.middle_cols(0, d), w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
     ops::linear(exec, u, ops::into(parts, w.template get<"x_proj">()));
-    ops::inner_norms(exec, parts, std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
+    ops::inner_norms(exec, parts,
+                     std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
                      s.norm_eps);
     ops::linear(exec, parts.middle_cols(0, r), ops::into(dt, w.template get<"dt_proj">(), &w.template get<"dt_proj.bias">()));
     ops::selective_scan(exec, scan_state, {u, uz.middle_cols(d, d), dt, parts.middle_cols(r, n), parts.middle_cols(r + n, n)},

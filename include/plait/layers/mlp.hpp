@@ -14,7 +14,8 @@ struct mlp_layer {
   PLAIT_RULE(d_ff, P.d_ff > 0, "plait: mlp needs d_ff");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y, Observer&&) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
+                      matrix_view<std::type_identity_t<T>> y, Observer&&) {
     arena::frame const scratch(exec.workspace);
     auto const hidden = exec.template matrix<T>(x.rows(), P.d_ff);
     ops::gated_linear(exec, x, w.template get<"gate_proj">(), w.template get<"up_proj">(), hidden);

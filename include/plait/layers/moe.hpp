@@ -22,8 +22,8 @@ struct moe_layer {
              "plait: renormalised routing is not offered yet: it has no golden result to be checked against");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y,
-                      Observer&& see) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
+                      matrix_view<std::type_identity_t<T>> y, Observer&& see) {
     arena::frame const scratch(exec.workspace);
     auto const logits = exec.template matrix<T>(x.rows(), P.num_experts);
     auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);

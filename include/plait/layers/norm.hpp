@@ -11,8 +11,8 @@ namespace plait::inline PLAIT_ABI {
 template <int D, rms_norm P>
 struct rms_norm_layer {
   template <class Exec, class Weights, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const& s, matrix_view<std::type_identity_t<T>> x, matrix_view<std::type_identity_t<T> const> y,
-                      matrix_view<std::type_identity_t<T>> out) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const& s, matrix_view<std::type_identity_t<T>> x,
+                      matrix_view<std::type_identity_t<T> const> y, matrix_view<std::type_identity_t<T>> out) {
     ops::add_norm(exec, x, y, w.template get<"weight">(), s.norm_eps, out);
   }
 };

@@ -38,12 +38,15 @@ class basic_batch {
     std::int64_t const first = add(sequence, tokens, plait::rows::none);
     for (std::int64_t c : chosen) {
       if (c < 0 || c >= tokens_count() - base)
-        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(tokens_count() - base) + " new tokens");
+        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(tokens_count() - base) +
+                    " new tokens");
       wanted_.push_back(base + c);
     }
     return first;
   }
-  void clear() { entries_.clear(), ids_.clear(), first_row_.assign(1, 0), length_.clear(), state_.clear(), pages_.clear(), wanted_.clear(); }
+  void clear() {
+    entries_.clear(), ids_.clear(), first_row_.assign(1, 0), length_.clear(), state_.clear(), pages_.clear(), wanted_.clear();
+  }
 
   std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
   /// New tokens of all sequences.

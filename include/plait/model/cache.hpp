@@ -26,7 +26,7 @@ struct cache_pool_options {
 
 /// Which snapshots a cache keeps of itself, for truncate.
 struct cache_options {
-  int keep_snapshots = 0;            ///< how many; the oldest gives way
+  int keep_snapshots = 0;              ///< how many; the oldest gives way
   std::int64_t snapshot_interval = 1;  ///< at least so many tokens apart, each at the end of a call
 };
 
@@ -126,12 +126,15 @@ class basic_snapshot {
   std::int64_t length() const { return at_.length; }
   /// Bytes of its own: recurrent state, header, page references. The pages are shared.
   std::int64_t bytes() const {
-    return at_.state.size() * std::int64_t{sizeof(T)} + std::int64_t{sizeof(*this)} + static_cast<std::int64_t>(at_.pages.capacity() * sizeof(void*));
+    return at_.state.size() * std::int64_t{sizeof(T)} + std::int64_t{sizeof(*this)} +
+           static_cast<std::int64_t>(at_.pages.capacity() * sizeof(void*));
   }
 
  private:
   friend class basic_cache<T>;
-  basic_snapshot(std::shared_ptr<detail::page_pool<T>> pool, detail::moment<T> const& from) : pool_(std::move(pool)) { at_.assign(*pool_, from); }
+  basic_snapshot(std::shared_ptr<detail::page_pool<T>> pool, detail::moment<T> const& from) : pool_(std::move(pool)) {
+    at_.assign(*pool_, from);
+  }
   std::shared_ptr<detail::page_pool<T>> pool_;
   detail::moment<T> at_;
 };
@@ -166,10 +169,12 @@ class basic_cache {
   /// Room for `tokens` more tokens; copies the last page if others hold it. On an error nothing has changed.
   void reserve(std::int64_t tokens) {
     if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
-    if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length) throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
+    if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length)
+      throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
     if (layout().page_values == 0) return;
     std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
-    if (needed > before && static_cast<std::int64_t>(needed - before) > max_pages()) throw error("reserve of " + std::to_string(tokens) + " tokens: more than this machine can address");
+    if (needed > before && static_cast<std::int64_t>(needed - before) > max_pages())
+      throw error("reserve of " + std::to_string(tokens) + " tokens: more than this machine can address");
     try {
       now_.pages.reserve(needed);
       for (auto& m : kept_) m.pages.reserve(needed);
@@ -253,10 +258,11 @@ class basic_cache {
   template <class>
   friend class basic_cache_pool;
 
-  basic_cache(std::shared_ptr<detail::page_pool<T>> pool, cache_options options) : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
+  basic_cache(std::shared_ptr<detail::page_pool<T>> pool, cache_options options)
+      : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
     if (options_.keep_snapshots < 0 || options_.snapshot_interval < 1)
-      throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) + " snapshots, " +
-                  std::to_string(options_.snapshot_interval) + " tokens apart");
+      throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) +
+                  " snapshots, " + std::to_string(options_.snapshot_interval) + " tokens apart");
     now_.state = buffer<T>(pool_->layout.state_values);
     kept_.resize(static_cast<std::size_t>(options_.keep_snapshots));
     for (auto& m : kept_) m.state = buffer<T>(pool_->layout.state_values);
@@ -274,7 +280,9 @@ class basic_cache {
     std::copy_n(tail->data.data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
   }
-  std::int64_t max_pages() const { return std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, layout().page_values * std::int64_t{sizeof(T)}); }
+  std::int64_t max_pages() const {
+    return std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, layout().page_values * std::int64_t{sizeof(T)});
+  }
   void give_back(std::size_t pages) {
     while (now_.pages.size() > pages) {
       pool_->release(now_.pages.back());
@@ -306,7 +314,8 @@ class basic_cache {
 template <class T>
 class basic_cache_pool {
  public:
-  explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {}) : pool_(std::make_shared<detail::page_pool<T>>(layout, options)) {}
+  explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {})
+      : pool_(std::make_shared<detail::page_pool<T>>(layout, options)) {}
 
   /// An empty sequence.
   basic_cache<T> make(cache_options options = {}) { return basic_cache<T>(pool_, options); }

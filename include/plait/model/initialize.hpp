@@ -40,9 +40,15 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
   for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
     detail::splitmix64 random{detail::mix(stream, std::uint64_t(i))};
     for (std::size_t c = 0; c < row.size(); ++c) switch (t.start) {
-        case initial::zero: row[c] = 0; break;
-        case initial::one: row[c] = 1; break;
-        case initial::log_index: row[c] = std::log(static_cast<float>(c + 1)); break;
+        case initial::zero:
+          row[c] = 0;
+          break;
+        case initial::one:
+          row[c] = 1;
+          break;
+        case initial::log_index:
+          row[c] = std::log(static_cast<float>(c + 1));
+          break;
         case initial::normal:  // Box and Muller, a pair at a time
           double const radius = scale * std::sqrt(-2 * std::log(random.uniform())), angle = 2 * std::numbers::pi * random.uniform();
           row[c] = static_cast<float>(radius * std::cos(angle));
@@ -58,7 +64,8 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
 template <class Model>
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    initialize_tensor(t, data, detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name)), scale);
+    initialize_tensor(t, data, detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name)),
+                      scale);
   });
 }
 

@@ -46,7 +46,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
 
   /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
-    if (tokens < 1 || sequences < 1) throw error("reserve: at least one token and one sequence, not " + std::to_string(tokens) + " and " + std::to_string(sequences));
+    if (tokens < 1 || sequences < 1)
+      throw error("reserve: at least one token and one sequence, not " + std::to_string(tokens) + " and " + std::to_string(sequences));
     std::vector<std::int64_t> first(std::size_t(sequences) + 1, tokens), length(std::size_t(sequences), 0);
     first[0] = 0;
     exec.workspace.reserve(measure(exec, {.count = sequences, .first_row = first.data(), .length = length.data()}, tokens));
@@ -62,7 +63,9 @@ class model : public model_weights<C, typename Exec::storage_type> {
     run(exec, view(b), &b, logits, true, observe);
     end(b);
   }
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits) const { forward(exec, b, logits, unobserved{}); }
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits) const {
+    forward(exec, b, logits, unobserved{});
+  }
 
   /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model].
   template <class Observer>
@@ -71,7 +74,9 @@ class model : public model_weights<C, typename Exec::storage_type> {
     run(exec, view(b), &b, hidden, false, observe);
     end(b);
   }
-  void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden) const { forward_hidden(exec, b, hidden, unobserved{}); }
+  void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden) const {
+    forward_hidden(exec, b, hidden, unobserved{});
+  }
 
  private:
   using T = value_type;
@@ -81,7 +86,11 @@ class model : public model_weights<C, typename Exec::storage_type> {
   };
 
   static sequences<T> view(batch_type& b) {
-    return {.count = b.size(), .first_row = b.first_row_.data(), .length = b.length_.data(), .state = b.state_.data(), .pages = b.table_.data()};
+    return {.count = b.size(),
+            .first_row = b.first_row_.data(),
+            .length = b.length_.data(),
+            .state = b.state_.data(),
+            .pages = b.table_.data()};
   }
 
   std::int64_t measure(Exec& exec, sequences<T> const& seqs, std::int64_t outputs) const {
@@ -106,9 +115,11 @@ class model : public model_weights<C, typename Exec::storage_type> {
       if (b.entries_[i].embeddings.rows() == 0)
         for (std::int64_t t = 0; t < tokens; ++t)
           if (std::int32_t const id = b.ids_[static_cast<std::size_t>(b.first_row_[i] + t)]; id < 0 || id >= vocab_size)
-            throw error(named() + "has token id " + std::to_string(id) + " at position " + std::to_string(t) + "; the vocabulary has " + std::to_string(vocab_size));
+            throw error(named() + "has token id " + std::to_string(id) + " at position " + std::to_string(t) + "; the vocabulary has " +
+                        std::to_string(vocab_size));
       if (tokens > sequence.capacity() - sequence.length())
-        throw error(named() + "has " + std::to_string(tokens) + " new tokens and room for " + std::to_string(sequence.capacity() - sequence.length()) + ": call reserve on its cache");
+        throw error(named() + "has " + std::to_string(tokens) + " new tokens and room for " +
+                    std::to_string(sequence.capacity() - sequence.length()) + ": call reserve on its cache");
       b.state_[i] = sequence.state();
       sequence.page_table(sequence.length() + tokens, b.pages_[i].data());
       b.table_[i] = b.pages_[i].data();
@@ -142,7 +153,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
     using norm = layer<int(d_model), C.norm>;
     arena::frame const scratch(exec.workspace);
     std::int64_t const tokens = seqs.total();
-    auto const x = exec.template matrix<T>(tokens, d_model), h = exec.template matrix<T>(tokens, d_model), y = exec.template matrix<T>(tokens, d_model);
+    auto const x = exec.template matrix<T>(tokens, d_model), h = exec.template matrix<T>(tokens, d_model),
+               y = exec.template matrix<T>(tokens, d_model);
     matrix_view<T const> pending;  // a sublayer's output, added to x by the next norm
     auto const show = [&](int i, char const* name, auto const& m) {
       if (!exec.workspace.measuring()) observe(probe{i, name}, m);

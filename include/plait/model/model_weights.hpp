@@ -78,7 +78,8 @@ class model_weights {
     final_norm_.for_each([&](tensor const& t, auto& data) { visit(-1, "final_norm", t, data); });
     for (int i = 0; i < plan<C>::layers; ++i)
       at_layer(i, [&](auto, auto& w) {
-        w.for_each([&](char const* part, auto& weights) { weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); }); });
+        w.for_each(
+            [&](char const* part, auto& weights) { weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); }); });
       });
   }
 
@@ -110,7 +111,8 @@ class model_weights {
 
   template <class Visit>
   static void for_each_kind(Visit&& visit) {
-    [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }(std::make_integer_sequence<int, plan<C>::kinds>{});
+    [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }
+    (std::make_integer_sequence<int, plan<C>::kinds>{});
   }
   /// Calls visit(kind, weights) for layer i, the kind as an integral_constant.
   template <class Visit>

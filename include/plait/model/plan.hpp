@@ -57,7 +57,8 @@ struct plan {
   static constexpr int kinds = kind_of_pair(num_pairs);
 
   template <int K>
-  using kind = layer_kind<std::get<std::size_t(pair_of_kind(K) / num_ffns)>(mixers), std::get<std::size_t(pair_of_kind(K) % num_ffns)>(ffns)>;
+  using kind =
+      layer_kind<std::get<std::size_t(pair_of_kind(K) / num_ffns)>(mixers), std::get<std::size_t(pair_of_kind(K) % num_ffns)>(ffns)>;
 
   static constexpr int layers_of_kind(int k) {
     int n = 0;

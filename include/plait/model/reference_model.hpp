@@ -130,7 +130,8 @@ class reference_model : public model_weights<C, storage::plain<double>> {
         for (double& score : p) total += score = std::exp(score - most);
         for (std::int64_t i = 0; i <= t; ++i)
           for (std::int64_t d = 0; d < dim; ++d)
-            out.values[std::size_t(t * out.cols + j * dim + d)] += p[std::size_t(i)] / total * v.values[std::size_t(i * v.cols + shared + d)];
+            out.values[std::size_t(t * out.cols + j * dim + d)] +=
+                p[std::size_t(i)] / total * v.values[std::size_t(i * v.cols + shared + d)];
       }
     return linear(out, w.template get<"o_proj">());
   }
@@ -191,7 +192,8 @@ class reference_model : public model_weights<C, storage::plain<double>> {
           hidden[std::size_t(f)] = ops::silu(g) * u;
         }
         for (std::int64_t c = 0; c < x.cols; ++c)
-          for (std::int64_t f = 0; f < P.d_ff; ++f) y.values[std::size_t(t * x.cols + c)] += weight * hidden[std::size_t(f)] * down.row(e, c)[f];
+          for (std::int64_t f = 0; f < P.d_ff; ++f)
+            y.values[std::size_t(t * x.cols + c)] += weight * hidden[std::size_t(f)] * down.row(e, c)[f];
       }
     }
     (*record_)[layer_ + "router_logits"] = logits;

@@ -22,7 +22,8 @@ inline std::int32_t sample_greedy(std::span<float const> logits) {
 class sampler {
  public:
   explicit sampler(double temperature, std::uint64_t seed = 0) : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {
-    if (!(temperature >= 0) || std::isinf(temperature)) throw error("sampler: temperature is " + std::to_string(temperature) + ", expected 0 or more");
+    if (!(temperature >= 0) || std::isinf(temperature))
+      throw error("sampler: temperature is " + std::to_string(temperature) + ", expected 0 or more");
   }
 
   std::int32_t operator()(std::span<float const> logits) {

@@ -25,7 +25,9 @@ concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings cons
 };
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
 concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, matrix_view<T const> x, matrix_view<T> y,
-                                      no_observer see) { Layer::forward(exec, w, s, x, y, see); };
+                                      no_observer see) {
+  Layer::forward(exec, w, s, x, y, see);
+};
 }  // namespace detail
 
 /// The layer of a policy at width D, alone: to be tried, tested and timed without a model around it. No norm and no residual.
@@ -83,9 +85,8 @@ class single_layer {
   /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must not overlap x. Allocates nothing. On
   /// an error (room not reserved, a wrong shape) nothing has changed.
   template <class Observer = no_observer>
-  void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x, matrix_view<value_type> y, Observer&& see = Observer{})
-    requires is_mixer
-  {
+  void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x, matrix_view<value_type> y,
+               Observer&& see = Observer{}) requires is_mixer {
     std::int64_t const tokens = x.rows(), length = sequence.length(), after = length + tokens;
     check_shapes(x, y);
     if (!(sequence.layout() == layout)) throw error("forward: the sequence belongs to another layer");
@@ -109,9 +110,7 @@ class single_layer {
 
   /// The same for a feed-forward, which knows no sequences.
   template <class Observer = no_observer>
-  void forward(Exec& exec, matrix_view<value_type const> x, matrix_view<value_type> y, Observer&& see = Observer{})
-    requires(!is_mixer)
-  {
+  void forward(Exec& exec, matrix_view<value_type const> x, matrix_view<value_type> y, Observer&& see = Observer{}) requires(!is_mixer) {
     check_shapes(x, y);
     check_workspace(exec, x.rows());
     layer<D, Policy>::forward(exec, weights_, settings_, x, y, see);

@@ -17,8 +17,8 @@ struct add_norm_op {
 /// x, y, out [T, d]; weight [d]. The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
 /// Cost: T * d values of each operand read or written once.
 template <class Exec, class Vector>
-void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y, Vector const& weight, float eps,
-              matrix_view<typename Exec::value_type> out) {
+void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y, Vector const& weight,
+              float eps, matrix_view<typename Exec::value_type> out) {
   add_norm_op<Exec>::run(exec, x, y, weight, eps, out);
 }
 

@@ -24,9 +24,9 @@ struct attend_op {
 /// q, out [T, heads * dim], heads behind one another. Keys are walked in blocks of page_tokens at fixed absolute positions. out may be q.
 /// Cost: 4 heads dim operations a query and key; a sequence's keys and values are read once for a run of queries.
 template <class Exec>
-void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend_shape shape, matrix_view<typename Exec::value_type const> q,
-            matrix_view<typename Exec::value_type const> k, matrix_view<typename Exec::value_type const> v,
-            matrix_view<typename Exec::value_type> out) {
+void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend_shape shape,
+            matrix_view<typename Exec::value_type const> q, matrix_view<typename Exec::value_type const> k,
+            matrix_view<typename Exec::value_type const> v, matrix_view<typename Exec::value_type> out) {
   attend_op<Exec>::run(exec, seqs, shape, q, k, v, out);
 }
 
@@ -47,8 +47,8 @@ void append_to_pages(sequences<T> const& seqs, attend_shape shape, std::int64_t 
 
 template <>
 struct attend_op<exec::reference> {
-  static void run(exec::reference& exec, sequences<double> const& seqs, attend_shape shape, matrix_view<double const> q, matrix_view<double const> k,
-                  matrix_view<double const> v, matrix_view<double> out) {
+  static void run(exec::reference& exec, sequences<double> const& seqs, attend_shape shape, matrix_view<double const> q,
+                  matrix_view<double const> k, matrix_view<double const> v, matrix_view<double> out) {
     page_layout const at{shape.kv_heads, shape.dim};
     exec.parallel(seqs.count, [&](std::int64_t s, int) {
       for (std::int64_t head = 0; head < shape.kv_heads; ++head) append_to_pages(seqs, shape, s, head, k, v);
@@ -67,7 +67,8 @@ struct attend_op<exec::reference> {
           for (double& x : p) total += x = std::exp(x - most);
           for (std::int64_t i = 0; i < keys; ++i)
             for (std::int64_t d = 0; d < shape.dim; ++d)
-              sum[static_cast<std::size_t>(d)] += p[static_cast<std::size_t>(i)] / total * seqs.page_of(s, i / page_tokens)[at.value(head, i % page_tokens, d)];
+              sum[static_cast<std::size_t>(d)] +=
+                  p[static_cast<std::size_t>(i)] / total * seqs.page_of(s, i / page_tokens)[at.value(head, i % page_tokens, d)];
           for (std::int64_t d = 0; d < shape.dim; ++d) out(row, j * shape.dim + d) = sum[static_cast<std::size_t>(d)];
         }
     });

@@ -16,8 +16,8 @@ struct conv_silu_op {
 /// first, zeros before the start; it is moved on to the end of the new tokens. y must not overlap u.
 /// Cost: 2 W operations and one exp a value.
 template <class Exec, class Taps, class Vector>
-void conv_silu(Exec& exec, sequences<typename Exec::value_type> const& seqs, matrix_view<typename Exec::value_type const> u, Taps const& taps,
-               Vector const* bias, matrix_view<typename Exec::value_type> y) {
+void conv_silu(Exec& exec, sequences<typename Exec::value_type> const& seqs, matrix_view<typename Exec::value_type const> u,
+               Taps const& taps, Vector const* bias, matrix_view<typename Exec::value_type> y) {
   conv_silu_op<Exec>::run(exec, seqs, u, taps, bias, y);
 }
 

@@ -14,13 +14,14 @@ struct gather_rows_op {
 
 /// y[i] = x[rows[i]], or x[i] where rows is null. x [T, d], y [R, d], which must not overlap. Cost: R * d values read and written.
 template <class Exec>
-void gather_rows(Exec& exec, matrix_view<typename Exec::value_type const> x, std::int64_t const* rows, matrix_view<typename Exec::value_type> y) {
+void gather_rows(Exec& exec, matrix_view<typename Exec::value_type const> x, std::int64_t const* rows,
+                 matrix_view<typename Exec::value_type> y) {
   gather_rows_op<Exec>::run(exec, x, rows, y);
 }
 
 /// Copying is the same on every execution policy of this machine.
 template <class Exec>
-  requires std::derived_from<Exec, exec::host>
+requires std::derived_from<Exec, exec::host>
 struct gather_rows_op<Exec> {
   using T = typename Exec::value_type;
   static void run(Exec& exec, matrix_view<T const> x, std::int64_t const* rows, matrix_view<T> y) {

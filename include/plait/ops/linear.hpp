@@ -37,7 +37,8 @@ void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
   linear_op<Exec>::run(exec, x, outputs);
 }
 template <class Exec, class Matrix, class Vector>
-void linear(Exec& exec, matrix_view<typename Exec::value_type const> x, linear_output<typename Exec::value_type, Matrix, Vector> const& output) {
+void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
+            linear_output<typename Exec::value_type, Matrix, Vector> const& output) {
   linear_op<Exec>::run(exec, x, std::array{output});
 }
 

@@ -11,19 +11,19 @@ namespace plait::inline PLAIT_ABI::ops {
 /// expert, pass through. Layers hand it on without looking inside.
 template <class T>
 struct routing {
-  matrix_view<std::int32_t> expert;    ///< [T, K], the chosen experts by falling probability
-  matrix_view<T> weight;               ///< [T, K], their weights
-  matrix_view<std::int32_t> place;     ///< [T, K], the row of choice k of token t in the grouped order
-  std::int32_t* token = nullptr;       ///< [T * K], the token in each grouped row
-  std::int32_t* first = nullptr;       ///< [n + 1], the first grouped row of each expert
+  matrix_view<std::int32_t> expert;  ///< [T, K], the chosen experts by falling probability
+  matrix_view<T> weight;             ///< [T, K], their weights
+  matrix_view<std::int32_t> place;   ///< [T, K], the row of choice k of token t in the grouped order
+  std::int32_t* token = nullptr;     ///< [T * K], the token in each grouped row
+  std::int32_t* first = nullptr;     ///< [n + 1], the first grouped row of each expert
   std::int64_t num_experts = 0;
 };
 
 /// Room for a plan of `tokens` tokens in the workspace.
 template <class Exec>
 routing<typename Exec::value_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
-  return {exec.template matrix<std::int32_t>(tokens, top_k), exec.template matrix<typename Exec::value_type>(tokens, top_k),
-          exec.template matrix<std::int32_t>(tokens, top_k), exec.workspace.template take<std::int32_t>(tokens * top_k),
+  return {exec.template matrix<std::int32_t>(tokens, top_k),           exec.template matrix<typename Exec::value_type>(tokens, top_k),
+          exec.template matrix<std::int32_t>(tokens, top_k),           exec.workspace.template take<std::int32_t>(tokens * top_k),
           exec.workspace.template take<std::int32_t>(num_experts + 1), num_experts};
 }
 

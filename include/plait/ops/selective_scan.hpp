@@ -26,8 +26,8 @@ struct selective_scan_op {
 /// S, [N][d], zeros at first, always f32 outside the reference. y may be u.
 /// Cost: 7 N operations a value, one of them an exp.
 template <class Exec, class State, class Vector>
-void selective_scan(Exec& exec, sequences<typename Exec::value_type> const& seqs, scan_input<typename Exec::value_type> const& in, State const& a_log,
-                    Vector const& d, matrix_view<typename Exec::value_type> y) {
+void selective_scan(Exec& exec, sequences<typename Exec::value_type> const& seqs, scan_input<typename Exec::value_type> const& in,
+                    State const& a_log, Vector const& d, matrix_view<typename Exec::value_type> y) {
   selective_scan_op<Exec>::run(exec, seqs, in, a_log, d, y);
 }
 

@@ -20,16 +20,16 @@ struct check_schedule<interleave> {
     PLAIT_RULE(blocks, S.blocks > 0, "plait: a model needs blocks, at least one");
     PLAIT_RULE(layers_per_block, S.layers_per_block > 0, "plait: a model needs layers_per_block (l), at least one");
     PLAIT_RULE(period, S.attend >= 0 && S.recur >= 0 && S.attend + S.recur > 0,
-             "plait: attend + recur (a + m) must be positive, neither negative");
+               "plait: attend + recur (a + m) must be positive, neither negative");
     PLAIT_RULE(moe_every, S.moe_every >= 0, "plait: moe_every (e) must not be negative; 0 means that no layer routes");
     PLAIT_RULE(period_divides, S.blocks <= 1 || S.period() <= 0 || S.layers_per_block % S.period() == 0,
-             "plait: a + m must divide l, the layers per block, in a model of several blocks");
+               "plait: a + m must divide l, the layers per block, in a model of several blocks");
     PLAIT_RULE(moe_divides, S.blocks <= 1 || S.moe_every <= 0 || S.layers_per_block % S.moe_every == 0,
-             "plait: e must divide l, the layers per block, in a model of several blocks");
+               "plait: e must divide l, the layers per block, in a model of several blocks");
     PLAIT_RULE(attend_offset, S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 || S.first_attention() + S.attend <= S.period()),
-             "plait: the attention offset plus a must not exceed a + m");
+               "plait: the attention offset plus a must not exceed a + m");
     PLAIT_RULE(moe_offset, S.moe_offset >= -1 && (S.moe_every <= 0 || S.first_moe() < S.moe_every),
-             "plait: the MoE offset must be below e");
+               "plait: the MoE offset must be below e");
   };
 };
 
@@ -49,7 +49,7 @@ namespace policies {
 template <auto C>
 struct schedule_rules {};  // an architecture without a schedule answers for itself
 template <auto C>
-  requires requires { C.layers; }
+requires requires { C.layers; }
 struct schedule_rules<C> {
   [[no_unique_address]] typename check_schedule<std::remove_const_t<decltype(C.layers)>>::template rules<C.layers> rules;
 };

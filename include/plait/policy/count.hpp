@@ -10,9 +10,9 @@ namespace plait {
 
 struct counts {
   int layers = 0, attention_layers = 0, recurrent_layers = 0, moe_layers = 0;
-  int expert_evaluations = 0;              ///< experts one token visits, over all layers
+  int expert_evaluations = 0;  ///< experts one token visits, over all layers
   std::int64_t total_parameters = 0;
-  std::int64_t active_parameters = 0;      ///< total without the experts not selected
+  std::int64_t active_parameters = 0;  ///< total without the experts not selected
   friend constexpr bool operator==(counts const&, counts const&) = default;
 };
 
@@ -79,7 +79,10 @@ constexpr std::int64_t bytes(Policy const& p, int d_model, precision const& as, 
 /// Experts that `tokens` tokens reach together when each chooses top_k of num_experts at random.
 template <class Policy>
 constexpr double experts_reached(Policy const& p, std::int64_t tokens) {
-  if constexpr (requires { p.top_k; p.num_experts; }) {
+  if constexpr (requires {
+                  p.top_k;
+                  p.num_experts;
+                }) {
     if (p.num_experts <= 0) return 0;
     double missed = 1, base = 1 - double(p.top_k) / p.num_experts;
     for (std::int64_t e = tokens; e > 0; e /= 2, base *= base)
@@ -147,7 +150,7 @@ constexpr token_cost cost(Architecture const& c, precision const& as, std::int64
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
       flops += policies::flops(mixer, c.d_model, context) + policies::flops(ffn, c.d_model, context);
     });
-  std::int64_t const bytes = weight_traffic(c, as, tokens) + recurrent_state_bytes(c) + kv_cache_bytes(c, context, value_bytes(as.kv)) ;
+  std::int64_t const bytes = weight_traffic(c, as, tokens) + recurrent_state_bytes(c) + kv_cache_bytes(c, context, value_bytes(as.kv));
   return {flops, bytes / tokens};
 }
 

@@ -24,8 +24,8 @@ struct hybrid {
   Dense dense{};
   Sparse sparse{};
   Norm norm{};
-  float norm_eps = 1e-6f;     ///< reals stay out of layers' and kernels' template arguments: they travel at run time
-  float rope_theta = 0.0f;    ///< base of rotary positions; 0 where there are none
+  float norm_eps = 1e-6f;   ///< reals stay out of layers' and kernels' template arguments: they travel at run time
+  float rope_theta = 0.0f;  ///< base of rotary positions; 0 where there are none
   bool tie_embeddings = false;
 
   constexpr auto mixers() const { return std::tuple{attention, recurrent}; }
@@ -42,14 +42,14 @@ struct hybrid {
 template <class Architecture, class Visit>
 constexpr void visit_layer(Architecture const& c, int i, Visit&& visit) {
   auto const pick = [](auto const& tuple, int index, auto&& then) {
-    std::apply([&](auto const&... policy) {
-      int k = 0;
-      (void)((k++ == index ? (then(policy), true) : false) || ...);
-    }, tuple);
+    std::apply(
+        [&](auto const&... policy) {
+          int k = 0;
+          (void)((k++ == index ? (then(policy), true) : false) || ...);
+        },
+        tuple);
   };
-  pick(c.mixers(), c.mixer_at(i), [&](auto const& mixer) {
-    pick(c.ffns(), c.ffn_at(i), [&](auto const& ffn) { visit(mixer, ffn); });
-  });
+  pick(c.mixers(), c.mixer_at(i), [&](auto const& mixer) { pick(c.ffns(), c.ffn_at(i), [&](auto const& ffn) { visit(mixer, ffn); }); });
 }
 
 }  // namespace plait

@@ -71,7 +71,11 @@ constexpr std::int64_t flops_beyond_products(Policy const& p, int d_model, std::
 /// Experts a token visits, as far as the policy routes at all.
 template <class Policy>
 constexpr int experts_chosen(Policy const& p) {
-  if constexpr (requires { p.top_k; p.num_experts; }) return p.top_k;
+  if constexpr (requires {
+                  p.top_k;
+                  p.num_experts;
+                })
+    return p.top_k;
   else return 0;
 }
 

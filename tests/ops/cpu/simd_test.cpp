@@ -34,8 +34,10 @@ double worst_error(float low, float high, std::uint32_t step, F f, Exact exact) 
     if (filled == simd::width) flush();
   };
   if (low < 0)
-    for (std::uint32_t b = std::bit_cast<std::uint32_t>(-smallest); b <= std::bit_cast<std::uint32_t>(low); b += step) push(std::bit_cast<float>(b));
-  for (std::uint32_t b = std::bit_cast<std::uint32_t>(smallest); b <= std::bit_cast<std::uint32_t>(high); b += step) push(std::bit_cast<float>(b));
+    for (std::uint32_t b = std::bit_cast<std::uint32_t>(-smallest); b <= std::bit_cast<std::uint32_t>(low); b += step)
+      push(std::bit_cast<float>(b));
+  for (std::uint32_t b = std::bit_cast<std::uint32_t>(smallest); b <= std::bit_cast<std::uint32_t>(high); b += step)
+    push(std::bit_cast<float>(b));
   push(low), push(high);
   flush();
   return worst;
@@ -97,7 +99,8 @@ TEST_CASE("simd: a value's result does not depend on its lane, nor on how much o
   test::random random(32);
   for (int round = 0; round < 200; ++round) {
     std::vector<float> const x = random.values(simd::width, -30, 30);
-    for (auto f : {+[](simd::packet p) { return simd::exp(p); }, +[](simd::packet p) { return simd::silu(p); }, +[](simd::packet p) { return simd::softplus(p); }}) {
+    for (auto f : {+[](simd::packet p) { return simd::exp(p); }, +[](simd::packet p) { return simd::silu(p); },
+                   +[](simd::packet p) { return simd::softplus(p); }}) {
       alignas(64) float full[simd::width], part[simd::width];
       simd::store(full, f(simd::load(x.data())));
       for (std::int64_t n = 1; n <= simd::width; ++n) {

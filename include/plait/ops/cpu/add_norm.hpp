@@ -13,18 +13,18 @@ struct add_norm_op<exec::cpu<P>> {
                   matrix_view<float> out) {
     using namespace simd;
     std::int64_t const n = x.cols();
-    exec.parallel(x.rows(), [&](std::int64_t t, int) {
+    exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       float *const row = x.row(t), *const to = out.row(t);
       if (!y.empty())
-        for_each_packet(n, [&](std::int64_t i, std::int64_t count) { store(row + i, add(load(row + i, count), load(y.row(t) + i, count)), count); });
+        for_each_packet(
+            n, [&](std::int64_t i, std::int64_t count) { store(row + i, add(load(row + i, count), load(y.row(t) + i, count)), count); });
       lane_sum squares;
       squares.add_products(row, row, n);
       packet const scale = set(1.0f / std::sqrt(squares.total() / static_cast<float>(n) + eps));
       float const* const w = weight.column(0);
-      for_each_packet(n, [&](std::int64_t i, std::int64_t count) {
-        store(to + i, mul(load(w + i, count), mul(load(row + i, count), scale)), count);
-      });
-    }, exec.grain(x.rows()));
+      for_each_packet(
+          n, [&](std::int64_t i, std::int64_t count) { store(to + i, mul(load(w + i, count), mul(load(row + i, count), scale)), count); });
+    });
   }
 };
 

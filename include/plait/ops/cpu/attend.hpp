@@ -12,8 +12,8 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct attend_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q, matrix_view<float const> k,
-                  matrix_view<float const> v, matrix_view<float> out) {
+  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
+                  matrix_view<float const> k, matrix_view<float const> v, matrix_view<float> out) {
     exec.parallel(seqs.count * shape.kv_heads,
                   [&](std::int64_t i, int) { append_to_pages(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
     arena::frame const scratch(exec.workspace);
@@ -41,13 +41,17 @@ struct attend_op<exec::cpu<P>> {
   struct workspace {
     float *q, *p, *p_packed, *sum, *most, *total;
     workspace(float* memory, attend_shape shape)
-        : q(memory), p(q + tile_rows * shape.dim), p_packed(p + tile_rows * block), sum(p_packed + tile_rows * block),
-          most(sum + tile_rows * padded(shape.dim)), total(most + tile_rows) {}
+        : q(memory),
+          p(q + tile_rows * shape.dim),
+          p_packed(p + tile_rows * block),
+          sum(p_packed + tile_rows * block),
+          most(sum + tile_rows * padded(shape.dim)),
+          total(most + tile_rows) {}
     static std::int64_t floats(attend_shape shape) { return tile_rows * (shape.dim + 2 * block + padded(shape.dim) + 2); }
   };
 
-  static void row_tile(sequences<float> const& seqs, std::int64_t s, attend_shape shape, std::int64_t head, std::int64_t first, matrix_view<float const> q,
-                       matrix_view<float> out, workspace w) {
+  static void row_tile(sequences<float> const& seqs, std::int64_t s, attend_shape shape, std::int64_t head, std::int64_t first,
+                       matrix_view<float const> q, matrix_view<float> out, workspace w) {
     std::int64_t const share = shape.heads / shape.kv_heads, rows = std::min(tile_rows, seqs.tokens(s) * share - first);
     std::int64_t const dim = shape.dim, columns = padded(dim);
     panels::row_groups const groups{rows};
@@ -85,7 +89,8 @@ struct attend_op<exec::cpu<P>> {
         if (seen(r0) == block) {  // then every row of the group sees the whole block
           for (std::int64_t m = 0; m < size; ++m)
             for (std::int64_t i = 0; i < block; ++i) w.p_packed[i * size + m] = w.p[(r0 + m) * block + i];
-          panels::with_rows(size, [&](auto rows_here) { add_values<rows_here>(w.p_packed, values, dim, block, w.sum + r0 * columns, columns); });
+          panels::with_rows(size,
+                            [&](auto rows_here) { add_values<rows_here>(w.p_packed, values, dim, block, w.sum + r0 * columns, columns); });
         } else {  // the causal edge: each row on its own, so that none reads a key it may not see
           for (std::int64_t r = r0; r < r0 + size; ++r)
             if (seen(r) > 0) add_values<1>(w.p + r * block, values, dim, seen(r), w.sum + r * columns, columns);
@@ -95,7 +100,8 @@ struct attend_op<exec::cpu<P>> {
     for (std::int64_t r = 0; r < rows; ++r) {
       float* const to = out.row(seqs.first_row[s] + (first + r) / share) + offset(r);
       simd::packet const total = simd::set(w.total[r]);
-      simd::for_each_packet(dim, [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(w.sum + r * columns + d), total), n); });
+      simd::for_each_packet(
+          dim, [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(w.sum + r * columns + d), total), n); });
     }
   }
 

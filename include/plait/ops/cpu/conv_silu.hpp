@@ -9,11 +9,11 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct conv_silu_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, matrix_view<float const> u, channel_tensor const& taps, channel_tensor const* bias,
-                  matrix_view<float> y) {
+  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, matrix_view<float const> u, channel_tensor const& taps,
+                  channel_tensor const* bias, matrix_view<float> y) {
     std::int64_t const blocks = (taps.rows() + simd::width - 1) / simd::width, items = seqs.count * blocks;
-    exec.parallel(items, [&](std::int64_t item, int) { channels(seqs, item / blocks, item % blocks * simd::width, u, taps, bias, y); },
-                  exec.grain(items));
+    exec.parallel(items, exec.grain(items),
+                  [&](std::int64_t item, int) { channels(seqs, item / blocks, item % blocks * simd::width, u, taps, bias, y); });
   }
 
  private:

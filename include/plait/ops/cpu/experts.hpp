@@ -9,12 +9,13 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct experts_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix const& gate, panel_matrix const& up,
-                  panel_matrix const& down, matrix_view<float> y) {
+  static void run(exec::cpu<P>& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix const& gate,
+                  panel_matrix const& up, panel_matrix const& down, matrix_view<float> y) {
     std::int64_t const d = x.cols(), f = gate.rows(), n = plan.num_experts, choices = plan.expert.cols(), rows = x.rows() * choices;
     if (rows == 0) return;
     arena::frame const scratch(exec.workspace);
-    float* const gathered = exec.workspace.template take<float>(rows * d);  // both in groups of rows, [k][row], as panels::multiply reads them
+    // Both in groups of rows, [k][row], as panels::multiply reads them.
+    float* const gathered = exec.workspace.template take<float>(rows * d);
     float* const hidden = exec.workspace.template take<float>(rows * f);
     matrix_view<float> const outputs = exec.template matrix<float>(rows, d);
 
@@ -25,7 +26,7 @@ struct experts_op<exec::cpu<P>> {
         panels::pack_group([&](std::int64_t m) { return x.row(plan.token[row + m]); }, groups.size(g), d, gathered + row * d);
       }
     });
-    exec.parallel(n * gate.panels(), [&](std::int64_t item, int) {
+    exec.parallel(n * gate.panels(), exec.grain(n * gate.panels()), [&](std::int64_t item, int) {
       std::int64_t const e = item / gate.panels(), p = item % gate.panels();
       std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, f - first);
       panels::row_groups const groups = groups_of(plan, e);
@@ -41,8 +42,8 @@ struct experts_op<exec::cpu<P>> {
           }
         });
       }
-    }, exec.grain(n * gate.panels()));
-    exec.parallel(n * down.panels(), [&](std::int64_t item, int) {
+    });
+    exec.parallel(n * down.panels(), exec.grain(n * down.panels()), [&](std::int64_t item, int) {
       std::int64_t const e = item / down.panels(), p = item % down.panels();
       std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, d - first);
       panels::row_groups const groups = groups_of(plan, e);
@@ -55,15 +56,15 @@ struct experts_op<exec::cpu<P>> {
           for (int m = 0; m < size; ++m) panels::write(t, m, outputs.row(row + m) + first, count);
         });
       }
-    }, exec.grain(n * down.panels()));
-    exec.parallel(x.rows(), [&](std::int64_t t, int) {
+    });
+    exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       simd::for_each_packet(d, [&](std::int64_t c, std::int64_t count) {
         simd::packet sum = simd::set(0.0f);
         for (std::int64_t j = 0; j < choices; ++j)
           sum = simd::fma(simd::set(plan.weight(t, j)), simd::load(outputs.row(plan.place(t, j)) + c, count), sum);
         simd::store(y.row(t) + c, sum, count);
       });
-    }, exec.grain(x.rows()));
+    });
   }
 
  private:

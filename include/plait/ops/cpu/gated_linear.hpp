@@ -32,7 +32,7 @@ struct gated_linear_op<exec::cpu<P>> {
     std::int64_t const k = x.cols();
     panels::row_groups const groups{x.rows()};
     panels::group_runs const runs{groups, k};
-    exec.parallel(runs.count() * gate.panels(), [&](std::int64_t item, int) {
+    exec.parallel(runs.count() * gate.panels(), exec.grain(runs.count() * gate.panels()), [&](std::int64_t item, int) {
       std::int64_t const run = item / gate.panels(), p = item % gate.panels();
       std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, gate.rows() - first);
       for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
@@ -41,7 +41,7 @@ struct gated_linear_op<exec::cpu<P>> {
           panels::gated_tile<size>(t, gate.panel_data(0, p), up.panel_data(0, p), packed + groups.first(g) * k, k);
           for (int m = 0; m < size; ++m) panels::write(t, m, y.row(groups.first(g) + m) + first, count);
         });
-    }, exec.grain(runs.count() * gate.panels()));
+    });
   }
 };
 

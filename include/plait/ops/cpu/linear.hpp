@@ -17,7 +17,7 @@ struct linear_op<exec::cpu<P>> {
     std::int64_t total = 0;
     for (auto const& output : outputs) total += output.weight->panels();
     panels::group_runs const runs{{x.rows()}, x.cols()};
-    exec.parallel(runs.count() * total, [&](std::int64_t item, int) {
+    exec.parallel(runs.count() * total, exec.grain(runs.count() * total), [&](std::int64_t item, int) {
       std::int64_t const run = item / total;
       std::int64_t p = item % total;
       for (auto const& [y, weight, bias] : outputs) {
@@ -27,7 +27,7 @@ struct linear_op<exec::cpu<P>> {
         }
         p -= weight->panels();
       }
-    }, exec.grain(runs.count() * total));
+    });
   }
 
  private:

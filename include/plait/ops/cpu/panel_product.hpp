@@ -49,7 +49,8 @@ template <int Rows>
       ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
     }
     ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
-  }(std::make_integer_sequence<int, Rows>{});
+  }
+  (std::make_integer_sequence<int, Rows>{});
 }
 
 /// Writes `count` columns of row m.
@@ -64,7 +65,8 @@ template <class Body>
 [[gnu::always_inline]] inline void with_rows(std::int64_t rows, Body&& body) {
   [&]<int... M>(std::integer_sequence<int, M...>) {
     (void)((rows == M + 1 ? (body(std::integral_constant<int, M + 1>{}), true) : false) || ...);
-  }(std::make_integer_sequence<int, max_rows>{});
+  }
+  (std::make_integer_sequence<int, max_rows>{});
 }
 
 /// How M rows are cut: as few groups as possible, as even as possible.

@@ -14,7 +14,7 @@ struct route_op<exec::cpu<P>> {
     arena::frame const scratch(exec.workspace);
     std::int64_t const n = logits.cols(), stride = (n + 15) / 16 * 16;
     float* const memory = exec.workspace.template take<float>(exec.threads() * stride);
-    exec.parallel(logits.rows(), [&](std::int64_t t, int thread) {
+    exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int thread) {
       float* const p = memory + thread * stride;
       float const* const row = logits.row(t);
       float most = row[0], total = 0;
@@ -23,7 +23,7 @@ struct route_op<exec::cpu<P>> {
       for (std::int64_t e = 0; e < n; ++e) total += p[e];
       choose_largest(row, n, plan.expert.cols(), plan.expert.row(t));
       for (std::int64_t j = 0; j < plan.expert.cols(); ++j) plan.weight(t, j) = p[plan.expert(t, j)] / total;
-    }, exec.grain(logits.rows()));
+    });
     exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });
   }
 };

@@ -9,11 +9,11 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct selective_scan_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log, channel_tensor const& d,
-                  matrix_view<float> y) {
+  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
+                  channel_tensor const& d, matrix_view<float> y) {
     std::int64_t const blocks = (a_log.rows() + simd::width - 1) / simd::width, items = seqs.count * blocks;
-    exec.parallel(items, [&](std::int64_t item, int) { channels(seqs, item / blocks, item % blocks * simd::width, in, a_log, d, y); },
-                  exec.grain(items));
+    exec.parallel(items, exec.grain(items),
+                  [&](std::int64_t item, int) { channels(seqs, item / blocks, item % blocks * simd::width, in, a_log, d, y); });
   }
 
  private:
@@ -70,7 +70,8 @@ struct selective_scan_op<exec::cpu<P>> {
         store(t.y + i * width, y);
       }
       (store(S + N * d, h[N], n), ...);
-    }(std::make_integer_sequence<int, States>{});
+    }
+    (std::make_integer_sequence<int, States>{});
     state += States;
   }
 };
