@@ -5,6 +5,7 @@
 #include <plait/core/view.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #if defined(_OPENMP)
@@ -27,8 +28,10 @@ class host {
     if (workspace.measuring()) return;
 #if defined(_OPENMP)
     if (threads_ > 1 && items > grain) {
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, grain)
-      for (std::int64_t i = 0; i < items; ++i) body(i, omp_get_thread_num());
+      std::atomic<std::int64_t> next{0};  // not schedule(dynamic): LLVM's runtime allocates in it
+#pragma omp parallel num_threads(threads_)
+      for (std::int64_t first; (first = next.fetch_add(grain, std::memory_order_relaxed)) < items;)
+        for (std::int64_t i = first; i < std::min(items, first + grain); ++i) body(i, omp_get_thread_num());
       return;
     }
 #endif
