@@ -34,14 +34,12 @@ class basic_batch {
   /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in the order given.
   template <class Tokens>
   std::int64_t add(basic_cache<T>& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
-    std::int64_t const base = tokens_count();
+    std::int64_t const base = tokens_count(), count = new_tokens(tokens);
+    for (std::int64_t c : chosen)
+      if (c < 0 || c >= count)
+        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(count) + " new tokens");
     std::int64_t const first = add(sequence, tokens, plait::rows::none);
-    for (std::int64_t c : chosen) {
-      if (c < 0 || c >= tokens_count() - base)
-        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(tokens_count() - base) +
-                    " new tokens");
-      wanted_.push_back(base + c);
-    }
+    for (std::int64_t c : chosen) wanted_.push_back(base + c);
     return first;
   }
   void clear() {
@@ -62,6 +60,9 @@ class basic_batch {
     basic_cache<T>* sequence;
     matrix_view<T const> embeddings;  // empty: ids
   };
+
+  static std::int64_t new_tokens(std::span<std::int32_t const> ids) { return static_cast<std::int64_t>(ids.size()); }
+  static std::int64_t new_tokens(matrix_view<T const> embeddings) { return embeddings.rows(); }
 
   std::int64_t close(basic_cache<T>& sequence, std::int64_t tokens, plait::rows wanted) {
     std::int64_t const first = first_row_.back(), output = rows_wanted();

@@ -4,6 +4,10 @@
 #include <plait/core/buffer.hpp>
 #include <plait/core/sequences.hpp>
 
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -20,8 +24,17 @@ struct cache_layout {
   friend bool operator==(cache_layout const&, cache_layout const&) = default;
 };
 
+/// Bytes of memory of this machine; the largest value there is where nobody says.
+inline std::int64_t machine_memory() {
+#if defined(_SC_PHYS_PAGES)
+  std::int64_t const pages = ::sysconf(_SC_PHYS_PAGES), bytes = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && bytes > 0) return pages * bytes;
+#endif
+  return std::numeric_limits<std::int64_t>::max();
+}
+
 struct cache_pool_options {
-  std::int64_t max_page_bytes = std::numeric_limits<std::int64_t>::max();  ///< pages beyond this are refused
+  std::int64_t max_page_bytes = machine_memory();  ///< pages beyond this are refused
 };
 
 /// Which snapshots a cache keeps of itself, for truncate.
@@ -45,12 +58,18 @@ class page_pool {
  public:
   page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {}
 
+  /// Refuses before anything is allocated.
+  void require(std::int64_t pages) const {
+    std::int64_t const each = layout.page_values * std::int64_t{sizeof(T)}, fresh = pages - static_cast<std::int64_t>(free_.size());
+    if (fresh > 0 && fresh > (options_.max_page_bytes - bytes_) / each)
+      throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
+                  " bytes are in use, " + std::to_string(fresh) + " more pages of " + std::to_string(page_tokens) + " tokens need " +
+                  std::to_string(each) + " each");
+  }
   page<T>* acquire() {
     if (free_.empty()) {
+      require(1);
       std::int64_t const bytes = layout.page_values * std::int64_t{sizeof(T)};
-      if (bytes_ > options_.max_page_bytes - bytes)
-        throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
-                    " bytes are in use, another page of " + std::to_string(page_tokens) + " tokens needs " + std::to_string(bytes));
       auto fresh = std::make_unique<page<T>>();
       fresh->data = buffer<T>(layout.page_values);
       free_.reserve(all_.size() + 1);
@@ -175,6 +194,7 @@ class basic_cache {
     std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
     if (needed > before && static_cast<std::int64_t>(needed - before) > max_pages())
       throw error("reserve of " + std::to_string(tokens) + " tokens: more than this machine can address");
+    pool_->require(static_cast<std::int64_t>(std::max(needed, before) - before) + (tokens > 0 && !tail_is_writable()));
     try {
       now_.pages.reserve(needed);
       for (auto& m : kept_) m.pages.reserve(needed);

@@ -90,8 +90,11 @@ inline packet exp(packet x) {
 }
 inline float exp(float x) { return Eigen::internal::pfirst(exp(set(x))); }
 
-/// x / (1 + exp(-x))
-inline packet silu(packet x) { return div(x, add(set(1.0f), exp(sub(set(0.0f), x)))); }
+/// x / (1 + exp(-x)); below -88.3, where exp is clamped, the value there, -4e-37.
+inline packet silu(packet x) {
+  x = max(x, set(-88.3f));
+  return div(x, add(set(1.0f), exp(sub(set(0.0f), x))));
+}
 
 /// max(x, 0) + log(1 + exp(-|x|)), relative error below 3e-7: log1p as u times a polynomial on (0, 1].
 inline packet softplus(packet x) {
