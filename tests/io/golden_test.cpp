@@ -124,7 +124,9 @@ TEST_CASE("logits, intermediates and caches") {
     CHECK(difference(whole.logits, g.last_rows("logits_f64", b, length)) < 2e-5);
 
     // Intermediates, against the double reference and against transformers in f32 (its own error there is up to 1.2e-5).
-    for (auto const& [name, values] : whole.seen) {
+    for (auto const& seen : whole.seen) {
+      std::string const& name = seen.first;
+      std::vector<double> const& values = seen.second;
       CAPTURE(name);
       if (name == "logits") continue;
       if (name.ends_with(".experts")) {
