@@ -30,12 +30,29 @@ bool speaks_bytes(std::string const& directory) {
   return model::vocab_size == 256 && !has_tokenizer;
 }
 
-void print(std::int32_t id, bool as_byte) {
-  // A model may say anything; a terminal must not obey it.
-  if (!as_byte) std::printf("%d ", id);
-  else std::putchar(id == '\n' || id == '\t' || (id >= 0x20 && id != 0x7f) ? id : '?');
-  std::fflush(stdout);
-}
+/// Prints as it comes. A model may say anything; a terminal must not obey it: of what is not ASCII text, whole UTF-8 sequences pass.
+class printer {
+ public:
+  explicit printer(bool bytes) : bytes_(bytes) {}
+  void operator()(std::int32_t id) {
+    if (!bytes_) {
+      std::printf("%d ", id);
+    } else {
+      pending_ += static_cast<char>(id);
+      auto const lead = static_cast<unsigned char>(pending_.front());
+      std::size_t const expected = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+      bool const whole = plait::io::printable_sequence(pending_) == pending_.size() || pending_ == "\n" || pending_ == "\t";
+      if (!whole && pending_.size() < expected && (pending_.size() == 1 || (id & 0xc0) == 0x80)) return;
+      std::fputs(whole ? pending_.c_str() : "?", stdout);
+      pending_.clear();
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  bool bytes_;
+  std::string pending_;
+};
 
 class stopwatch {
  public:
@@ -66,8 +83,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")->check(CLI::Range(1, 1024));
 
   return tool::run("generate", app, argc, argv, [&] {
-    bool const bytes = ids.empty() && speaks_bytes(directory);
-    if (ids.empty() && !bytes)
+    bool const bytes = app.count("--ids") == 0 && speaks_bytes(directory);
+    if (app.count("--ids") == 0 && !bytes)
       plait::io::fail(directory, "has a vocabulary of " + std::to_string(model::vocab_size) +
                                      " tokens that this program cannot spell; give token ids with --ids");
     std::vector<std::int32_t> past;
@@ -95,18 +112,22 @@ int main(int argc, char** argv) {
     stopwatch const prefill;
     forward(past);
     double const prefill_seconds = prefill.seconds();
-    for (std::int32_t id : past) print(id, bytes);
+    printer print(bytes);
+    for (std::int32_t id : past) print(id);
     stopwatch const decode;
-    std::int64_t made = 0;
+    std::int64_t made = 0, steps = 0;
     for (; made < count; ++made) {
       std::int32_t const id = next(logits);
       if (std::find(ends.begin(), ends.end(), id) != ends.end()) break;
-      print(id, bytes);
-      if (made + 1 < count) forward({&id, 1});
+      print(id);
+      if (made + 1 < count) forward({&id, 1}), ++steps;
     }
     std::printf("\n");
-    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens, %.0f tokens/s]\n", past.size(),
-                 double(past.size()) / prefill_seconds, static_cast<long long>(made), double(made) / decode.seconds());
+    std::fflush(stdout);
+    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens", past.size(), double(past.size()) / prefill_seconds,
+                 static_cast<long long>(made));
+    if (steps > 0) std::fprintf(stderr, ", %.0f tokens/s", double(steps) / decode.seconds());
+    std::fprintf(stderr, "]\n");
     return 0;
   });
 }

@@ -5,7 +5,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -23,6 +25,7 @@ int run(char const* name, CLI::App& app, int argc, char** argv, Body&& body) {
     std::fprintf(stderr, "%s: %s\n", name, line.c_str());
     return 1;
   };
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write, not the end
   try {
     app.parse(argc, argv);
     return body();
@@ -50,7 +53,7 @@ void parse_ids(std::string_view text, std::string const& where, std::int64_t voc
     auto const at = [&] { return where + ", token " + std::to_string(place) + ": "; };
     if (problem == std::errc::invalid_argument || stop != word.data() + word.size())
       throw plait::error(at() + plait::io::in_quotes(word.substr(0, 40)) + " is not a whole number");
-    if (problem != std::errc() || id < 0 || id >= vocab_size)
+    if (problem != std::errc() || word.front() == '-' || id < 0 || id >= vocab_size)
       throw plait::error(at() + "id " + std::string(word.substr(0, 40)) + " is outside the vocabulary of " + std::to_string(vocab_size));
     push(static_cast<std::int32_t>(id));
     i = end;

@@ -82,6 +82,9 @@ inline constexpr auto broken = [] {
 #elif CASE == 34
   c.d_model = c.vocab_size = 0;  // 34: plait: a model needs d_model
   // 34: plait: a model needs vocab_size
+#elif CASE == 35
+  c.layers.layers_per_block = 0, c.sparse.top_k = 17;  // 35: plait: a model needs layers_per_block
+  // 35: plait: top_k, the K experts per token, cannot exceed num_experts
 #endif
   return c;
 }();

@@ -18,6 +18,9 @@ one() {
     while read -r sentence; do
       grep -qF -- "$sentence" "$work/$n" || echo "case $n does not say: $sentence; it says: $(grep -m3 error "$work/$n")"
     done <<<"$sentences"
+    if [[ $file == */rules.cpp ]] && grep 'error:' "$work/$n" | grep -qv 'plait: '; then
+      echo "case $n says more than sentences: $(grep 'error:' "$work/$n" | grep -v -m1 'plait: ')"
+    fi
   fi
 }
 export -f one; export file work

@@ -8,7 +8,6 @@ status=0
 while IFS=: read -r file line; do
   file=${file#./} from=${file%%/*} to=$(sed -E 's|.*<plait/([^/>]*)[/>].*|\1|' <<<"$line")
   [[ $file == */* ]] || continue  # the umbrella headers
-  [[ $line == *"<plait/core/macros.hpp>"* ]] && continue  # macros alone: nothing to depend on
   if [ "$(level "$from")" -lt "$(level "$to")" ] || { [ "$from" != "$to" ] && [ "$(level "$from")" -eq "$(level "$to")" ]; }; then
     echo "$file must not include $line"; status=1
   fi
@@ -16,6 +15,6 @@ while IFS=: read -r file line; do
 done < <(grep -rE '^#include <plait/' . --include='*.hpp')
 grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
 grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
-grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|plait/core/macros.hpp>|[a-z_]+>)' && { echo 'policy includes the standard library and the macros alone'; status=1; }
+grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
 grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }
 exit $status

@@ -191,7 +191,7 @@ TEST_CASE(
 TEST_CASE("allocation: skipped" * doctest::skip()) {}
 namespace {
 [[maybe_unused]] int const said =
-    std::puts("allocation: skipped, malloc cannot be watched beside a sanitizer or another C library than glibc");
+    std::puts("SKIPPED: allocation: malloc cannot be watched beside a sanitizer or another C library than glibc");
 }
 
 #endif

@@ -212,8 +212,8 @@ TEST_CASE("model: errors of forward change nothing") {
     std::string const sentence = message_of([&] { model.forward(small, batch, {out.data(), 2, 53}); });
     CHECK(sentence.find("forward: 71 tokens need ") == 0);
     CHECK(sentence.find(" are reserved: call the model's reserve") != std::string::npos);
-    CHECK(message_of([&] { model.reserve(small, 0); }) == "reserve: at least one token and one sequence, not 0 and 1");
-    CHECK(message_of([&] { model.reserve(small, 1, 0); }) == "reserve: at least one token and one sequence, not 1 and 0");
+    CHECK(message_of([&] { model.reserve(small, 0); }) == "reserve: between 1 and 4194304 tokens and sequences a call, not 0 and 1");
+    CHECK(message_of([&] { model.reserve(small, 1, 0); }) == "reserve: between 1 and 4194304 tokens and sequences a call, not 1 and 0");
   }
   CHECK(a.length() == 64);
   CHECK(b.length() == 0);

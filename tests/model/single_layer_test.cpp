@@ -184,7 +184,7 @@ TEST_CASE("errors are sentences and change nothing") {
   auto foreign = wider.make();
   CHECK(sentence([&] { layer.forward(exec, foreign, x.view().middle_rows(0, 1), y.view().middle_rows(0, 1)); }) ==
         "forward: the sequence belongs to another layer");
-  CHECK(sentence([&] { layer.reserve(exec, 0); }) == "reserve: at least one token and no negative context, not 0 and 65536");
+  CHECK(sentence([&] { layer.reserve(exec, 0); }) == "reserve: between 1 and 4194304 tokens a call and a context of up to 2^40, not 0 and 65536");
   CHECK(sequence.length() == 0);
   CHECK(std::all_of(y.values.begin(), y.values.end(), [](float v) { return v == -7; }));
 

@@ -29,9 +29,10 @@ class arena {
   /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be read.
   template <class T>
   T* take(std::int64_t n) {
-    std::int64_t const bytes = (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
+    constexpr std::int64_t most = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
     std::int64_t const at = used_;
-    used_ += bytes;
+    if (n < 0 || n > most || used_ > INT64_MAX / 4) throw error("more workspace is needed than can be counted: use fewer tokens a call");
+    used_ += (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
     peak_ = std::max(peak_, used_);
     if (measuring_) return nullptr;
     if (used_ > memory_.size()) throw error("plait: a kernel took more workspace than was measured");

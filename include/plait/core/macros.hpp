@@ -1,4 +1,4 @@
-// The only macros: the ABI namespace, what the instruction set decides, and how a rule is stated.
+// The macros: the ABI namespace, and what the instruction set decides. (PLAIT_RULE is in policy/rule.hpp.)
 #pragma once
 
 #if defined(__FAST_MATH__)
@@ -6,10 +6,10 @@
 #endif
 
 // Floats in one vector register of the instruction set this translation unit is compiled for.
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define PLAIT_PACKET 16
 #define PLAIT_ISA avx512
-#elif defined(__AVX__) && defined(__FMA__)
+#elif defined(__AVX2__) && defined(__FMA__)
 #define PLAIT_PACKET 8
 #define PLAIT_ISA avx2
 #else
@@ -33,12 +33,3 @@
 // The body of an op's primary template: an execution policy without an implementation is a sentence (ops/dispatch.hpp).
 #define PLAIT_OP_MISSING(op) \
   static_assert(missing<Exec>, "plait: " #op " has no implementation for this execution policy (for exec::cpu include <plait/plait.hpp>)")
-
-// One rule of a class template, as a member: a static_assert in a class of its own. clang gives up a class at its first failed assertion;
-// this way every broken rule is heard at once.
-#define PLAIT_RULE(name, condition, sentence) \
-  template <bool Holds>                       \
-  struct name##_rule {                        \
-    static_assert(Holds, sentence);           \
-  };                                          \
-  [[no_unique_address]] name##_rule<(condition)> name##_holds

@@ -7,6 +7,9 @@
 
 namespace plait::inline PLAIT_ABI {
 
+/// The most tokens in one call: beyond it the places of expert choices would not fit their 32 bits.
+inline constexpr std::int64_t max_call_tokens = std::int64_t{1} << 22;
+
 /// Tokens in one page of keys and values, and the length of attention's key blocks.
 inline constexpr std::int64_t page_tokens = 64;
 

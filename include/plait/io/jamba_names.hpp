@@ -10,10 +10,17 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace plait::inline PLAIT_ABI::io {
 
 /// What stands before a component's own tensor names in "model.layers.<i>.<prefix><name>".
+/// A component of your own says it with a function of this name beside its policy.
+template <class Policy>
+constexpr char const* jamba_prefix(Policy const&) {
+  static_assert(std::is_void_v<Policy>, "plait: this component has no checkpoint names; define jamba_prefix(policy) beside its policy");
+  return "";
+}
 constexpr char const* jamba_prefix(attention const&) { return "self_attn."; }
 constexpr char const* jamba_prefix(mamba const&) { return "mamba."; }
 constexpr char const* jamba_prefix(mlp const&) { return "feed_forward."; }

@@ -30,18 +30,17 @@ class jamba_loader {
   /// The place of copy `e` of tensor t of a component; per-expert names, or the fused ones (gate rows first, then up).
   source find(int layer, std::string_view part, std::string_view prefix, tensor const& t, std::int64_t e, bool tied) {
     bool const expert = t.role == role::expert;
-    std::string const name = jamba_name(layer, part, prefix, t.name, expert ? e : -1, tied);
-    if (expert && file_.find(name) == nullptr) {
+    std::string const experts = "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts.";
+    if (expert && (file_.find(experts + "gate_up_proj") != nullptr || file_.find(experts + "down_proj") != nullptr)) {
+      // One fused tensor decides for the layer: per-expert tensors beside it are left over, and that is said.
       std::string_view const leaf = t.name;
       bool const down = leaf == "down_proj";
-      std::string const fused =
-          "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts." + (down ? "down_proj" : "gate_up_proj");
-      if (tensor_view const* const view = file_.find(fused)) {
-        std::int64_t const rows = down ? t.rows : 2 * t.rows;
-        use(*view, {t.copies, rows, t.cols});
-        return {view, (e * rows + (leaf == "up_proj" ? t.rows : 0)) * t.cols};
-      }
+      std::int64_t const rows = down ? t.rows : 2 * t.rows;
+      tensor_view const& view = file_.at(experts + (down ? "down_proj" : "gate_up_proj"));
+      use(view, {t.copies, rows, t.cols});
+      return {&view, (e * rows + (leaf == "up_proj" ? t.rows : 0)) * t.cols};
     }
+    std::string const name = jamba_name(layer, part, prefix, t.name, expert ? e : -1, tied);
     tensor_view const& view = file_.at(name);
     std::vector<std::int64_t> shape{t.rows};
     if (std::string_view(t.name) == "conv1d") shape.push_back(1);  // a convolution over one channel each

@@ -5,6 +5,7 @@
 #include <plait/ops/attend.hpp>
 #include <plait/ops/linear.hpp>
 #include <plait/policy/attention.hpp>
+#include <plait/policy/rule.hpp>
 
 namespace plait::inline PLAIT_ABI {
 

@@ -7,6 +7,7 @@
 #include <plait/ops/linear.hpp>
 #include <plait/ops/selective_scan.hpp>
 #include <plait/policy/mamba.hpp>
+#include <plait/policy/rule.hpp>
 
 namespace plait::inline PLAIT_ABI {
 
@@ -41,9 +42,10 @@ struct mamba_layer {
     ops::linear(exec, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()));
     ops::conv_silu(exec, seqs, uz.middle_cols(0, d), w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
     ops::linear(exec, u, ops::into(parts, w.template get<"x_proj">()));
-    ops::inner_norms(exec, parts,
-                     std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
-                     s.norm_eps);
+    if constexpr (P.inner_norms)
+      ops::inner_norms(exec, parts,
+                       std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
+                       s.norm_eps);
     ops::linear(exec, parts.middle_cols(0, r), ops::into(dt, w.template get<"dt_proj">(), &w.template get<"dt_proj.bias">()));
     ops::selective_scan(exec, scan_state, {u, uz.middle_cols(d, d), dt, parts.middle_cols(r, n), parts.middle_cols(r + n, n)},
                         w.template get<"A_log">(), w.template get<"D">(), u);

@@ -5,6 +5,7 @@
 #include <plait/ops/gated_linear.hpp>
 #include <plait/ops/linear.hpp>
 #include <plait/policy/mlp.hpp>
+#include <plait/policy/rule.hpp>
 
 namespace plait::inline PLAIT_ABI {
 

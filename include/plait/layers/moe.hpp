@@ -6,6 +6,7 @@
 #include <plait/ops/linear.hpp>
 #include <plait/ops/route.hpp>
 #include <plait/policy/moe.hpp>
+#include <plait/policy/rule.hpp>
 
 namespace plait::inline PLAIT_ABI {
 

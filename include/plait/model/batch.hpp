@@ -4,9 +4,11 @@
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI {
@@ -15,7 +17,8 @@ namespace plait::inline PLAIT_ABI {
 enum class rows : unsigned char { none, last, all };
 
 /// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read where they are when forward runs.
-/// Everything is allocated here, nothing in forward; clear() keeps the room.
+/// Everything is allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from add to forward: keep a
+/// growing vector of caches from moving them.
 template <class T>
 class basic_batch {
  public:
@@ -71,10 +74,20 @@ class basic_batch {
     state_.push_back(nullptr);
     pages_.emplace_back(static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
     table_.resize(pages_.size());
+    sorted_.resize(pages_.size());
     if (wanted == plait::rows::all)
       for (std::int64_t t = 0; t < tokens; ++t) wanted_.push_back(first + t);
     if (wanted == plait::rows::last && tokens > 0) wanted_.push_back(first + tokens - 1);
     return output;
+  }
+
+  /// The index of an entry whose sequence an earlier one has too, or -1.
+  std::int64_t repeated() {
+    for (std::size_t i = 0; i < entries_.size(); ++i) sorted_[i] = {entries_[i].sequence, static_cast<std::int64_t>(i)};
+    std::sort(sorted_.begin(), sorted_.begin() + size());
+    auto const twice =
+        std::adjacent_find(sorted_.begin(), sorted_.begin() + size(), [](auto const& a, auto const& b) { return a.first == b.first; });
+    return twice == sorted_.begin() + size() ? -1 : (twice + 1)->second;
   }
 
   std::vector<entry> entries_;
@@ -83,6 +96,7 @@ class basic_batch {
   std::vector<T*> state_;
   std::vector<std::vector<T*>> pages_;
   std::vector<T* const*> table_;
+  std::vector<std::pair<basic_cache<T> const*, std::int64_t>> sorted_;
 };
 
 template <class Model>

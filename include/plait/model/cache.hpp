@@ -264,6 +264,7 @@ class basic_cache {
   }
   /// The new tokens are in the pages and the state: counts them, and keeps this moment if it is time.
   void advance(std::int64_t tokens) {
+    if (tokens == 0) return;  // nothing was written: the tail stays its writer's
     std::int64_t const first_page = now_.length / page_tokens;
     now_.length += tokens;
     for (std::int64_t p = first_page; p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {

@@ -62,10 +62,27 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
 /// log(j + 1). Every row is drawn from its own stream, named by seed, layer, part, tensor and row, so that the same weights come out for
 /// any storage, any precision and any order of visiting. For a model, or anything else with for_each_tensor (single_layer.hpp).
 template <class Model>
+requires requires(Model& m) {
+  m.for_each_tensor([](int, std::string_view, tensor const&, auto&) {});
+}
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
     initialize_tensor(t, data, detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name)),
                       scale);
+  });
+}
+
+/// The weights of one component (layers/weights.hpp), allocated and drawn as those of a mixer in layer 0.
+template <class Weights>
+requires requires(Weights& w) {
+  w.allocate(), w.for_each([](tensor const&, auto&) {});
+}
+void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
+  w.allocate();
+  w.for_each([&](tensor const& t, auto& data) {
+    std::uint64_t const stream =
+        detail::mix(detail::mix(detail::mix(seed, std::uint64_t{1}), std::string_view("mixer")), std::string_view(t.name));
+    initialize_tensor(t, data, stream, scale);
   });
 }
 

@@ -34,6 +34,7 @@ struct probe {
 template <auto C, class Exec = exec::cpu<>>
 class model : public model_weights<C, typename Exec::storage_type> {
   using base = model_weights<C, typename Exec::storage_type>;
+  static_assert(sizeof(check<C>) > 0);
 
  public:
   using value_type = typename Exec::value_type;
@@ -46,8 +47,9 @@ class model : public model_weights<C, typename Exec::storage_type> {
 
   /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
-    if (tokens < 1 || sequences < 1)
-      throw error("reserve: at least one token and one sequence, not " + std::to_string(tokens) + " and " + std::to_string(sequences));
+    if (tokens < 1 || sequences < 1 || tokens > max_call_tokens || sequences > max_call_tokens)
+      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens and sequences a call, not " +
+                  std::to_string(tokens) + " and " + std::to_string(sequences));
     std::vector<std::int64_t> first(std::size_t(sequences) + 1, tokens), length(std::size_t(sequences), 0);
     first[0] = 0;
     exec.workspace.reserve(measure(exec, {.count = sequences, .first_row = first.data(), .length = length.data()}, tokens));
@@ -101,14 +103,17 @@ class model : public model_weights<C, typename Exec::storage_type> {
     if (out.rows() != b.rows_wanted() || out.cols() != cols)
       throw error("forward: the output is " + std::to_string(out.rows()) + " x " + std::to_string(out.cols()) + ", the batch wants " +
                   std::to_string(b.rows_wanted()) + " x " + std::to_string(cols));
+    if (b.tokens_count() > max_call_tokens)
+      throw error("forward: " + std::to_string(b.tokens_count()) + " tokens in one call; at most " + std::to_string(max_call_tokens) +
+                  " are possible, so split them");
+    if (std::int64_t const s = b.repeated(); s >= 0)
+      throw error("forward: sequence " + std::to_string(s) + " of the batch is in the batch twice");
     for (std::int64_t s = 0; s < b.size(); ++s) {
       auto const i = static_cast<std::size_t>(s);
       basic_cache<T>& sequence = *b.entries_[i].sequence;
       auto const named = [&] { return "forward: sequence " + std::to_string(s) + " of the batch "; };
       std::int64_t const tokens = b.first_row_[i + 1] - b.first_row_[i];
       if (!(sequence.layout() == layout)) throw error(named() + "belongs to a cache pool of another architecture");
-      for (std::size_t other = 0; other < i; ++other)
-        if (b.entries_[other].sequence == &sequence) throw error(named() + "is in the batch twice");
       if (sequence.length() != b.length_[i]) throw error(named() + "has moved on since it was added; clear the batch and add it again");
       if (matrix_view<T const> const e = b.entries_[i].embeddings; e.rows() > 0 && e.cols() != d_model)
         throw error(named() + "has embeddings of width " + std::to_string(e.cols()) + ", the model's is " + std::to_string(d_model));

@@ -36,8 +36,23 @@ struct layer_rules {
   [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::mixer> mixer;
   [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::ffn> ffn;
 };
+/// All slots, for an architecture without layers: what else is wrong with it shall be heard too.
+template <auto C, class = std::make_index_sequence<std::tuple_size_v<decltype(C.mixers())>>,
+          class = std::make_index_sequence<std::tuple_size_v<decltype(C.ffns())>>>
+struct slot_rules;
+template <auto C, std::size_t... M, std::size_t... F>
+struct slot_rules<C, std::index_sequence<M...>, std::index_sequence<F...>> {
+  static constexpr auto mixers = C.mixers();
+  static constexpr auto ffns = C.ffns();
+  using type = std::tuple<layer<C.d_model, std::get<M>(mixers)>..., layer<C.d_model, std::get<F>(ffns)>...>;
+};
 template <auto C, class Storage, class = std::make_integer_sequence<int, plan<C>::kinds>>
 struct kinds_of;
+template <auto C, class Storage>
+struct kinds_of<C, Storage, std::integer_sequence<int>> {
+  using rules = typename slot_rules<C>::type;
+  using weights = std::tuple<>;
+};
 template <auto C, class Storage, int... K>
 struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
   using rules = std::tuple<layer_rules<C, K>...>;
@@ -48,6 +63,10 @@ struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
 /// All weights of architecture C in the tensors of Storage, and the rules C has to obey.
 template <auto C, class Storage>
 class model_weights {
+  // Naming the rules says all that are broken, those between components in the classes derived from this one. As members, or both in one
+  // place, they would make this class invalid in clang's eyes, and each of its uses an error of its own.
+  static_assert(sizeof(typename detail::kinds_of<C, Storage>::rules) > 0);
+
  public:
   static constexpr auto config = C;
   // clang 14 reads a wrong member of a class-type template argument at run time; through a constexpr copy it cannot.
@@ -127,8 +146,6 @@ class model_weights {
   }
 
  private:
-  [[no_unique_address]] check<C> rules_;
-  [[no_unique_address]] typename detail::kinds_of<C, Storage>::rules layer_rules_;
   typename Storage::table embedding_;  // empty if tied
   typename Storage::template tensor<role::matrix> head_;
   weights<C.norm, int(d_model), Storage> final_norm_;

@@ -42,6 +42,7 @@ struct reference_matrix {
 template <auto C>
 class reference_model : public model_weights<C, storage::plain<double>> {
   using base = model_weights<C, storage::plain<double>>;
+  static_assert(sizeof(check<C>) > 0);
 
  public:
   /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits", ".experts", ".expert_weights", "final_norm";

@@ -74,8 +74,9 @@ class single_layer {
   /// Makes room for calls of up to `tokens` tokens: in the workspace of `exec`, and for the page table of sequences of up to `context`
   /// tokens. The pages themselves are a sequence's own (basic_cache::reserve).
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t context = 65536) {
-    if (tokens < 1 || context < 0)
-      throw error("reserve: at least one token and no negative context, not " + std::to_string(tokens) + " and " + std::to_string(context));
+    if (tokens < 1 || tokens > max_call_tokens || context < 0 || context > (std::int64_t{1} << 40))
+      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens a call and a context of up to 2^40, not " +
+                  std::to_string(tokens) + " and " + std::to_string(context));
     std::int64_t const pages = layout.page_values > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
     if (static_cast<std::size_t>(pages) > table_.size()) table_.resize(static_cast<std::size_t>(pages));
     exec.workspace.reserve(measure(exec, tokens));

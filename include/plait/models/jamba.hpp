@@ -10,6 +10,10 @@
 
 namespace plait::inline PLAIT_ABI {
 
+/// jamba<l, a, m, e, n, K>, the paper's notation at v0.1's widths.
+template <int l, int a, int m, int e, int n, int K, int blocks = 4, class Execution = exec::cpu<>>
+using jamba = model<configs::jamba<l, a, m, e, n, K, blocks>, Execution>;
+
 template <class Execution = exec::cpu<>>
 using jamba_v0_1 = model<configs::jamba_v0_1, Execution>;
 template <class Execution = exec::cpu<>>

@@ -1,8 +1,8 @@
 // The rules between components. Each layer states its own (layers/).
 #pragma once
 
-#include <plait/core/macros.hpp>
 #include <plait/policy/hybrid.hpp>
+#include <plait/policy/rule.hpp>
 
 namespace plait {
 

@@ -167,6 +167,7 @@ constexpr token_cost decode_cost(Architecture const& c, precision const& as, std
 /// far as random routing reaches them, and a token sees (tokens + 1) / 2 keys on average.
 template <class Architecture>
 constexpr token_cost prefill_cost(Architecture const& c, precision const& as, std::int64_t tokens) {
+  if (tokens < 1) return {};
   return policies::cost(c, as, tokens, (tokens + 1) / 2);
 }
 

@@ -8,6 +8,9 @@
 #include <plait/ops/attend.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
 
+#include <algorithm>
+#include <limits>
+
 namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
@@ -19,13 +22,16 @@ struct attend_op<exec::cpu<P>> {
     arena::frame const scratch(exec.workspace);
     std::int64_t const per_thread = (workspace::floats(shape) + 15) / 16 * 16;
     float* const memory = exec.workspace.template take<float>(exec.threads() * per_thread);
-    std::int64_t items = 0;
-    for (std::int64_t s = 0; s < seqs.count; ++s) items += shape.kv_heads * tiles(seqs, shape, s);
-    exec.parallel(items, [&](std::int64_t item, int thread) {
-      std::int64_t s = 0;
-      for (; item >= shape.kv_heads * tiles(seqs, shape, s); ++s) item -= shape.kv_heads * tiles(seqs, shape, s);
-      std::int64_t const n = tiles(seqs, shape, s);
-      row_tile(seqs, s, shape, item / n, item % n * tile_rows, q, out, workspace(memory + thread * per_thread, shape));
+    std::int64_t* const first_item = exec.workspace.template take<std::int64_t>(seqs.count + 1);  // of each sequence, then the total
+    exec.parallel(1, [&](std::int64_t, int) {
+      first_item[0] = 0;
+      for (std::int64_t s = 0; s < seqs.count; ++s) first_item[s + 1] = first_item[s] + shape.kv_heads * tiles(seqs, shape, s);
+    });
+    if (exec.workspace.measuring()) return;
+    exec.parallel(first_item[seqs.count], [&](std::int64_t item, int thread) {
+      std::int64_t const s = std::upper_bound(first_item, first_item + seqs.count, item) - first_item - 1;
+      std::int64_t const n = tiles(seqs, shape, s), here = item - first_item[s];
+      row_tile(seqs, s, shape, here / n, here % n * tile_rows, q, out, workspace(memory + thread * per_thread, shape));
     });
   }
 
