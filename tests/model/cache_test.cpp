@@ -47,6 +47,24 @@ std::vector<std::int32_t> joined(std::vector<std::int32_t> a, std::vector<std::i
 }
 std::vector<std::int32_t> first(std::vector<std::int32_t> const& a, std::int64_t n) { return {a.begin(), a.begin() + n}; }
 
+/// Several sequences in one call, any of them without a token; the logits of each, a row a token.
+template <class Model>
+std::vector<std::vector<float>> forward_together(std::vector<std::pair<plait::cache<Model>*, std::vector<std::int32_t>>> const& entries,
+                                                 plait::rows wanted = plait::rows::all) {
+  plait::batch<Model> batch;
+  std::vector<std::int64_t> begin;
+  for (auto const& [sequence, ids] : entries) {
+    sequence->reserve(static_cast<std::int64_t>(ids.size()));
+    begin.push_back(batch.add(*sequence, ids, wanted) * Model::vocab_size);
+  }
+  begin.push_back(batch.rows_wanted() * Model::vocab_size);
+  std::vector<float> logits(static_cast<std::size_t>(begin.back()));
+  test::model_with_weights<Model>().forward(executor<Model>(), batch, {logits.data(), batch.rows_wanted(), Model::vocab_size});
+  std::vector<std::vector<float>> out;
+  for (std::size_t i = 0; i < entries.size(); ++i) out.emplace_back(logits.begin() + begin[i], logits.begin() + begin[i + 1]);
+  return out;
+}
+
 }  // namespace
 
 TEST_CASE("cache: reserve refuses what cannot be, and changes nothing") {
@@ -98,8 +116,8 @@ TEST_CASE("cache: a full pool refuses, and everything stays usable") {
   auto const history = ids_of(2, 100);
   test::forward<full>(executor<full>(), a, history);
   CHECK(message_of([&] { a.reserve(100); }) == "the cache pool is full: " + std::to_string(2 * page) + " of " +
-                                                   std::to_string(3 * page + page / 2) + " bytes are in use, 2 more pages of 64 tokens need " +
-                                                   std::to_string(page) + " each");
+                                                   std::to_string(3 * page + page / 2) +
+                                                   " bytes are in use, 2 more pages of 64 tokens need " + std::to_string(page) + " each");
   CHECK(a.length() == 100);
   CHECK(a.capacity() == 128);
   CHECK(pool.pages_in_use() == 2);
@@ -340,6 +358,67 @@ TEST_CASE_TEMPLATE("cache: kept moments of a past that restore has left behind a
   }
 }
 
+TEST_CASE_TEMPLATE("cache: a call without tokens claims nothing", Model, full, attending, recurrent) {
+  auto const past = ids_of(17, 6), other = ids_of(18, 3);
+  for (std::int64_t at : {0, 3, 5, 6}) {
+    CAPTURE(at);
+    plait::cache_pool<Model> pool;
+    auto a = pool.make(), b = pool.make();
+    test::forward<Model>(executor<Model>(), a, first(past, at));
+    auto const moment = a.snapshot();
+    test::forward<Model>(executor<Model>(), a, std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(at)));
+    b.restore(moment);
+    CHECK(forward_together<Model>({{&b, {}}}).at(0).empty());
+    CHECK(b.length() == at);
+    test::forward<Model>(executor<Model>(), b, other);
+    CHECK(test::same_bits(next<Model>(a, 4), expected_next<Model>(past, 4)));
+    CHECK(test::same_bits(next<Model>(b, 4), expected_next<Model>(joined(first(past, at), other), 4)));
+    CHECK(test::same_bits(next<Model>(a, 5), expected_next<Model>(joined(past, {4}), 5)));
+  }
+}
+
+TEST_CASE_TEMPLATE("cache: a call without tokens takes no right to write from the one who has it", Model, full, attending, recurrent) {
+  plait::cache_pool<Model> pool;
+  auto const past = ids_of(19, 6);
+  auto a = pool.make();
+  test::forward<Model>(executor<Model>(), a, past);
+  auto b = a.fork();
+  forward_together<Model>({{&a, {}}, {&b, {}}});
+  std::int64_t const in_use = pool.pages_in_use();
+  CHECK(test::same_bits(next<Model>(a, 1), expected_next<Model>(past, 1)));  // on the shared page, still a's
+  CHECK(pool.pages_in_use() == in_use);
+  CHECK(test::same_bits(next<Model>(b, 2), expected_next<Model>(past, 2)));
+  CHECK(test::same_bits(next<Model>(a, 3), expected_next<Model>(joined(past, {1}), 3)));
+}
+
+TEST_CASE_TEMPLATE("cache: entries without tokens beside others change no bit of anyone's", Model, full, attending, recurrent) {
+  for (std::int64_t n : {0, 1, 63, 64, 65}) {
+    CAPTURE(n);
+    plait::cache_pool<Model> pool;
+    auto const past = ids_of(20, 70), idle = ids_of(21, n), more = ids_of(22, 5);
+    auto a = pool.make(), b = pool.make(), c = pool.make(), alone = pool.make();
+    test::forward<Model>(executor<Model>(), b, idle);
+    test::forward<Model>(executor<Model>(), c, idle);
+    test::forward<Model>(executor<Model>(), alone, past);
+    auto const expected = test::forward<Model>(executor<Model>(), alone, more);
+    for (bool leading : {true, false}) {
+      a.truncate(0);
+      test::forward<Model>(executor<Model>(), a, past);
+      auto const together =
+          leading ? forward_together<Model>({{&b, {}}, {&a, more}, {&c, {}}}) : forward_together<Model>({{&a, more}, {&b, {}}});
+      CHECK(test::same_bits(together[leading ? 1 : 0], expected));
+      CHECK(together[leading ? 0 : 1].empty());
+    }
+    // and the row of the last token, which those without one do not have
+    CHECK(forward_together<Model>({{&b, {}}, {&a, {7}}}, plait::rows::last)[1].size() == static_cast<std::size_t>(Model::vocab_size));
+    CHECK(b.length() == n);
+    CHECK(c.length() == n);
+    CHECK(test::same_bits(next<Model>(b, 6), expected_next<Model>(idle, 6)));
+    CHECK(test::same_bits(next<Model>(c, 6), expected_next<Model>(idle, 6)));
+    CHECK(test::same_bits(next<Model>(a, 8), expected_next<Model>(joined(joined(past, more), {7}), 8)));
+  }
+}
+
 TEST_CASE("cache: moved from and to") {
   plait::cache_pool<full> pool;
   auto const past = ids_of(16, 66);
@@ -392,7 +471,7 @@ void random_operations(std::uint64_t seed, int operations) {
   add();
   for (int i = 0; i < operations; ++i) {
     entry& e = pick(entries);
-    switch (random.below(13)) {
+    switch (random.below(15)) {
       case 0:
         if (entries.size() < 6) add();
         break;
@@ -438,6 +517,19 @@ void random_operations(std::uint64_t seed, int operations) {
       case 9:
         e.sequence.keep();
         break;
+      case 10:
+      case 11: {  // a call with entries without tokens: some sequences, of which at most one goes on
+        std::vector<std::pair<plait::cache<Model>*, std::vector<std::int32_t>>> together;
+        std::size_t const goes_on = static_cast<std::size_t>(random.below(2 * static_cast<std::int64_t>(entries.size())));
+        for (std::size_t k = 0; k < entries.size(); ++k) {
+          if (random.below(3) == 0) continue;
+          std::int64_t const n = k == goes_on && entries[k].history.size() < 200 ? 1 + random.below(4) : 0;
+          together.emplace_back(&entries[k].sequence, test::random_ids(random, n, Model::vocab_size));
+          entries[k].history.insert(entries[k].history.end(), together.back().second.begin(), together.back().second.end());
+        }
+        forward_together<Model>(together);
+        break;
+      }
       default:
         if (e.history.size() < 200) extend(e, 1 + random.below(random.below(3) == 0 ? 70 : 4));
     }
