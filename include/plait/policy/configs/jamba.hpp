@@ -9,22 +9,30 @@
 
 namespace plait::configs {
 
+namespace detail {
+// Functions, not lambdas inside the variable template: those crash nvcc 13.0.
+template <int n, int K>
+constexpr auto jamba_experts() {
+  if constexpr (n == 1) return none{};
+  else return moe{.d_ff = 14336, .num_experts = n, .top_k = K};
+}
+template <class Sparse>
+constexpr hybrid<attention, mamba, mlp, Sparse> jamba_with(interleave const& layers, Sparse const& sparse) {
+  return {.d_model = 4096,
+          .vocab_size = 65536,
+          .layers = layers,
+          .attention = {.num_heads = 32, .num_kv_heads = 8},
+          .recurrent = {.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 256},
+          .dense = {.d_ff = 14336},
+          .sparse = sparse};
+}
+}  // namespace detail
+
 /// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router and every feed-forward is dense.
 template <int l, int a, int m, int e, int n, int K, int blocks = 4>
-inline constexpr auto jamba = [] {
-  auto const with = [](auto sparse) {
-    return hybrid<attention, mamba, mlp, decltype(sparse)>{
-        .d_model = 4096,
-        .vocab_size = 65536,
-        .layers = {.blocks = blocks, .layers_per_block = l, .attend = a, .recur = m, .moe_every = n == 1 ? 0 : e},
-        .attention = {.num_heads = 32, .num_kv_heads = 8},
-        .recurrent = {.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 256},
-        .dense = {.d_ff = 14336},
-        .sparse = sparse};
-  };
-  if constexpr (n == 1) return with(none{});
-  else return with(moe{.d_ff = 14336, .num_experts = n, .top_k = K});
-}();
+inline constexpr auto jamba =
+    detail::jamba_with(interleave{.blocks = blocks, .layers_per_block = l, .attend = a, .recur = m, .moe_every = n == 1 ? 0 : e},
+                       detail::jamba_experts<n, K>());
 
 /// Jamba v0.1 (Lieber et al., arXiv:2403.19887): 4 blocks, l = 8, a:m = 1:7, e = 2, n = 16, K = 2.
 inline constexpr auto jamba_v0_1 = jamba<8, 1, 7, 2, 16, 2>;
