@@ -6,6 +6,8 @@
 
 namespace {
 
+using test::message_of;
+
 using full = plait::model<test::everything>;           // attention and Mamba: pages and state
 using attending = plait::model<test::attention_only>;  // pages only
 using recurrent = plait::model<test::mamba_only>;      // state only
@@ -14,14 +16,6 @@ template <class Model>
 plait::exec::cpu<>& executor() {
   static plait::exec::cpu<> exec(1);
   return test::executor<Model>(exec, 512, 8);
-}
-
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (plait::error const& e) { return e.what(); }
-  return "(no error)";
 }
 
 /// Goes on with one token and returns its logits.
@@ -77,7 +71,7 @@ TEST_CASE("cache: reserve refuses what cannot be, and changes nothing") {
   CHECK(in_use == 2);
   CHECK(message_of([&] { sequence.reserve(-1); }) == "reserve of -1 tokens: must not be negative");
   CHECK(message_of([&] { sequence.reserve(INT64_MAX); }) == "reserve of 9223372036854775807 tokens: more than can be counted");
-  CHECK(message_of([&] { sequence.reserve(INT64_MAX / 2 - 70); }).find("tokens: more than this machine can address") != std::string::npos);
+  CHECK(message_of([&] { sequence.reserve(INT64_MAX / 2 - 70); }).find("the cache pool is full") == 0);
   CHECK(message_of([&] { sequence.reserve(INT64_MAX / 2 - 69); }).find("more than can be counted") != std::string::npos);
   // more than the machine's memory, which is what a pool is limited to unless told otherwise: refused before anything is allocated
   CHECK(message_of([&] { sequence.reserve(4'000'000'000'000'000); }).find("the cache pool is full") == 0);

@@ -7,20 +7,14 @@
 
 namespace {
 
+using test::message_of;
+
 using plait::exec::reference;
 template <auto C>
 using on_cpu = plait::model<C, plait::exec::cpu<>>;
 template <auto C>
 using on_reference = plait::model<C, reference>;
 using full = on_cpu<test::everything>;
-
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (plait::error const& e) { return e.what(); }
-  return "(no error)";
-}
 
 template <class Model>
 typename Model::exec_type& executor() {

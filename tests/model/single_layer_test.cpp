@@ -1,7 +1,10 @@
 #include <plait/model/single_layer.hpp>
 
-#include <doctest/doctest.h>
 #include <plait/plait.hpp>
+
+#include <support/data.hpp>
+
+#include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
@@ -83,14 +86,6 @@ void check_layer() {
   }
 }
 
-template <class Run>
-std::string sentence(Run&& run) {
-  try {
-    run();
-  } catch (plait::error const& e) { return e.what(); }
-  return "";
-}
-
 }  // namespace
 
 TEST_CASE("each layer alone agrees with the reference, and with itself in chunks to the last bit") {
@@ -167,7 +162,7 @@ TEST_CASE("errors are sentences and change nothing") {
   auto x = input<float>(70);
   matrix<float> y(70);
   auto const call = [&](std::int64_t rows, std::int64_t out) {
-    return sentence([&] { layer.forward(exec, sequence, x.view().middle_rows(0, rows), y.view().middle_rows(0, out)); });
+    return test::message_of([&] { layer.forward(exec, sequence, x.view().middle_rows(0, rows), y.view().middle_rows(0, out)); });
   };
   CHECK(call(2, 2) ==
         "forward: the sequence grows to 2 tokens, the layer's page table has room for 0: call the layer's reserve with that context");
@@ -178,19 +173,20 @@ TEST_CASE("errors are sentences and change nothing") {
   CHECK(call(70, 70) ==
         "forward: the sequence grows to 70 tokens, the layer's page table has room for 64: call the layer's reserve with that context");
   CHECK(call(2, 3) == "forward: x is 2 x 40, y is 3 x 40; both must have one row a token and 40 columns");
-  CHECK(sentence([&] { layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view()); }) ==
+  CHECK(test::message_of([&] { layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view()); }) ==
         "forward: x is 70 x 8, y is 70 x 40; both must have one row a token and 40 columns");
   plait::single_layer<width, plait::attention{.num_heads = 4, .num_kv_heads = 4}> wider(1);
   auto foreign = wider.make();
-  CHECK(sentence([&] { layer.forward(exec, foreign, x.view().middle_rows(0, 1), y.view().middle_rows(0, 1)); }) ==
+  CHECK(test::message_of([&] { layer.forward(exec, foreign, x.view().middle_rows(0, 1), y.view().middle_rows(0, 1)); }) ==
         "forward: the sequence belongs to another layer");
-  CHECK(sentence([&] { layer.reserve(exec, 0); }) == "reserve: between 1 and 4194304 tokens a call and a context of up to 2^40, not 0 and 65536");
+  CHECK(test::message_of([&] { layer.reserve(exec, 0); }) ==
+        "reserve: between 1 and 4194304 tokens a call and a context of up to 2^40, not 0 and 65536");
   CHECK(sequence.length() == 0);
   CHECK(std::all_of(y.values.begin(), y.values.end(), [](float v) { return v == -7; }));
 
   alone<mlp> ffn(1);
   plait::exec::cpu<> fresh(1);
-  CHECK(sentence([&] { ffn.forward(fresh, x.view(), y.view()); }).find("call the layer's reserve") != std::string::npos);
+  CHECK(test::message_of([&] { ffn.forward(fresh, x.view(), y.view()); }).find("call the layer's reserve") != std::string::npos);
   CHECK(std::all_of(y.values.begin(), y.values.end(), [](float v) { return v == -7; }));
 
   layer.reserve(exec, 70, 70);

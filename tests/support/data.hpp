@@ -11,11 +11,21 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace test {
+
+/// What `f` is refused with.
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (plait::error const& e) { return e.what(); }
+  return "(no error)";
+}
 
 inline constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 inline constexpr float infinity = std::numeric_limits<float>::infinity();

@@ -8,9 +8,11 @@
 #include <plait/policy/moe.hpp>
 #include <plait/policy/none.hpp>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::io {
 
@@ -31,6 +33,13 @@ constexpr char const* jamba_prefix(none const&) { return ""; }
 inline std::string jamba_leaf(std::string_view name) {
   bool const bare = name.ends_with(".bias") || name == "A_log" || name == "D";
   return std::string(name) + (bare ? "" : ".weight");
+}
+
+/// A tensor's shape in a file: [rows, cols]; a vector [rows]; the convolution's taps [rows, 1, cols], one input channel each.
+inline std::vector<std::int64_t> jamba_shape(tensor const& t) {
+  if (std::string_view(t.name) == "conv1d") return {t.rows, 1, t.cols};
+  if (t.role == role::vector && t.cols == 1) return {t.rows};
+  return {t.rows, t.cols};
 }
 
 /// The name of a tensor of model_weights::for_each_tensor. `prefix` is the component's, `expert` its copy or -1.

@@ -42,10 +42,7 @@ class jamba_loader {
     }
     std::string const name = jamba_name(layer, part, prefix, t.name, expert ? e : -1, tied);
     tensor_view const& view = file_.at(name);
-    std::vector<std::int64_t> shape{t.rows};
-    if (std::string_view(t.name) == "conv1d") shape.push_back(1);  // a convolution over one channel each
-    if (t.cols != 1 || t.role != role::vector || shape.size() == 2) shape.push_back(t.cols);
-    use(view, shape);
+    use(view, jamba_shape(t));
     return {&view, 0};
   }
 

@@ -192,8 +192,6 @@ class basic_cache {
       throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
     if (layout().page_values == 0) return;
     std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
-    if (needed > before && static_cast<std::int64_t>(needed - before) > max_pages())
-      throw error("reserve of " + std::to_string(tokens) + " tokens: more than this machine can address");
     pool_->require(static_cast<std::int64_t>(std::max(needed, before) - before) + (tokens > 0 && !tail_is_writable()));
     try {
       now_.pages.reserve(needed);
@@ -300,9 +298,6 @@ class basic_cache {
     detail::page<T>* const own = pool_->acquire();
     std::copy_n(tail->data.data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
-  }
-  std::int64_t max_pages() const {
-    return std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, layout().page_values * std::int64_t{sizeof(T)});
   }
   void give_back(std::size_t pages) {
     while (now_.pages.size() > pages) {
