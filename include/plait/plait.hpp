@@ -17,6 +17,7 @@
 #include <plait/model/single_layer.hpp>
 #include <plait/models/jamba.hpp>
 #include <plait/models/mixtral.hpp>
+#include <plait/ops/cpu/add_residual.hpp>
 #include <plait/ops/cpu/add_norm.hpp>
 #include <plait/ops/cpu/attend.hpp>
 #include <plait/ops/cpu/conv_silu.hpp>
@@ -24,6 +25,7 @@
 #include <plait/ops/cpu/experts.hpp>
 #include <plait/ops/cpu/gated_linear.hpp>
 #include <plait/ops/cpu/linear.hpp>
+#include <plait/ops/cpu/rotate.hpp>
 #include <plait/ops/cpu/route.hpp>
 #include <plait/ops/cpu/selective_scan.hpp>
 #include <plait/policy.hpp>

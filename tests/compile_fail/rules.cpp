@@ -41,7 +41,7 @@ inline constexpr auto broken = [] {
 #elif CASE == 16
   c.attention.head_dim = -1;  // 16: plait: head_dim must not be negative
 #elif CASE == 17
-  c.attention.positions = plait::positions::rotary;  // 17: plait: rotary positions are not offered yet
+  c.attention.positions = plait::positions::rotary;  // 17: plait: rotary positions need rope_theta, their base
 #elif CASE == 18
   c.recurrent.d_state = 0;  // 18: plait: mamba needs d_state
 #elif CASE == 19
@@ -65,7 +65,7 @@ inline constexpr auto broken = [] {
 #elif CASE == 28
   c.sparse.top_k = 5;  // 28: plait: top_k, the K experts per token, cannot exceed num_experts
 #elif CASE == 29
-  c.sparse.weights = plait::gate_weights::renormalised;  // 29: plait: renormalised routing is not offered yet
+  c.attention.head_dim = 15, c.attention.positions = plait::positions::rotary, c.rope_theta = 1;  // 29: plait: rotary positions need an even head_dim
 #elif CASE == 30
   c.sparse.top_k = 17;  // 30: plait: top_k, the K experts per token, cannot exceed num_experts
   c.attention.num_kv_heads = 0;  // 30: plait: attention needs num_kv_heads

@@ -49,7 +49,7 @@ std::vector<test::matrix<double>> run_mixer(std::vector<std::vector<std::int64_t
     plait::sequences<T> const seqs = batch.with(call);
     test::matrix<T> const x(test::random_matrix(random, batch.total(), D));
     test::matrix<T> y(batch.total(), D);
-    plait::layer<D, Policy>::forward(exec, w, {.norm_eps = 1e-6f}, seqs, x.view(), y.view(), plait::no_observer{});
+    plait::layer<D, Policy>::forward(exec, w, {.norm_eps = 1e-6f, .rope_theta = 500.0f}, seqs, x.view(), y.view(), plait::no_observer{});
     CHECK(y.intact());
     CHECK(batch.intact());
     all.emplace_back(y);
@@ -90,6 +90,8 @@ void check_ffn() {
 TEST_CASE("layer: attention") {
   check_mixer<40, attention{.num_heads = 20, .num_kv_heads = 1}>();
   check_mixer<35, attention{.num_heads = 4, .num_kv_heads = 2, .head_dim = 9}>();
+  check_mixer<35, attention{.num_heads = 3, .num_kv_heads = 3, .head_dim = 2, .positions = plait::positions::rotary}>();
+  check_mixer<40, attention{.num_heads = 4, .num_kv_heads = 2, .head_dim = 34, .positions = plait::positions::rotary}>();
 }
 TEST_CASE("layer: mamba") {
   check_mixer<35, mamba{.d_state = 5, .expand = 1}>();
@@ -102,6 +104,7 @@ TEST_CASE("layer: mlp") {
 TEST_CASE("layer: moe") {
   check_ffn<35, moe{.d_ff = 19, .num_experts = 5, .top_k = 3}>();
   check_ffn<16, moe{.d_ff = 33, .num_experts = 2, .top_k = 1}>();
+  check_ffn<16, moe{.d_ff = 33, .num_experts = 4, .top_k = 2, .weights = plait::gate_weights::renormalised}>();
 }
 TEST_CASE("layer: norm") {
   auto const run = []<class Exec>(Exec exec) {

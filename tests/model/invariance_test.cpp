@@ -173,4 +173,5 @@ TEST_CASE("invariance: attention only") { check_all<model_of<test::attention_onl
 TEST_CASE("invariance: Mamba only, tied, with biases, without a window") { check_all<model_of<test::mamba_only>>(43); }
 TEST_CASE("invariance: mixers only") { check_all<model_of<test::mixers_only>>(44); }
 TEST_CASE("invariance: one expert a token, tied, a long window") { check_all<model_of<test::one_expert>>(45); }
+TEST_CASE("invariance: rotary positions, renormalised experts") { check_all<model_of<test::rotary>>(46); }
 TEST_CASE("invariance: layers without a mixer") { check_all<model_of<test::sparse_mixers>>(46); }

@@ -39,6 +39,7 @@ TEST_CASE("model: exec::cpu against exec::reference") {
   check(static_cast<on_cpu<test::everything> const*>(nullptr), static_cast<on_reference<test::everything> const*>(nullptr));
   check(static_cast<on_cpu<test::mamba_only> const*>(nullptr), static_cast<on_reference<test::mamba_only> const*>(nullptr));
   check(static_cast<on_cpu<test::sparse_mixers> const*>(nullptr), static_cast<on_reference<test::sparse_mixers> const*>(nullptr));
+  check(static_cast<on_cpu<test::rotary> const*>(nullptr), static_cast<on_reference<test::rotary> const*>(nullptr));
 }
 
 TEST_CASE("model: the reference continues, too, to rounding") {

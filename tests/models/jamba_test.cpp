@@ -8,6 +8,7 @@
 template class plait::model<plait::configs::jamba_v0_1>;
 template class plait::model<plait::configs::jamba_1_5_large>;
 template class plait::model<plait::configs::jamba_reasoning_3b>;
+template class plait::model<plait::configs::mixtral_8x7b>;
 
 static_assert(std::is_same_v<plait::jamba_v0_1<>, plait::model<plait::configs::jamba_v0_1>>);
 static_assert(std::is_same_v<plait::jamba_1_5_mini<>, plait::jamba_v0_1<>>);

@@ -35,7 +35,7 @@ test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x
   test::matrix<T> in(x), out(x.rows(), x.cols());
   test::matrix<T> const scores(logits);
   auto const plan = plait::ops::make_routing(exec, x.rows(), b.n, k);
-  plait::ops::route(exec, scores.view(), plan);
+  plait::ops::route(exec, scores.view(), plan, plait::gate_weights::as_they_are);
   test::matrix<T>& to = in_place ? in : out;
   plait::ops::experts(exec, in.view(), plan, test::make_tensor<S, role::expert>(b.gate, b.f, b.d, b.n),
                       test::make_tensor<S, role::expert>(b.up, b.f, b.d, b.n), test::make_tensor<S, role::expert>(b.down, b.d, b.f, b.n),

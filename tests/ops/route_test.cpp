@@ -15,12 +15,12 @@ struct plan {
 };
 
 template <class Exec>
-plan run(Exec& exec, test::matrix<float> const& logits, std::int64_t k) {
+plan run(Exec& exec, test::matrix<float> const& logits, std::int64_t k, plait::gate_weights weights = plait::gate_weights::as_they_are) {
   using T = typename Exec::value_type;
   plait::arena::frame const scratch(exec.workspace);
   test::matrix<T> const input(logits);
   auto const p = plait::ops::make_routing(exec, logits.rows(), logits.cols(), k);
-  plait::ops::route(exec, input.view(), p);
+  plait::ops::route(exec, input.view(), p, weights);
   plan out;
   for (std::int64_t t = 0; t < logits.rows(); ++t)
     for (std::int64_t j = 0; j < k; ++j) {
@@ -84,6 +84,46 @@ TEST_CASE("route: weights are the softmax over all experts as it is, not renorma
   CHECK(p.expert == std::vector<std::int32_t>{1, 2});
   CHECK(p.weight[0] == doctest::Approx(0.5).epsilon(1e-6));
   CHECK(p.weight[1] == doctest::Approx(0.3).epsilon(1e-6));
+}
+
+TEST_CASE("route: renormalised weights are divided by their sum") {
+  auto cpu = test::cpu_with(1);
+  plan const p = run(cpu, row({std::log(1.0f), std::log(5.0f), std::log(3.0f), std::log(1.0f)}), 2, plait::gate_weights::renormalised);
+  CHECK(p.expert == std::vector<std::int32_t>{1, 2});
+  CHECK(p.weight[0] == doctest::Approx(0.625).epsilon(1e-6));
+  CHECK(p.weight[1] == doctest::Approx(0.375).epsilon(1e-6));
+
+  test::random random(29);
+  for (std::int64_t n : {2, 3, 17})
+    for (std::int64_t k : {std::int64_t{1}, std::int64_t{2}, n}) {
+      test::matrix<float> const logits = test::random_matrix(random, 17, n, -4, 4);
+      auto oracle = test::oracle();
+      plan const expected = run(oracle, logits, k, plait::gate_weights::renormalised);
+      plan const got = run(cpu, logits, k, plait::gate_weights::renormalised);
+      CHECK(got.expert == expected.expert);
+      for (std::size_t i = 0; i < got.weight.size(); ++i) REQUIRE(std::fabs(got.weight[i] / expected.weight[i] - 1) < 2e-6);
+    }
+}
+
+TEST_CASE("route_with: a rule of one's own makes the same plan") {
+  test::random random(30);
+  test::matrix<float> const logits = test::random_matrix(random, 40, 7, -4, 4);
+  auto cpu = test::cpu_with(3);
+  auto const p = plait::ops::make_routing(cpu, 40, 7, 2);
+  // the two largest, each with its sigmoid for a weight
+  plait::ops::route_with(cpu, logits.view(), p,
+                         [](float const* scores, std::int64_t n, std::int64_t k, std::int32_t* expert, float* weight) {
+                           plait::ops::choose_largest(scores, n, k, expert);
+                           for (std::int64_t j = 0; j < k; ++j) weight[j] = 1 / (1 + std::exp(-scores[expert[j]]));
+                         });
+  auto other = test::cpu_with(1);
+  plan const expected = run(other, logits, 2);
+  for (std::int64_t i = 0; i < 80; ++i) {
+    REQUIRE(p.expert(i / 2, i % 2) == expected.expert[static_cast<std::size_t>(i)]);
+    REQUIRE(p.place(i / 2, i % 2) == expected.place[static_cast<std::size_t>(i)]);
+    REQUIRE(p.token[i] == expected.token[static_cast<std::size_t>(i)]);
+    REQUIRE(p.weight(i / 2, i % 2) == doctest::Approx(1 / (1 + std::exp(-logits(i / 2, p.expert(i / 2, i % 2))))));
+  }
 }
 
 TEST_CASE("route: ties go to the lowest index") {

@@ -57,6 +57,15 @@ inline constexpr hybrid<attention, mamba, none, moe> one_expert{
     .sparse = {.d_ff = 17, .num_experts = 3, .top_k = 1},
     .tie_embeddings = true};
 
+/// Mixtral's layers: rotary positions, renormalised weights; nothing recurrent.
+inline constexpr hybrid<attention, none, none, moe> rotary{
+    .d_model = 36, .vocab_size = 41,
+    .layers = {.blocks = 3, .layers_per_block = 1, .attend = 1, .moe_every = 1},
+    .attention = {.num_heads = 6, .num_kv_heads = 2, .head_dim = 10, .positions = plait::positions::rotary},
+    .sparse = {.d_ff = 21, .num_experts = 5, .top_k = 2, .weights = plait::gate_weights::renormalised},
+    .norm_eps = 1e-5f,
+    .rope_theta = 12345.0f};
+
 /// Layers without a mixer: feed-forwards between attention.
 inline constexpr hybrid<attention, none, mlp, none> sparse_mixers{
     .d_model = 17, .vocab_size = 19,

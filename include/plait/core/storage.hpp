@@ -1,7 +1,7 @@
 // How tensors are kept: plainly, or packed for the CPU. A storage maps each role to a tensor type.
 //
 // Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
-// loading, saving, initialization and comparison need to know no layout.
+// loading, saving, initialization and comparison need to know no layout; and (row, col) for an op that has no fast path to write.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -51,6 +51,7 @@ class panel_matrix : public tensor_shape {
 
   void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.copies * panels() * panel * t.cols); }
   std::int64_t panels() const { return (rows_ + panel - 1) / panel; }
+  float operator()(std::int64_t r, std::int64_t c = 0) const { return data_[offset(0, r) + c * panel]; }
   float const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel * cols_; }
   void set_row(std::int64_t copy, std::int64_t r, float const* values) {
     float* const at = data_.data() + offset(copy, r);
@@ -70,6 +71,7 @@ class panel_matrix : public tensor_shape {
 class channel_tensor : public tensor_shape {
  public:
   void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.rows * t.cols); }
+  float operator()(std::int64_t r, std::int64_t c = 0) const { return data_[c * rows_ + r]; }
   float const* column(std::int64_t c) const { return data_.data() + c * rows_; }
   void set_row(std::int64_t, std::int64_t r, float const* values) {
     for (std::int64_t c = 0; c < cols_; ++c) data_[c * rows_ + r] = values[c];

@@ -4,13 +4,14 @@
 #include <plait/layers/layer.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/linear.hpp>
+#include <plait/ops/rotate.hpp>
 #include <plait/policy/attention.hpp>
 #include <plait/policy/rule.hpp>
 
 namespace plait::inline PLAIT_ABI {
 
-/// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases, no positions (ops/attend.hpp has the equation).
-/// State: keys and values of every token, in pages.
+/// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases (ops/attend.hpp has the equation). With rotary positions, queries and
+/// keys are rotated first (ops/rotate.hpp). State: keys, as they are compared, and values of every token, in pages.
 template <int D, attention P>
 struct attention_layer {
   PLAIT_RULE(num_heads, P.num_heads > 0, "plait: attention needs num_heads");
@@ -19,13 +20,12 @@ struct attention_layer {
   PLAIT_RULE(heads_divide, P.head_dim > 0 || P.num_heads <= 0 || D % P.num_heads == 0,
              "plait: num_heads must divide d_model, unless head_dim is given");
   PLAIT_RULE(head_dim, P.head_dim >= 0, "plait: head_dim must not be negative; 0 means d_model / num_heads");
-  PLAIT_RULE(positions, P.positions == positions::none,
-             "plait: rotary positions are not offered yet: they have no golden result to be checked against");
+  PLAIT_RULE(rotary_pairs, P.positions == positions::none || P.dim(D) % 2 == 0, "plait: rotary positions need an even head_dim");
 
   static constexpr continuation continues = continuation::bitwise;
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, sequences<T> const& seqs,
+  static void forward(Exec& exec, Weights const& w, [[maybe_unused]] layer_settings const& s, sequences<T> const& seqs,
                       matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y, Observer&&) {
     constexpr std::int64_t dim = P.dim(D), q_cols = P.num_heads * dim, kv_cols = P.num_kv_heads * dim;
     arena::frame const scratch(exec.workspace);
@@ -34,6 +34,7 @@ struct attention_layer {
     ops::linear(exec, x,
                 std::array{ops::into(q, w.template get<"q_proj">()), ops::into(k, w.template get<"k_proj">()),
                            ops::into(v, w.template get<"v_proj">())});
+    if constexpr (P.positions == positions::rotary) ops::rotate(exec, seqs, dim, s.rope_theta, std::array{q, k});
     ops::attend(exec, seqs, {.heads = P.num_heads, .kv_heads = P.num_kv_heads, .dim = dim}, q, k, v, q);
     ops::linear(exec, q, ops::into(y, w.template get<"o_proj">()));
   }

@@ -20,8 +20,9 @@ struct layer_of {
 
 /// The layer of a policy at width D: static functions only; weights and state are passed in. It depends on its own policy and width,
 /// nothing else of a model, so that equal layers are compiled once.
-///   mixer:        forward(exec, weights, settings, sequences, x, y, see)    x, y [T, D]
+///   mixer:        forward(exec, weights, settings, sequences, x, y, see)    x, y [T, D]; and `continuation continues`
 ///   feed-forward: forward(exec, weights, settings, x, y, see)
+///   norm:         forward(exec, weights, settings, x, y, out)               x += y (unless y is empty), out = norm(x)
 /// y must not overlap x. Layers call ops and never look at a value.
 template <int D, auto Policy>
 using layer = typename layer_of<std::remove_cvref_t<decltype(Policy)>>::template bind<D, Policy>;
@@ -29,10 +30,28 @@ using layer = typename layer_of<std::remove_cvref_t<decltype(Policy)>>::template
 /// The reals of an architecture: they travel at run time, so that they multiply no instantiations.
 struct layer_settings {
   float norm_eps = 1e-6f;
+  float rope_theta = 10000.0f;
 };
 
-/// Whether tokens in several calls give the same bits as in one call, or only the same up to rounding.
-enum class continuation : unsigned char { bitwise, rounding };
+/// What becomes of a sequence whose tokens come in several calls, said by each mixer.
+enum class continuation : unsigned char {
+  bitwise,   ///< the same bits as in one call
+  rounding,  ///< the same up to rounding
+  none,      ///< not possible, as later tokens change earlier results: a sequence is one call, and forward refuses a second
+};
+
+/// The mixer of a layer without one continues as you like.
+template <int D, auto Policy>
+constexpr continuation continues() {
+  if constexpr (std::is_same_v<std::remove_cvref_t<decltype(Policy)>, none>) {
+    return continuation::bitwise;
+  } else {
+    constexpr bool said = requires { layer<D, Policy>::continues; };
+    static_assert(said, "plait: a mixer says what becomes of a sequence in several calls: static constexpr plait::continuation continues");
+    if constexpr (said) return layer<D, Policy>::continues;
+    else return continuation::bitwise;
+  }
+}
 
 /// Sees nothing, costs nothing.
 struct no_observer {

@@ -10,7 +10,8 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp, ops/experts.hpp).
+/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp, ops/experts.hpp); with renormalised weights
+/// p_e is divided by the sum of the chosen ones.
 /// An observer sees "router_logits" [T, n], "experts" [T, K] by falling weight, and "expert_weights" [T, K].
 template <int D, moe P>
 struct moe_layer {
@@ -19,8 +20,6 @@ struct moe_layer {
              "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");
   PLAIT_RULE(top_k, P.top_k > 0, "plait: moe needs top_k, the experts per token");
   PLAIT_RULE(top_k_at_most_n, P.top_k <= P.num_experts, "plait: top_k, the K experts per token, cannot exceed num_experts");
-  PLAIT_RULE(weights, P.weights == gate_weights::as_they_are,
-             "plait: renormalised routing is not offered yet: it has no golden result to be checked against");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
   static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
@@ -30,7 +29,7 @@ struct moe_layer {
     auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
     ops::linear(exec, x, ops::into(logits, w.template get<"router">()));
     see("router_logits", matrix_view<T const>(logits));
-    ops::route(exec, logits, plan);
+    ops::route(exec, logits, plan, P.weights);
     see("experts", matrix_view<std::int32_t const>(plan.expert));
     see("expert_weights", matrix_view<T const>(plan.weight));
     ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(), w.template get<"down_proj">(), y);

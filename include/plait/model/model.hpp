@@ -7,10 +7,12 @@
 #include <plait/model/batch.hpp>
 #include <plait/model/model_weights.hpp>
 #include <plait/model/plan.hpp>
+#include <plait/ops/add_residual.hpp>
 #include <plait/ops/embed.hpp>
 #include <plait/ops/gather_rows.hpp>
 #include <plait/ops/linear.hpp>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +20,9 @@
 namespace plait::inline PLAIT_ABI {
 
 /// Where an observer is: a layer, or -1 outside of them, and a name.
-///   "embed" [T, d], "final_norm" [R, d] and "logits" [R, V] (layer -1), R the wanted rows; of a layer "mixer" and "ffn" (outputs before
-///   their residual adds) and "out" (after both), and whatever its layers show ("router_logits", "experts", "expert_weights").
+///   "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the wanted rows; of a layer "mixer" and
+///   "ffn" (outputs before their residual adds) and "out" (after both), and whatever its layers show ("router_logits", "experts",
+///   "expert_weights").
 struct probe {
   int layer = -1;
   char const* name = "";
@@ -28,6 +31,8 @@ struct probe {
 /// A hybrid sequence model: architecture C (policy/hybrid.hpp) on an execution policy.
 ///
 ///   x = embedding[ids];   for each layer: x += mixer(norm(x)), x += ffn(norm(x));   logits = head norm(x)
+///
+/// With vocab_size = no_vocabulary there are only the layers: embeddings in, x out (forward_hidden).
 ///
 /// Any number of tokens on top of any state: prefill, chunked prefill and decode are the same function, with bitwise the same result on
 /// the CPU. Layers of a kind share their code; the layer's index is a run-time value.
@@ -44,6 +49,14 @@ class model : public model_weights<C, typename Exec::storage_type> {
   static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values};
   static constexpr std::int64_t d_model = base::d_model, vocab_size = base::vocab_size;
   static constexpr layer_settings settings = base::settings;
+  static constexpr bool has_vocabulary = base::has_vocabulary;
+
+  /// What becomes of a sequence in several calls: as its least patient mixer says.
+  static constexpr continuation continues() {
+    continuation least = continuation::bitwise;
+    base::for_each_kind([&](auto k) { least = std::max(least, plait::continues<int(d_model), plan<C>::template kind<k>::mixer>()); });
+    return least;
+  }
 
   /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
@@ -60,16 +73,17 @@ class model : public model_weights<C, typename Exec::storage_type> {
   /// tokens afterwards; the batch is used up (clear it). On an error (an id outside the vocabulary, room not reserved, a wrong shape)
   /// nothing has changed. An observer must not throw: the sequences of the batch would be left half-way.
   template <class Observer>
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits, Observer&& observe) const {
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits,
+               Observer&& observe) const requires has_vocabulary {
     begin(exec, b, logits, vocab_size);
     run(exec, view(b), &b, logits, true, observe);
     end(b);
   }
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits) const {
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits) const requires has_vocabulary {
     forward(exec, b, logits, unobserved{});
   }
 
-  /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model].
+  /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model]; x itself where there is no vocabulary.
   template <class Observer>
   void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden, Observer&& observe) const {
     begin(exec, b, hidden, d_model);
@@ -96,7 +110,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
   }
 
   std::int64_t measure(Exec& exec, sequences<T> const& seqs, std::int64_t outputs) const {
-    return exec.workspace.measure([&] { run(exec, seqs, nullptr, {nullptr, outputs, vocab_size}, true, unobserved{}); });
+    std::int64_t const cols = has_vocabulary ? vocab_size : d_model;
+    return exec.workspace.measure([&] { run(exec, seqs, nullptr, {nullptr, outputs, cols}, has_vocabulary, unobserved{}); });
   }
 
   void begin(Exec& exec, batch_type& b, matrix_view<T> out, std::int64_t cols) const {
@@ -117,6 +132,11 @@ class model : public model_weights<C, typename Exec::storage_type> {
       if (sequence.length() != b.length_[i]) throw error(named() + "has moved on since it was added; clear the batch and add it again");
       if (matrix_view<T const> const e = b.entries_[i].embeddings; e.rows() > 0 && e.cols() != d_model)
         throw error(named() + "has embeddings of width " + std::to_string(e.cols()) + ", the model's is " + std::to_string(d_model));
+      if (!has_vocabulary && b.entries_[i].embeddings.rows() == 0 && tokens > 0)
+        throw error(named() + "has token ids, but this architecture has no vocabulary: add embeddings");
+      if (continues() == continuation::none && sequence.length() > 0 && tokens > 0)
+        throw error(named() + "has " + std::to_string(sequence.length()) +
+                    " tokens already, but a mixer here sees later tokens, so that a sequence is one call: start a new one");
       if (b.entries_[i].embeddings.rows() == 0)
         for (std::int64_t t = 0; t < tokens; ++t)
           if (std::int32_t const id = b.ids_[static_cast<std::size_t>(b.first_row_[i] + t)]; id < 0 || id >= vocab_size)
@@ -148,7 +168,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
       }
       for (end = i; end < b.entries_.size() && b.entries_[end].embeddings.rows() == 0; ++end) {}
       std::int64_t const tokens = b.first_row_[end] - first;
-      ops::embed(exec, {b.ids_.data() + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
+      if constexpr (has_vocabulary)
+        ops::embed(exec, {b.ids_.data() + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
     }
   }
 
@@ -187,15 +208,18 @@ class model : public model_weights<C, typename Exec::storage_type> {
         }
       });
     }
-    norm::forward(exec, base::final_norm(), settings, x, pending, h);
+    if constexpr (has_vocabulary) norm::forward(exec, base::final_norm(), settings, x, pending, h);
+    else ops::add_residual(exec, x, pending);
     show(plan<C>::layers - 1, "out", matrix_view<T const>(x));
 
     auto const wanted = to_logits ? exec.template matrix<T>(out.rows(), d_model) : out;
-    ops::gather_rows(exec, h, b != nullptr ? b->wanted_.data() : nullptr, wanted);
-    show(-1, "final_norm", matrix_view<T const>(wanted));
-    if (!to_logits) return;
-    ops::linear(exec, wanted, ops::into(out, base::head()));
-    show(-1, "logits", matrix_view<T const>(out));
+    ops::gather_rows(exec, has_vocabulary ? h : x, b != nullptr ? b->wanted_.data() : nullptr, wanted);
+    if constexpr (has_vocabulary) {
+      show(-1, "final_norm", matrix_view<T const>(wanted));
+      if (!to_logits) return;
+      ops::linear(exec, wanted, ops::into(out, base::head()));
+      show(-1, "logits", matrix_view<T const>(out));
+    }
   }
 };
 

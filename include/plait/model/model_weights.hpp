@@ -70,16 +70,23 @@ class model_weights {
  public:
   static constexpr auto config = C;
   // clang 14 reads a wrong member of a class-type template argument at run time; through a constexpr copy it cannot.
-  static constexpr std::int64_t d_model = C.d_model, vocab_size = C.vocab_size;
+  static constexpr bool has_vocabulary = C.vocab_size != no_vocabulary;
+  static constexpr std::int64_t d_model = C.d_model, vocab_size = has_vocabulary ? C.vocab_size : 0;
   static constexpr bool tied = C.tie_embeddings;
-  static constexpr layer_settings settings{.norm_eps = C.norm_eps};
+  static constexpr layer_settings settings = [] {
+    layer_settings s{.norm_eps = C.norm_eps};
+    if constexpr (requires { C.rope_theta; }) s.rope_theta = C.rope_theta;
+    return s;
+  }();
 
   /// All weights allocated, zero.
   model_weights() {
-    tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
-    if constexpr (!tied) embedding_.allocate(table);
-    head_.allocate(table);
-    final_norm_.allocate();
+    if constexpr (has_vocabulary) {
+      tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
+      if constexpr (!tied) embedding_.allocate(table);
+      head_.allocate(table);
+      final_norm_.allocate();
+    }
     for_each_kind([&](auto k) {
       auto& layers = std::get<k>(layers_);
       layers.resize(std::size_t(plan<C>::layers_of_kind(k)));
@@ -88,13 +95,15 @@ class model_weights {
   }
 
   /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts "embedding" (unless tied), "head" and
-  /// "final_norm", then each layer in order. Loading, saving and initialization are made of this.
+  /// "final_norm", if there is a vocabulary, then each layer in order. Loading, saving and initialization are made of this.
   template <class Visit>
   void for_each_tensor(Visit&& visit) {
-    tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
-    if constexpr (!tied) visit(-1, "embedding", table, embedding_);
-    visit(-1, "head", table, head_);
-    final_norm_.for_each([&](tensor const& t, auto& data) { visit(-1, "final_norm", t, data); });
+    if constexpr (has_vocabulary) {
+      tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
+      if constexpr (!tied) visit(-1, "embedding", table, embedding_);
+      visit(-1, "head", table, head_);
+      final_norm_.for_each([&](tensor const& t, auto& data) { visit(-1, "final_norm", t, data); });
+    }
     for (int i = 0; i < plan<C>::layers; ++i)
       at_layer(i, [&](auto, auto& w) {
         w.for_each(
@@ -105,14 +114,16 @@ class model_weights {
   /// The same list without tensors: visit(layer, part, description). Needs no model.
   template <class Visit>
   static void describe_tensors(Visit&& visit) {
-    tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
     auto const component = [&](int layer, char const* part, auto const& policy) {
       describe(policy, int(d_model), [&](tensor const& t) { visit(layer, part, t); });
     };
     static constexpr auto norm = C.norm;
-    if constexpr (!tied) visit(-1, "embedding", table);
-    visit(-1, "head", table);
-    component(-1, "final_norm", norm);
+    if constexpr (has_vocabulary) {
+      tensor const table{.name = "weight", .rows = vocab_size, .cols = d_model};
+      if constexpr (!tied) visit(-1, "embedding", table);
+      visit(-1, "head", table);
+      component(-1, "final_norm", norm);
+    }
     for (int i = 0; i < plan<C>::layers; ++i)
       visit_layer(config, i, [&]<class Mixer, class Ffn>(Mixer const& mixer, Ffn const& ffn) {
         if constexpr (!std::is_same_v<Mixer, none>) component(i, "mixer_norm", norm), component(i, "mixer", mixer);
@@ -129,7 +140,7 @@ class model_weights {
   auto const& final_norm() const { return final_norm_; }
 
   template <class Visit>
-  static void for_each_kind(Visit&& visit) {
+  static constexpr void for_each_kind(Visit&& visit) {
     [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }
     (std::make_integer_sequence<int, plan<C>::kinds>{});
   }

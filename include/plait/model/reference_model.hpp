@@ -12,15 +12,18 @@
 #include <plait/ops/experts.hpp>
 #include <plait/ops/gated_linear.hpp>
 #include <plait/ops/linear.hpp>
+#include <plait/ops/rotate.hpp>
 #include <plait/ops/selective_scan.hpp>
 #include <plait/policy/attention.hpp>
 #include <plait/policy/mamba.hpp>
 #include <plait/policy/mlp.hpp>
 #include <plait/policy/moe.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,6 +46,8 @@ template <auto C>
 class reference_model : public model_weights<C, storage::plain<double>> {
   using base = model_weights<C, storage::plain<double>>;
   static_assert(sizeof(check<C>) > 0);
+  static_assert(base::has_vocabulary,
+                "plait: reference_model runs from ids to logits; for a stack of layers use model<C, exec::reference>");
 
  public:
   /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits", ".experts", ".expert_weights", "final_norm";
@@ -112,8 +117,10 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   template <attention P, class Weights>
   matrix mix(Weights const& w, matrix const& x) {
     constexpr std::int64_t dim = P.dim(int(base::d_model)), heads = P.num_heads, kv_heads = P.num_kv_heads;
-    matrix const q = linear(x, w.template get<"q_proj">());
-    matrix const& k = (*record_)[cache_ + "k"] = linear(x, w.template get<"k_proj">());
+    matrix q = linear(x, w.template get<"q_proj">());
+    matrix& k = (*record_)[cache_ + "k"] = linear(x, w.template get<"k_proj">());
+    if constexpr (P.positions == positions::rotary)
+      ops::rotate(exec_, one_sequence(x.rows, nullptr), dim, base::settings.rope_theta, std::array<matrix_view<double>, 2>{q, k});
     matrix const& v = (*record_)[cache_ + "v"] = linear(x, w.template get<"v_proj">());
     matrix out(x.rows, heads * dim);
     for (std::int64_t t = 0; t < x.rows; ++t)
@@ -177,12 +184,17 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     for (std::int64_t t = 0; t < x.rows; ++t) {
       std::vector<double> p(logits.values.begin() + t * P.num_experts, logits.values.begin() + (t + 1) * P.num_experts);
       double const most = *std::max_element(p.begin(), p.end());
-      double total = 0;
+      double total = 0;  // of all experts, chosen or not: Jamba's weights do not add up to 1
       for (double& e : p) total += e = std::exp(e - most);
+      if constexpr (P.weights == gate_weights::renormalised) {
+        std::vector<double> sorted = p;
+        std::sort(sorted.rbegin(), sorted.rend());
+        total = std::accumulate(sorted.begin(), sorted.begin() + P.top_k, 0.0);
+      }
       for (std::int64_t j = 0; j < P.top_k; ++j) {
         auto const best = std::max_element(p.begin(), p.end());  // the first of equals
         std::int64_t const e = best - p.begin();
-        double const weight = *best / total;  // of all experts, chosen or not: the weights do not add up to 1
+        double const weight = *best / total;
         *best = -1;
         chosen.values[std::size_t(t * P.top_k + j)] = double(e), weights.values[std::size_t(t * P.top_k + j)] = weight;
         double const* const in = x.values.data() + t * x.cols;

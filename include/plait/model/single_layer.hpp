@@ -91,6 +91,9 @@ class single_layer {
     std::int64_t const tokens = x.rows(), length = sequence.length(), after = length + tokens;
     check_shapes(x, y);
     if (!(sequence.layout() == layout)) throw error("forward: the sequence belongs to another layer");
+    if (continues<D, Policy>() == continuation::none && length > 0 && tokens > 0)
+      throw error("forward: the sequence has " + std::to_string(length) +
+                  " tokens already, but this mixer sees later tokens, so that a sequence is one call: start a new one");
     if (tokens > sequence.capacity() - length)
       throw error("forward: the sequence has " + std::to_string(tokens) + " new tokens and room for " +
                   std::to_string(sequence.capacity() - length) + ": call reserve on it");

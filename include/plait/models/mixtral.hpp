@@ -8,7 +8,6 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// To be named, not yet to be run: rotary positions and renormalised routing are refused until they have a golden result.
 template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 

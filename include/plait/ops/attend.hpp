@@ -18,8 +18,8 @@ struct attend_op {
   PLAIT_OP_MISSING(attend);
 };
 
-/// Appends k, v [T, kv_heads * dim] to the pages of each sequence as they are (no positions of any kind), then for the query at
-/// absolute position p and each head
+/// Appends k, v [T, kv_heads * dim] to the pages of each sequence as they are (positions, if any, are in them already), then for the query
+/// at absolute position p and each head
 ///   out = sum_j softmax_j(q k_j / sqrt(dim)) v_j    over keys j = 0 .. p.
 /// q, out [T, heads * dim], heads behind one another. Keys are walked in blocks of page_tokens at fixed absolute positions. out may be q.
 /// Cost: 4 heads dim operations a query and key; a sequence's keys and values are read once for a run of queries.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
+#include <plait/policy/moe.hpp>
 
 #include <cmath>
 
@@ -32,11 +33,13 @@ struct route_op {
   PLAIT_OP_MISSING(route);
 };
 
-/// p = softmax(logits[t]) over all n experts; the K largest p are the choices, ties to the lowest index, and their p the weights as they
-/// are: not divided by their sum (Jamba, arXiv:2403.19887). logits [T, n]. No capacity, no dropped tokens.
+/// p = softmax(logits[t]) over all n experts; the K largest p are the choices, ties to the lowest index, and their p the weights: as they
+/// are (Jamba, arXiv:2403.19887), or divided by their sum (Mixtral, arXiv:2401.04088). logits [T, n]. No capacity, no dropped tokens.
+/// Cost: an exp an expert and token.
 template <class Exec>
-void route(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan) {
-  route_op<Exec>::run(exec, logits, plan);
+void route(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
+           gate_weights weights) {
+  route_op<Exec>::run(exec, logits, plan, weights);
 }
 
 /// The K largest of n values, the first of equals, by falling value. NaN counts as the largest, so that it is chosen and seen.
@@ -75,16 +78,29 @@ void group_by_expert(routing<T> const& plan) {
   plan.first[0] = 0;
 }
 
+/// route with a rule of your own: choose(logits of a token, n, k, expert, weight) writes its k experts, by falling weight, and their
+/// weights. It runs on several threads at once and must not throw.
+template <class Exec, class Choose>
+void route_with(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
+                Choose const& choose) {
+  exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int) {
+    choose(logits.row(t), logits.cols(), plan.expert.cols(), plan.expert.row(t), plan.weight.row(t));
+  });
+  exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });
+}
+
 template <>
 struct route_op<exec::reference> {
-  static void run(exec::reference& exec, matrix_view<double const> logits, routing<double> const& plan) {
+  static void run(exec::reference& exec, matrix_view<double const> logits, routing<double> const& plan, gate_weights weights) {
     arena::frame const scratch(exec.workspace);
     double* const p = exec.workspace.take<double>(logits.cols());
     exec.parallel(logits.rows(), [&](std::int64_t t, int) {
-      double most = logits(t, 0), total = 0;
+      double most = logits(t, 0), total = 0, chosen = 0;
       for (std::int64_t e = 0; e < logits.cols(); ++e) most = std::fmax(most, logits(t, e));
       for (std::int64_t e = 0; e < logits.cols(); ++e) total += p[e] = std::exp(logits(t, e) - most);
       choose_largest(p, logits.cols(), plan.expert.cols(), plan.expert.row(t));
+      for (std::int64_t j = 0; j < plan.expert.cols(); ++j) chosen += p[plan.expert(t, j)];
+      if (weights == gate_weights::renormalised) total = chosen;
       for (std::int64_t j = 0; j < plan.expert.cols(); ++j) plan.weight(t, j) = p[plan.expert(t, j)] / total;
     });
     exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });

@@ -11,8 +11,8 @@ enum class positions : unsigned char { none, rotary };
 /// Causal grouped-query attention (Ainslie et al., arXiv:2305.13245): query head j reads key-value head j / (num_heads / num_kv_heads).
 struct attention {
   int num_heads = 0, num_kv_heads = 0;
-  int head_dim = 0;  ///< 0: d_model / num_heads
-  plait::positions positions = plait::positions::none;
+  int head_dim = 0;                                     ///< 0: d_model / num_heads
+  plait::positions positions = plait::positions::none;  ///< rotary: the base is hybrid::rope_theta
 
   constexpr int dim(int d_model) const { return head_dim > 0 ? head_dim : num_heads > 0 ? d_model / num_heads : 0; }
   friend constexpr bool operator==(attention const&, attention const&) = default;
@@ -26,6 +26,9 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "v_proj", .rows = kv, .cols = d_model});
   visit(tensor{.name = "o_proj", .rows = d_model, .cols = q});
 }
+
+/// Whether the policy reads hybrid::rope_theta, which then has to be given.
+constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
 constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
 

@@ -43,9 +43,15 @@ constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   return all;
 }
 
-}  // namespace policies
+template <class Architecture>
+constexpr bool rotary_positions_have_a_base(Architecture const& c) {
+  bool rotary = false;
+  for (int i = 0; i < c.num_layers(); ++i)
+    visit_layer(c, i, [&](auto const& mixer, auto const&) { rotary = rotary || policies::rotary(mixer); });
+  if constexpr (requires { c.rope_theta; }) return !rotary || c.rope_theta > 0;
+  else return !rotary;
+}
 
-namespace policies {
 template <auto C>
 struct schedule_rules {};  // an architecture without a schedule answers for itself
 template <auto C>
@@ -60,8 +66,10 @@ template <auto C>
 struct check {
   [[no_unique_address]] policies::schedule_rules<C> schedule;
   PLAIT_RULE(d_model, C.d_model > 0, "plait: a model needs d_model");
-  PLAIT_RULE(vocab_size, C.vocab_size > 0, "plait: a model needs vocab_size");
+  PLAIT_RULE(vocab_size, C.vocab_size > 0 || C.vocab_size == no_vocabulary,
+             "plait: a model needs vocab_size (plait::no_vocabulary for a stack of layers without embedding and head)");
   PLAIT_RULE(norm_eps, C.norm_eps > 0.0f, "plait: norm_eps must be positive");
+  PLAIT_RULE(rope_theta, policies::rotary_positions_have_a_base(C), "plait: rotary positions need rope_theta, their base");
   PLAIT_RULE(sublayers, policies::every_layer_has_a_sublayer(C),
              "plait: every layer needs a mixer or a feed-forward; here a layer has neither");
 };

@@ -23,7 +23,7 @@ constexpr counts count(Architecture const& c) {
   int const d = c.d_model;
   counts n{.layers = c.num_layers()};
   std::int64_t const norm = policies::parameters(c.norm, d);
-  std::int64_t const shared = (c.tie_embeddings ? 1 : 2) * std::int64_t{c.vocab_size} * d + norm;
+  std::int64_t const shared = c.vocab_size == no_vocabulary ? 0 : (c.tie_embeddings ? 1 : 2) * std::int64_t{c.vocab_size} * d + norm;
   n.total_parameters = n.active_parameters = shared;
   for (int i = 0; i < n.layers; ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
@@ -97,8 +97,12 @@ constexpr double experts_reached(Policy const& p, std::int64_t tokens) {
 template <class Architecture>
 constexpr std::int64_t weight_traffic(Architecture const& c, precision const& as, std::int64_t tokens) {
   int const d = c.d_model;
-  std::int64_t const norm = bytes(c.norm, d, as), table = matrix_bytes(as.weights, c.vocab_size, d);
-  std::int64_t n = norm + table + (tokens > 0 ? tokens * matrix_bytes(as.weights, 1, d) : c.tie_embeddings ? 0 : table);
+  std::int64_t const norm = bytes(c.norm, d, as);
+  std::int64_t n = 0;
+  if (c.vocab_size != no_vocabulary) {
+    std::int64_t const table = matrix_bytes(as.weights, c.vocab_size, d);
+    n = norm + table + (tokens > 0 ? tokens * matrix_bytes(as.weights, 1, d) : c.tie_embeddings ? 0 : table);
+  }
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
       auto const sublayer = [&]<class Policy>(Policy const& p) {
@@ -145,7 +149,7 @@ constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context)
 
 template <class Architecture>
 constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens, std::int64_t context) {
-  std::int64_t flops = 2 * std::int64_t{c.vocab_size} * c.d_model;
+  std::int64_t flops = c.vocab_size == no_vocabulary ? 0 : 2 * std::int64_t{c.vocab_size} * c.d_model;
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
       flops += policies::flops(mixer, c.d_model, context) + policies::flops(ffn, c.d_model, context);

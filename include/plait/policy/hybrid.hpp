@@ -10,6 +10,9 @@
 
 namespace plait {
 
+/// vocab_size of a stack of layers: embeddings go in, the residual stream comes out; no embedding, no final norm, no head.
+inline constexpr int no_vocabulary = -1;
+
 /// A hybrid sequence model: types compose, values parameterize. Any slot may be `none`.
 ///
 /// A model never sees `hybrid` itself, only what any architecture offers: d_model, vocab_size, norm, norm_eps, tie_embeddings,
@@ -25,7 +28,7 @@ struct hybrid {
   Sparse sparse{};
   Norm norm{};
   float norm_eps = 1e-6f;   ///< reals stay out of layers' and kernels' template arguments: they travel at run time
-  float rope_theta = 0.0f;  ///< base of rotary positions; 0 where there are none
+  float rope_theta = 0.0f;  ///< base of rotary positions; needed where attention has them
   bool tie_embeddings = false;
 
   constexpr auto mixers() const { return std::tuple{attention, recurrent}; }

@@ -39,6 +39,7 @@ struct tensor {
 //   kv_values(policy, d_model)                 values one sequence keeps for every token                          (default 0)
 //   active_parameters(policy, d_model)         parameters one token uses                                          (default: all)
 //   extra_flops(policy, d_model, context)      operations a token beyond its linear maps, `context` keys seen      (default 0)
+//   rotates(policy)                            whether it reads the architecture's rope_theta                     (default false)
 
 namespace policies {
 
@@ -67,6 +68,11 @@ template <class Policy>
 constexpr std::int64_t flops_beyond_products(Policy const& p, int d_model, std::int64_t context) {
   if constexpr (requires { extra_flops(p, d_model, context); }) return extra_flops(p, d_model, context);
   else return 0;
+}
+template <class Policy>
+constexpr bool rotary(Policy const& p) {
+  if constexpr (requires { rotates(p); }) return rotates(p);
+  else return false;
 }
 /// Experts a token visits, as far as the policy routes at all.
 template <class Policy>

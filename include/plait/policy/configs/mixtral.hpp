@@ -8,7 +8,6 @@
 namespace plait::configs {
 
 /// Mixtral-8x7B (Jiang et al., arXiv:2401.04088): attention and a renormalised top-2 of 8 experts in every layer, rotary positions.
-/// A configuration to count with: its model is refused until rotary positions and renormalised routing have a golden result.
 inline constexpr hybrid<attention, none, none, moe> mixtral_8x7b{
     .d_model = 4096,
     .vocab_size = 32000,

@@ -1,0 +1,28 @@
+// add_residual: a residual add with no norm behind it.
+#pragma once
+
+#include <plait/ops/dispatch.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <class Exec>
+struct add_residual_op {
+  PLAIT_OP_MISSING(add_residual);
+};
+
+/// x += y, both [T, d]. Cost: memory traffic alone.
+template <class Exec>
+void add_residual(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y) {
+  add_residual_op<Exec>::run(exec, x, y);
+}
+
+template <>
+struct add_residual_op<exec::reference> {
+  static void run(exec::reference& exec, matrix_view<double> x, matrix_view<double const> y) {
+    exec.parallel(x.rows(), [&](std::int64_t t, int) {
+      for (std::int64_t c = 0; c < x.cols(); ++c) x(t, c) += y(t, c);
+    });
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops
