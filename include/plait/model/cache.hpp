@@ -234,7 +234,8 @@ class basic_cache {
     kept_[kept_count_++].assign(*pool_, now_);
   }
   /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward again to stand at n.
-  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning.
+  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning. Call
+  /// reserve before going on.
   std::int64_t truncate(std::int64_t n) {
     if (n < 0 || n > now_.length)
       throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " + std::to_string(now_.length));
