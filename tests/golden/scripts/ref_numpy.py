@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Jamba forward pass in plain NumPy, float64 throughout, written from the published semantics.
+"""Jamba and Mixtral forward pass in plain NumPy, float64 throughout, written from the published semantics.
 
 Needs numpy only: no torch, transformers or safetensors package. One sequence at a
 time (no batch axis); a left-padded batch is defined as its unpadded sequences.
+Mixtral is taken as a Jamba all of whose layers are attention and experts, with
+rotary positions and renormalised expert weights; its tensors get Jamba's names.
     ref_numpy.py DIR...     compare each fixture DIR with its golden.safetensors
 """
 import json
@@ -19,6 +21,13 @@ DEFAULTS = dict(vocab_size=65536, hidden_size=4096, intermediate_size=14336, num
                 num_key_value_heads=8, rms_norm_eps=1e-6, num_experts=16, num_experts_per_tok=2, expert_layer_period=2,
                 expert_layer_offset=1, attn_layer_period=8, attn_layer_offset=4, mamba_d_state=16, mamba_d_conv=4,
                 mamba_expand=2, mamba_dt_rank="auto", mamba_conv_bias=True, mamba_proj_bias=False, tie_word_embeddings=False)
+
+MIXTRAL_DEFAULTS = dict(vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
+                        num_key_value_heads=8, rms_norm_eps=1e-5, num_local_experts=8, num_experts_per_tok=2, rope_theta=1e6,
+                        tie_word_embeddings=False)
+MIXTRAL_NAMES = {"model.norm.": "model.final_layernorm.", ".post_attention_layernorm.": ".pre_ff_layernorm.", ".block_sparse_moe.": ".feed_forward.",
+                 ".mlp.": ".feed_forward.", ".feed_forward.gate.": ".feed_forward.router.", ".w1.": ".gate_proj.", ".w2.": ".down_proj.",
+                 ".w3.": ".up_proj."}
 
 
 def read_safetensors(path):
@@ -41,15 +50,21 @@ def read_safetensors(path):
 def load_checkpoint(folder):
     folder = pathlib.Path(folder)
     cfg = json.loads((folder / "config.json").read_text())
-    cfg = DEFAULTS | cfg                                    # keys may be missing
+    mixtral = cfg["model_type"] == "mixtral"
+    cfg = (MIXTRAL_DEFAULTS if mixtral else DEFAULTS) | cfg  # keys may be missing
+    if mixtral:
+        cfg |= dict(attn_layer_period=1, attn_layer_offset=0, expert_layer_period=1, expert_layer_offset=0, renormalise=True,
+                    num_experts=cfg["num_local_experts"], rope_theta=(cfg.get("rope_parameters") or cfg)["rope_theta"])
     cfg["num_key_value_heads"] = cfg["num_key_value_heads"] or cfg["num_attention_heads"]
-    if cfg["mamba_dt_rank"] == "auto":
+    if cfg.get("mamba_dt_rank") == "auto":
         cfg["mamba_dt_rank"] = -(-cfg["hidden_size"] // 16)  # ceil
     index = folder / "model.safetensors.index.json"
     files = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
     w = {}
     for f in files:
         w.update(read_safetensors(folder / f))
+    for old, new in MIXTRAL_NAMES.items() if mixtral else ():
+        w = {k.replace(old, new): v for k, v in w.items()}
     for name in [k for k in w if k.endswith(".experts.gate_up_proj")]:  # fused experts: [n,2F,H] gate rows first, [n,H,F]
         base = name[:-len("gate_up_proj")]
         for e, (gu, down) in enumerate(zip(w.pop(name), w.pop(base + "down_proj"))):
@@ -107,13 +122,35 @@ def mamba(x, w, cfg, state):
     return (y * silu(z)) @ w["out_proj.weight"].T + w.get("out_proj.bias", 0), (conv, ssm)
 
 
+def inverse_frequencies(theta, hd):
+    """f32(1 / f32(theta^(2j/hd))) for j below hd/2, the power rounded once: what transformers keeps as a buffer."""
+    power = np.float64(theta) ** (np.arange(0, hd, 2, dtype=np.float32) / np.float32(hd)).astype(np.float64)
+    return np.float32(1) / power.astype(np.float32)
+
+
+def rotary_angles(theta, positions, hd):
+    """[T, hd/2]. The product is rounded to f32 as in transformers; its cosine and sine, which transformers rounds, are not."""
+    return (positions.astype(np.float32)[:, None] * inverse_frequencies(theta, hd)).astype(np.float64)
+
+
+def rotate(x, angles):
+    """x [heads, T, hd]: dimension j turns with dimension j + hd/2."""
+    a, b = np.split(x, 2, axis=-1)
+    c, s = np.cos(angles), np.sin(angles)
+    return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
+
+
 def attention(x, w, cfg, past):
-    """past = (k, v), each [kv_heads, P, head_dim]. No position encoding, no biases."""
+    """past = (k, v), each [kv_heads, P, head_dim]; keys as they are after rotation, where rope_theta asks for one. No biases."""
     H, G = cfg["num_attention_heads"], cfg["num_key_value_heads"]
     T, hd = len(x), cfg.get("head_dim") or cfg["hidden_size"] // H
     split = lambda m, heads: (x @ w[m].T).reshape(T, heads, hd).transpose(1, 0, 2)
     q = split("q_proj.weight", H)
-    k = np.concatenate([past[0], split("k_proj.weight", G)], axis=1)
+    k = split("k_proj.weight", G)
+    if cfg.get("rope_theta"):
+        angles = rotary_angles(cfg["rope_theta"], past[0].shape[1] + np.arange(T), hd)
+        q, k = rotate(q, angles), rotate(k, angles)
+    k = np.concatenate([past[0], k], axis=1)
     v = np.concatenate([past[1], split("v_proj.weight", G)], axis=1)
     P = k.shape[1] - T
     hidden = np.arange(P + T)[None, :] > np.arange(T)[:, None] + P
@@ -129,11 +166,13 @@ def mlp(x, w):
 
 
 def moe(x, w, cfg):
-    """Softmax over all experts, then top-k, NOT renormalised. Returns y, router logits, experts, weights."""
+    """Softmax over all experts, then top-k, NOT renormalised but where cfg says so. Returns y, router logits, experts, weights."""
     K = cfg["num_experts_per_tok"]
     logits = x @ w["router.weight"].T
     p = softmax(logits)
     top = np.argsort(-p, axis=-1, kind="stable")[:, :K]
+    if cfg.get("renormalise"):
+        p = p / np.take_along_axis(p, top, -1).sum(-1, keepdims=True)
     y = np.zeros_like(x)
     for e in range(cfg["num_experts"]):
         rows = (top == e).any(-1)
@@ -154,10 +193,10 @@ def is_moe(cfg, i):
 
 
 def empty_cache(cfg):
-    d = cfg["mamba_expand"] * cfg["hidden_size"]
     hd = cfg.get("head_dim") or cfg["hidden_size"] // cfg["num_attention_heads"]
     kv = lambda: np.zeros((cfg["num_key_value_heads"], 0, hd))
-    return [(kv(), kv()) if is_attention(cfg, i) else (np.zeros((cfg["mamba_d_conv"], d)), np.zeros((d, cfg["mamba_d_state"])))
+    d = lambda: cfg["mamba_expand"] * cfg["hidden_size"]
+    return [(kv(), kv()) if is_attention(cfg, i) else (np.zeros((cfg["mamba_d_conv"], d())), np.zeros((d(), cfg["mamba_d_state"])))
             for i in range(cfg["num_hidden_layers"])]
 
 
@@ -193,33 +232,37 @@ def compare(folder):
     cfg, w = load_checkpoint(folder)
     g = read_safetensors(pathlib.Path(folder) / "golden.safetensors")
     ids = g["input_ids"]
+    rows = g.get("rows", np.arange(ids.shape[1]))            # the positions that a long sequence's tensors are stored at
     lengths = g["attention_mask"].sum(-1) if "attention_mask" in g else np.full(len(ids), ids.shape[1])
     worst = {}
     note = lambda key, v: worst.__setitem__(key, max(worst.get(key, 0.0), v))
     for b, n in enumerate(lengths):
         rec, cache, seq = {}, empty_cache(cfg), ids[b, ids.shape[1] - n:]
         logits = forward(cfg, w, seq, cache, rec)
-        note("logits", rel(g["logits"][b, -n:], logits))
+        at = rows[rows >= ids.shape[1] - n] - (ids.shape[1] - n)
+        stored = lambda key: g[key][b, -len(at):]
+        note("logits", rel(stored("logits"), logits[at]))
+        note("logits_f64", rel(stored("logits_f64"), logits[at]))
         for key, value in rec.items():
             if key not in g:
                 continue
             if key.endswith(".experts"):
                 note("experts differ", float((np.sort(g[key][b, -n:]) != np.sort(value)).any(-1).sum()))
             elif key.endswith(".expert_weights"):
-                note("expert_weights", rel(-np.sort(-g[key][b, -n:]), -np.sort(-value)))
+                note("expert_weights", rel(-np.sort(-stored(key)), -np.sort(-value[at])))
             else:
-                note(key.split(".")[-1], rel(g[key][b, -n:], value))
+                note(key.split(".")[-1], rel(stored(key), value[at]))
         for i, (s0, s1) in enumerate(cache):
             if is_attention(cfg, i):
-                note("kv", max(rel(g[f"cache.{i}.k"][b][:, -n:], s0), rel(g[f"cache.{i}.v"][b][:, -n:], s1)))
+                note("kv", max(rel(g[f"cache.{i}.{name}"][b][:, -len(at):], s[:, at]) for name, s in (("k", s0), ("v", s1))))
             else:
                 note("conv", rel(g[f"cache.{i}.conv"][b].T, s0))
                 note("ssm", rel(g[f"cache.{i}.ssm"][b], s1))
-        chunked, at = empty_cache(cfg), 0                    # uneven chunks must equal one pass
+        chunked, done = empty_cache(cfg), 0                  # uneven chunks must equal one pass
         parts = []
-        for size in [1, 2, 5, n]:
-            parts.append(forward(cfg, w, seq[at:at + size], chunked))
-            at = min(n, at + size)
+        for size in [1, 2, 5, 64, n]:
+            parts.append(forward(cfg, w, seq[done:done + size], chunked))
+            done = min(n, done + size)
         note("chunked", rel(np.concatenate(parts), logits))
         gen = g["greedy.tokens"][b]
         full = forward(cfg, w, np.concatenate([seq, gen[:-1]]))[n - 1:]
