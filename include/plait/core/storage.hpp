@@ -1,7 +1,8 @@
 // How tensors are kept: plainly, or packed for the CPU. A storage maps each role to a tensor type.
 //
 // Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
-// loading, saving, initialization and comparison need to know no layout; and (row, col) for an op that has no fast path to write.
+// loading, saving, initialization and comparison need to know no layout; and at(copy, row, col), (row, col) for copy 0, for an op that has
+// no fast path to write.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -31,6 +32,7 @@ class plain_tensor : public tensor_shape {
   void allocate(tensor const& t) { set_shape(t), data_ = buffer<T>(t.size()); }
   T* row(std::int64_t copy, std::int64_t r) { return data_.data() + (copy * rows_ + r) * cols_; }
   T const* row(std::int64_t copy, std::int64_t r) const { return data_.data() + (copy * rows_ + r) * cols_; }
+  T at(std::int64_t copy, std::int64_t r, std::int64_t c) const { return row(copy, r)[c]; }
   T operator()(std::int64_t r, std::int64_t c = 0) const { return row(0, r)[c]; }
   void set_row(std::int64_t copy, std::int64_t r, float const* values) {
     for (std::int64_t c = 0; c < cols_; ++c) row(copy, r)[c] = static_cast<T>(values[c]);
@@ -51,7 +53,8 @@ class panel_matrix : public tensor_shape {
 
   void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.copies * panels() * panel * t.cols); }
   std::int64_t panels() const { return (rows_ + panel - 1) / panel; }
-  float operator()(std::int64_t r, std::int64_t c = 0) const { return data_[offset(0, r) + c * panel]; }
+  float at(std::int64_t copy, std::int64_t r, std::int64_t c) const { return data_[offset(copy, r) + c * panel]; }
+  float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
   float const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel * cols_; }
   void set_row(std::int64_t copy, std::int64_t r, float const* values) {
     float* const at = data_.data() + offset(copy, r);
@@ -71,7 +74,8 @@ class panel_matrix : public tensor_shape {
 class channel_tensor : public tensor_shape {
  public:
   void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.rows * t.cols); }
-  float operator()(std::int64_t r, std::int64_t c = 0) const { return data_[c * rows_ + r]; }
+  float at(std::int64_t, std::int64_t r, std::int64_t c) const { return data_[c * rows_ + r]; }
+  float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
   float const* column(std::int64_t c) const { return data_.data() + c * rows_; }
   void set_row(std::int64_t, std::int64_t r, float const* values) {
     for (std::int64_t c = 0; c < cols_; ++c) data_[c * rows_ + r] = values[c];
