@@ -120,6 +120,11 @@ TEST_CASE("checkpoint: shard names stay in the directory") {
     CHECK(contains(message, "names the shard \""));
     CHECK(contains(message, "named without a path"));
   }
+  std::string const longest(255, 'n');
+  CHECK(contains(refused(R"({"weight_map": {"a": ")" + longest + "\"}}"), "which does not exist"));
+  std::string const message = refused(R"({"weight_map": {"a": ")" + longest + "n\"}}");
+  CHECK(contains(message, "in 256 bytes; a file's name has at most 255"));
+  CHECK(message.size() < 1000);
 }
 
 TEST_CASE("checkpoint: index and shards agree on every name") {

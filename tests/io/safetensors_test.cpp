@@ -66,6 +66,18 @@ TEST_CASE("safetensors: reads names, shapes, metadata and values at any alignmen
   }
 }
 
+TEST_CASE("safetensors: a file in memory is read where it lies") {
+  std::span const bytes = std::as_bytes(std::span(small_file));
+  safetensors file("name\n", bytes);
+  CHECK(file.path() == "name\n");
+  CHECK(file.at("a").data == bytes.data() + 8 + small_header.size());
+  safetensors const moved = std::move(file);
+  CHECK(moved.at("b").file == "name\n");
+  CHECK(read<float>(moved.at("b")) == std::vector<float>{1.5, -10});
+  PLAIT_REFUSED(safetensors("name\n", bytes.first(7)), "name\\n: has 7 bytes");
+  PLAIT_REFUSED(safetensors("name", bytes.first(bytes.size() - 1)), "name: tensor \"b\" ends at byte 12");
+}
+
 TEST_CASE("safetensors: views outlive a move of the file object") {
   temporary_directory const dir;
   safetensors file(dir.write("a", small_file));

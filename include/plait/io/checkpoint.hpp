@@ -19,6 +19,7 @@
 namespace plait::inline PLAIT_ABI::io {
 
 inline constexpr std::size_t max_index_bytes = 100'000'000;
+inline constexpr std::size_t max_shard_name = 255;  // Linux's NAME_MAX
 
 /// DIRECTORY/NAME
 inline std::string path_in(std::string const& directory, std::string_view name) {
@@ -85,6 +86,10 @@ class checkpoint {
     bool const plain = !shard.empty() && shard != "." && shard.find("..") == std::string::npos && shard.find('/') == std::string::npos &&
                        shard.find('\\') == std::string::npos && shard.find('\0') == std::string::npos;
     if (!plain) fail(index, "names the shard " + in_quotes(shard) + "; a shard is a file beside the index, named without a path");
+    // Messages about a shard give its whole path: what the index says must not make it long.
+    if (shard.size() > max_shard_name)
+      fail(index, "names the shard " + in_quotes(shard) + ", in " + std::to_string(shard.size()) + " bytes; a file's name has at most " +
+                      std::to_string(max_shard_name));
   }
 
   void read_shards(std::string const& index) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,22 +27,15 @@ inline constexpr std::size_t max_safetensors_rank = 16;
 /// the reference implementation: afterwards every view lies inside the file, has the size of its shape, and overlaps no other.
 class safetensors {
  public:
-  explicit safetensors(std::string path) : file_(std::make_unique<mapped_file const>(std::move(path))) {
-    auto const bytes = file_->bytes();
-    if (bytes.size() < 8)
-      refuse("has " + std::to_string(bytes.size()) + " bytes; a safetensors file begins with 8 that give its header's length");
-    std::uint64_t length = 0;
-    std::memcpy(&length, bytes.data(), 8);
-    if (length > bytes.size() - 8)
-      refuse("the header's length is " + std::to_string(length) + ", but only " + std::to_string(bytes.size() - 8) + " bytes follow it");
-    if (length > max_safetensors_header)
-      refuse("the header's length is " + std::to_string(length) + "; at most " + std::to_string(max_safetensors_header) + " is read");
-    std::string_view const header = file_->text().substr(8, static_cast<std::size_t>(length));
-    if (!header.starts_with('{')) refuse("the header does not begin with {");
-    read_header(parse_json(header, file_->path()), bytes.subspan(8 + static_cast<std::size_t>(length)));
+  explicit safetensors(std::string path) : path_(std::make_unique<std::string const>(std::move(path))), file_(*path_) {
+    read_file(file_->bytes());
+  }
+  /// A file that is in memory already. `bytes` must outlive this object; messages call them `path`, and nothing is opened.
+  safetensors(std::string path, std::span<std::byte const> bytes) : path_(std::make_unique<std::string const>(std::move(path))) {
+    read_file(bytes);
   }
 
-  std::string const& path() const { return file_->path(); }
+  std::string const& path() const { return *path_; }
 
   /// nullptr if there is no such tensor.
   tensor_view const* find(std::string_view name) const {
@@ -69,9 +63,24 @@ class safetensors {
     std::size_t tensor;
   };
 
-  [[noreturn]] void refuse(std::string const& sentence) const { fail(file_->path(), sentence); }
+  [[noreturn]] void refuse(std::string const& sentence) const { fail(*path_, sentence); }
   [[noreturn]] void refuse(std::string_view name, std::string const& sentence) const {
     refuse("tensor " + in_quotes(name) + " " + sentence);
+  }
+
+  void read_file(std::span<std::byte const> bytes) {
+    if (bytes.size() < 8)
+      refuse("has " + std::to_string(bytes.size()) + " bytes; a safetensors file begins with 8 that give its header's length");
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), 8);
+    if (length > bytes.size() - 8)
+      refuse("the header's length is " + std::to_string(length) + ", but only " + std::to_string(bytes.size() - 8) + " bytes follow it");
+    if (length > max_safetensors_header)
+      refuse("the header's length is " + std::to_string(length) + "; at most " + std::to_string(max_safetensors_header) + " is read");
+    auto const header = bytes.subspan(8, static_cast<std::size_t>(length));
+    std::string_view const text(reinterpret_cast<char const*>(header.data()), header.size());
+    if (!text.starts_with('{')) refuse("the header does not begin with {");
+    read_header(parse_json(text, *path_), bytes.subspan(8 + header.size()));
   }
 
   void read_header(nlohmann::json const& header, std::span<std::byte const> data) {
@@ -117,7 +126,7 @@ class safetensors {
 
     tensor_view t;
     t.name = name;
-    t.file = file_->path();
+    t.file = *path_;
     if (!entry["dtype"].is_string()) refuse(name, "has a dtype that is not a string");
     std::string const& type = entry["dtype"].get_ref<std::string const&>();
     auto const* const known = std::find_if(std::begin(stored_types), std::end(stored_types), [&](auto const& s) { return s.name == type; });
@@ -154,7 +163,8 @@ class safetensors {
     return number.get<std::uint64_t>();
   }
 
-  std::unique_ptr<mapped_file const> file_;  // behind a pointer: views refer to its path
+  std::unique_ptr<std::string const> path_;  // behind a pointer: views refer to it
+  std::optional<mapped_file> file_;          // none where the bytes are somebody else's
   std::vector<tensor_view> tensors_;         // by name
   std::map<std::string, std::string> metadata_;
 };
