@@ -23,8 +23,9 @@ function(plait_add_architecture target)
   if(NOT arg_NAME)
     set(arg_NAME checkpoint_architecture)
   endif()
-  if(NOT TARGET plait-config)
-    message(FATAL_ERROR "plait_add_architecture: there is no target plait-config, the tool that writes the header.")
+  if(NOT TARGET plait::plait-config)
+    message(FATAL_ERROR "plait_add_architecture: there is no target plait::plait-config, the tool that writes the header; "
+                        "plait has it where CLI11 and nlohmann-json were found when it was built.")
   endif()
 
   get_filename_component(checkpoint "${arg_CHECKPOINT}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_SOURCE_DIR}")
@@ -39,9 +40,9 @@ function(plait_add_architecture target)
   # By way of a second file: a failed redirection would leave an empty header that the next build takes for up to date.
   add_custom_command(
     OUTPUT "${header}"
-    COMMAND "$<TARGET_FILE:plait-config>" "${config}" --name "${arg_NAME}" > "${header}.new"
+    COMMAND plait::plait-config "${config}" --name "${arg_NAME}" > "${header}.new"
     COMMAND "${CMAKE_COMMAND}" -E rename "${header}.new" "${header}"
-    DEPENDS plait-config "${config}"
+    DEPENDS plait::plait-config "$<TARGET_FILE:plait::plait-config>" "${config}"
     COMMENT "Writing the architecture of ${config}"
     VERBATIM)
   add_custom_target("${target}-architecture" DEPENDS "${header}")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io}. Eigen is included by ops/cpu alone, JSON by io.
+# Everything but the policies is in the inline namespace.
 #   direction.sh INCLUDE_DIR
 set -u
 cd "$1/plait" || exit 1
@@ -16,5 +17,6 @@ done < <(grep -rE '^#include <plait/' . --include='*.hpp')
 grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
 grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
 grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
+grep -rhE '^namespace plait' . --exclude-dir=policy | grep -vE '^namespace plait::inline PLAIT_ABI(::[a-z]+)* \{$' && { echo 'only policies are outside the inline namespace'; status=1; }
 grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }
 exit $status

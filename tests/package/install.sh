@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs a build, moves it, and looks at what there is.
+#   install.sh BUILD_DIR CONFIG SOURCE_DIR PREFIX
+set -u
+build=$1 config=$2 source=$3 prefix=$4
+rm -rf "$prefix" "$prefix before"
+cmake --install "$build" --config "$config" --prefix "$prefix before" >/dev/null || exit 1
+mv "$prefix before" "$prefix" || exit 1
+cd "$prefix" || exit 1
+status=0
+diff -r "$source/include" include || { echo 'the installed headers are not include/'; status=1; }
+expected='bin/plait-config
+share/cmake/plait/PlaitAddArchitecture.cmake
+share/cmake/plait/plaitConfig.cmake
+share/cmake/plait/plaitConfigVersion.cmake
+share/cmake/plait/plaitIoTargets.cmake
+share/cmake/plait/plaitTargets-CONFIG.cmake
+share/cmake/plait/plaitTargets.cmake
+share/doc/plait/LICENSE'
+diff <(echo "$expected" | sed "s/CONFIG/${config,,}/") <(find . -type f ! -path './include/*' | sed 's|^\./||' | LC_ALL=C sort) || { echo 'other files are installed than expected'; status=1; }
+grep -rnF -e "$build" -e "$source" -e "$prefix" share/cmake && { echo 'the package names a directory of the build'; status=1; }
+grep -rnE 'INTERFACE_(COMPILE_(OPTIONS|DEFINITIONS)|LINK_OPTIONS|PRECOMPILE|SOURCES)' share/cmake && { echo 'the package carries flags'; status=1; }
+[ "$(grep -c 'INTERFACE_COMPILE_FEATURES "cxx_std_20"' share/cmake/plait/plaitTargets.cmake)" -eq 1 ] || { echo 'the package does not ask for C++20'; status=1; }
+exit $status
