@@ -12,7 +12,6 @@ refuses() {
   [ $? -eq 1 ] && [ ! -s "$work/out" ] && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -qE -- "$pattern" "$work/err" || fail "$*: $(cat "$work/err")"
 }
 for directory in "$golden"/tiny*; do
-  grep -q '"model_type": "mixtral"' "$directory/config.json" && continue  # golden results that wait for their reader
   "$config" "$directory" --name one >"$work/header" && grep -q 'namespace one {' "$work/header" || fail "$directory"
 done
 "$config" "$golden/jamba_v0_1.config.json" | grep -qF '.layers = {.blocks = 4, .layers_per_block = 8, .attend = 1, .recur = 7, .moe_every = 2},' || fail 'v0.1'
