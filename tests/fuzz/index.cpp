@@ -31,8 +31,8 @@ class stage {
     root_ = pattern;
     directory = root_ + "/x";
     std::filesystem::create_directory(directory);
-    shard("x/1.safetensors", {"a", "b.weight"});
-    shard("x/2.safetensors", {"c", "d"});
+    shard("x/1.safetensors", {"a", "c"});
+    shard("x/2.safetensors", {"b.weight", "d"});
     shard("out.safetensors", {"out"});
     index_ = ::open((directory + "/model.safetensors.index.json").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (index_ < 0) throw std::runtime_error("no index can be made in " + directory);
@@ -67,7 +67,8 @@ class stage {
 
 void check(checkpoint const& all, std::string const& directory) {
   std::vector<std::string_view> const names = all.names();
-  std::vector<std::string_view> first, second, both;
+  require(std::is_sorted(names.begin(), names.end()), "names are sorted");
+  std::vector<std::string_view> first, second;
   for (std::string_view const name : names) {
     tensor_view const* const t = all.find(name);
     require(t != nullptr && t->name == name && &all.at(name) == t, "a tensor is found by its name");
@@ -77,11 +78,8 @@ void check(checkpoint const& all, std::string const& directory) {
     (shard == "/1.safetensors" ? first : second).push_back(name);
     require(read<float>(*t) == std::vector<float>{1, 2}, "values are read");
   }
-  both = first;
-  both.insert(both.end(), second.begin(), second.end());
-  require(names == both, "names are sorted");
-  require(first.empty() || first == std::vector<std::string_view>{"a", "b.weight"}, "a shard is read whole");
-  require(second.empty() || second == std::vector<std::string_view>{"c", "d"}, "a shard is read whole");
+  require(first.empty() || first == std::vector<std::string_view>{"a", "c"}, "a shard is read whole");
+  require(second.empty() || second == std::vector<std::string_view>{"b.weight", "d"}, "a shard is read whole");
   require(!accepted(directory, [&] { (void)all.at("out"); }), "a tensor that is not there is refused");
 }
 

@@ -19,7 +19,6 @@ def write(target, name, data):
 values = {
     "deep-arrays": b"[" * 300 + b"]" * 300,
     "deep-objects": b'{"a":' * 300 + b"1" + b"}" * 300,
-    "deep-64": b"[" * 62 + b"]" * 62,
     "deep-open": b"[" * 1000,
     "number-huge": b"1" * 400,
     "number-2-64": b"18446744073709551616",
@@ -53,6 +52,22 @@ values = {
     "object": b"{}",
     "array": b"[]",
 }
+
+
+for depth in (63, 64, 65):  # alone, and with one object around it
+    values["depth-%d" % depth] = b"[" * depth + b"]" * depth
+values["duplicate"] = b'[{"a":1,"b":{"a":1}},{"a":1,"b":2,"a":3}]'
+values["same-keys"] = b'[{"a":1,"b":{"a":1}},{"a":1,"b":2}]'
+
+
+for name, value in values.items():
+    write("json", name, value)
+write("json", "empty", b"")
+write("json", "spaces", b" \t\r\n1 \n")
+write("json", "trailing", b"{} {}")
+write("json", "trailing-zero", b"{}\0")
+write("json", "byte-order-mark", b"\xef\xbb\xbf{}")
+write("json", "every-kind", rb'{"a":[1,-2,1.5,true,false,null,"x\u00e9\b\f\n\r\t\/\\\""],"b":{"a":{}},"c":18446744073709551615,"d":-1e-7}')
 
 
 def hostile(target, wrap):
@@ -154,7 +169,7 @@ for name in ("utf8-invalid", "escape-control", "escape-zero", "string-long", "st
     write("safetensors", "dtype-" + name, pack(b'{"t":{"dtype":%b,"shape":[1],"data_offsets":[0,4]}}' % values[name], b"1234"))
 
 # ---- model.safetensors.index.json --------------------------------------------------------------------------------------------------------
-first, second = {"a": "1.safetensors", "b.weight": "1.safetensors"}, {"c": "2.safetensors", "d": "2.safetensors"}
+first, second = {"a": "1.safetensors", "c": "1.safetensors"}, {"b.weight": "2.safetensors", "d": "2.safetensors"}
 
 
 def index(weight_map, **more):
@@ -178,8 +193,8 @@ write("index", "total-size-float", index(first, metadata={"total_size": 3.2e1}))
 write("index", "total-size-minus", index(first, metadata={"total_size": -1}))
 write("index", "incomplete", index({"a": "1.safetensors"}))
 write("index", "surplus", index({**first, "e": "1.safetensors"}))
-write("index", "misplaced", index({**first, **second, "c": "1.safetensors"}))
-write("index", "swapped", index({"a": "2.safetensors", "c": "1.safetensors"}))
+write("index", "misplaced", index({**first, **second, "d": "1.safetensors"}))
+write("index", "swapped", index({"a": "2.safetensors", "d": "1.safetensors"}))
 write("index", "duplicate", '{"weight_map":{"a":"1.safetensors","a":"2.safetensors"}}')
 write("index", "duplicate-map", '{"weight_map":{},"weight_map":{"a":"1.safetensors"}}')
 write("index", "number", index({"a": 1}))
@@ -263,6 +278,6 @@ for name, ids in (("null", None), ("empty", []), ("several", [2, 519]), ("nested
 jamba("bos-null", bos_token_id=None)
 hostile("config", lambda v: b'{"model_type":"jamba","hidden_size":%b}' % v)
 for key in ("model_type", "hidden_act", "mamba_dt_rank", "rms_norm_eps", "eos_token_id", "sliding_window"):
-    for name in ("string-long", "escape-control", "number-huge", "number-2-63", "deep-64"):
+    for name in ("string-long", "escape-control", "number-huge", "number-2-63", "depth-64"):
         write("config", "%s-%s" % (key, name), b'{"model_type":"jamba","%b":%b}' % (key.encode(), values[name])
               if key != "model_type" else b'{"model_type":%b}' % values[name])
