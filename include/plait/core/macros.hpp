@@ -4,7 +4,8 @@
 // As far as compilers tell: g++ names every part of -ffast-math that reorders or rounds otherwise, clang only the whole and finite-only.
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0) || defined(__ASSOCIATIVE_MATH__) || \
     defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
-#error "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
+#error \
+    "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
 #endif
 
 // Floats in one vector register of the instruction set this translation unit is compiled for.
