@@ -27,6 +27,16 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "o_proj", .rows = d_model, .cols = q});
 }
 
+constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
+
+template <class Visit>
+constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
+  visit("num_heads", p.num_heads);
+  visit("num_kv_heads", p.num_kv_heads);
+  visit("head_dim", p.dim(d_model));
+  visit("positions", p.positions == positions::rotary ? "rotary" : "none");
+}
+
 constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
 
 /// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the softmax.
