@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
     if (past.empty()) throw plait::error("the prompt is empty; at least one token is needed to go on from");
 
     auto const net = plait::io::load<model>(directory);
-    std::vector<int> const ends = plait::io::read_jamba_config(directory).eos_token_id;
+    std::vector<int> const ends = plait::io::end_tokens(plait::io::config_file(directory));
     plait::sampler next(temperature, seed);
     model::exec_type exec = threads > 0 ? model::exec_type(threads) : model::exec_type();
     plait::cache_pool<model> pool;

@@ -1,5 +1,5 @@
 // plait-config: prints the C++ header that defines the architecture of a checkpoint's config.json.
-#include <plait/io/jamba_architecture.hpp>
+#include <plait/io/family.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -16,14 +16,14 @@ int complain(std::string const& printable_line) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Prints a C++ header with the architecture of a Jamba checkpoint: NAME::config and NAME::model<Execution>.", "plait-config"};
+  CLI::App app{"Prints a C++ header with the architecture of a checkpoint: NAME::config and NAME::model<Execution>.", "plait-config"};
   std::string path, name = "checkpoint_architecture";
   app.add_option("DIR", path, "a checkpoint's directory, or its config.json")->required();
   app.add_option("--name", name, "the namespace of the header")->capture_default_str();
   std::string text;
   try {
     app.parse(argc, argv);
-    text = plait::io::architecture_source(plait::io::read_jamba_config(path), name);
+    text = plait::io::architecture_source(plait::io::config_file(path), name);
   } catch (CLI::CallForHelp const&) { text = app.help(); } catch (CLI::ParseError const& e) {
     return complain(plait::io::printable(e.what()) + "; usage: plait-config DIR [--name NAME]");
   }

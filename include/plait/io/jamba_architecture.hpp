@@ -1,149 +1,92 @@
-// Between config.json and types: the source of an architecture, and the test that one is the checkpoint's.
+// Between a Jamba's config.json and types: the source of an architecture, the test that one is the checkpoint's, and the way back.
 #pragma once
 
+#include <plait/io/architecture_check.hpp>
+#include <plait/io/architecture_keys.hpp>
+#include <plait/io/architecture_source.hpp>
 #include <plait/io/jamba_config.hpp>
-#include <plait/policy/attention.hpp>
-#include <plait/policy/hybrid.hpp>
-#include <plait/policy/mamba.hpp>
-#include <plait/policy/mlp.hpp>
-#include <plait/policy/moe.hpp>
+#include <plait/io/placement.hpp>
+#include <plait/io/tensor_names.hpp>
 
-#include <algorithm>
-#include <charconv>
-#include <cstdint>
-#include <numeric>
+#include <nlohmann/json.hpp>
+
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::io {
-
-/// The shortest text that reads back as the same float. Not printf: its decimal point depends on the locale.
-inline std::string float_text(float value) {
-  char buffer[32];
-  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr};
-}
-
-/// Whether generated code may use `name` for a namespace: an identifier, neither a keyword nor reserved nor taken.
-inline bool is_namespace_name(std::string_view name) {
-  // clang-format off
-  constexpr std::string_view taken[] = {
-      "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t",
-      "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval",
-      "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit",
-      "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
-      "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "plait", "private", "protected", "public", "register",
-      "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "std", "struct",
-      "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned",
-      "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq"};
-  // clang-format on
-  auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  auto const follows = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '_'; };
-  return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), follows) && name.find("__") == std::string_view::npos &&
-         std::find(std::begin(taken), std::end(taken), name) == std::end(taken);
-}
 
 /// A header that defines NAME::config, the architecture of `c` as a value, and NAME::model<Execution>. What equals the policies'
 /// defaults is left out, so that a published checkpoint gives the published configuration.
 inline std::string architecture_source(jamba_config const& c, std::string_view name = "checkpoint_architecture") {
-  if (!is_namespace_name(name))
-    throw error("the name " + in_quotes(name) +
-                " cannot be a namespace; expected a C++ identifier that begins with a letter and is not reserved");
-  auto const text = [](int n) { return std::to_string(n); };
+  repeating_run const attends{.period = c.attn_layer_period, .first = c.attn_layer_offset, .count = 1};
+  std::optional<repeating_run> routes;
+  if (!c.dense()) routes = repeating_run{.period = c.expert_layer_period, .first = c.expert_layer_offset, .count = 1};
 
-  std::int64_t const period =
-      c.dense() ? c.attn_layer_period : std::lcm(std::int64_t{c.attn_layer_period}, std::int64_t{c.expert_layer_period});
-  bool const repeats = c.num_hidden_layers % period == 0;
-  int const l = repeats ? static_cast<int>(period) : c.num_hidden_layers, recur = c.attn_layer_period - 1;
-  std::string layers =
-      "{.blocks = " + text(c.num_hidden_layers / l) + ", .layers_per_block = " + text(l) + ", .attend = 1, .recur = " + text(recur);
-  if (!c.dense()) layers += ", .moe_every = " + text(c.expert_layer_period);
-  if (c.attn_layer_offset != interleave{.attend = 1, .recur = recur}.first_attention())
-    layers += ", .attend_offset = " + text(c.attn_layer_offset);
-  if (!c.dense() && c.expert_layer_offset != interleave{.moe_every = c.expert_layer_period}.first_moe())
-    layers += ", .moe_offset = " + text(c.expert_layer_offset);
-  layers += "}";
-
-  std::string attention = "{.num_heads = " + text(c.num_attention_heads) + ", .num_kv_heads = " + text(c.num_key_value_heads);
-  if (std::int64_t{c.head_dim} * c.num_attention_heads != c.hidden_size) attention += ", .head_dim = " + text(c.head_dim);
-  attention += "}";
-
+  initializer_text attention, recurrent, dense, sparse;
+  attention.add("num_heads", c.num_attention_heads).add("num_kv_heads", c.num_key_value_heads);
+  if (std::int64_t{c.head_dim} * c.num_attention_heads != c.hidden_size) attention.add("head_dim", c.head_dim);
+  recurrent.add("d_state", c.mamba_d_state).add("d_conv", c.mamba_d_conv).add("expand", c.mamba_expand).add("dt_rank", c.mamba_dt_rank);
   plait::mamba const usual;
-  auto const truth = [](bool b) { return b ? "true" : "false"; };
-  std::string recurrent = "{.d_state = " + text(c.mamba_d_state) + ", .d_conv = " + text(c.mamba_d_conv) +
-                          ", .expand = " + text(c.mamba_expand) + ", .dt_rank = " + text(c.mamba_dt_rank);
-  if (c.mamba_conv_bias != usual.conv_bias) recurrent += std::string(", .conv_bias = ") + truth(c.mamba_conv_bias);
-  if (c.mamba_proj_bias != usual.proj_bias) recurrent += std::string(", .proj_bias = ") + truth(c.mamba_proj_bias);
-  recurrent += "}";
+  if (c.mamba_conv_bias != usual.conv_bias) recurrent.add("conv_bias", c.mamba_conv_bias);
+  if (c.mamba_proj_bias != usual.proj_bias) recurrent.add("proj_bias", c.mamba_proj_bias);
+  dense.add("d_ff", c.intermediate_size);
+  sparse.add("d_ff", c.intermediate_size).add("num_experts", c.num_experts).add("top_k", c.num_experts_per_tok);
 
-  std::string const sparse = c.dense() ? "plait::none" : "plait::moe";
-  std::string out = "// Written by plait-config from a checkpoint's config.json: change that, not this.\n#pragma once\n\n";
-  out += "#include <plait/model/model.hpp>\n#include <plait/policy.hpp>\n\n";
-  out += "namespace " + std::string(name) + " {\n\n";
-  out += "inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, " + sparse + "> config{\n";
-  out += "    .d_model = " + text(c.hidden_size) + ",\n";
-  out += "    .vocab_size = " + text(c.vocab_size) + ",\n";
-  out += "    .layers = " + layers + ",\n";
-  out += "    .attention = " + attention + ",\n";
-  out += "    .recurrent = " + recurrent + ",\n";
-  out += "    .dense = {.d_ff = " + text(c.intermediate_size) + "},\n";
-  if (!c.dense())
-    out += "    .sparse = {.d_ff = " + text(c.intermediate_size) + ", .num_experts = " + text(c.num_experts) +
-           ", .top_k = " + text(c.num_experts_per_tok) + "},\n";
-  plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> const defaults;
-  if (c.rms_norm_eps < defaults.norm_eps || c.rms_norm_eps > defaults.norm_eps)
-    out += "    .norm_eps = " + float_text(c.rms_norm_eps) + "f,\n";
-  if (c.tie_word_embeddings != defaults.tie_embeddings) out += std::string("    .tie_embeddings = ") + truth(c.tie_word_embeddings) + ",\n";
-  out += "};\n\ntemplate <class Execution = plait::exec::cpu<>>\nusing model = plait::model<config, Execution>;\n\n";
-  out += "}  // namespace " + std::string(name) + "\n";
-  return out;
+  hybrid_text out(std::string("plait::attention, plait::mamba, plait::mlp, ") + (c.dense() ? "plait::none" : "plait::moe"));
+  out.line("d_model", c.hidden_size).line("vocab_size", c.vocab_size);
+  out.line("layers", interleave_text(interleave_of(c.num_hidden_layers, attends, routes)));
+  out.line("attention", attention.str()).line("recurrent", recurrent.str()).line("dense", dense.str());
+  if (!c.dense()) out.line("sparse", sparse.str());
+  out.reals(c.rms_norm_eps, 0, c.tie_word_embeddings);
+  return header_text(name, out.str());
 }
 
-/// One comparison of a config.json with an architecture; every mismatch is a plait::error with the file, the key and both values.
-class architecture_check {
+/// The comparisons that are Jamba's own.
+class jamba_check : public architecture_check {
  public:
-  explicit architecture_check(jamba_config const& c) : c_(c) {}
+  explicit jamba_check(jamba_config const& c) : architecture_check(c.file), c_(c) {}
 
-  void same(char const* key, int found, int built) const {
-    if (found != built) differ(key, std::to_string(found), std::to_string(built));
-  }
-  void same(char const* key, bool found, bool built) const {
-    if (found != built) differ(key, found ? "true" : "false", built ? "true" : "false");
-  }
-  void same(char const* key, float found, float built) const {
-    if (found < built || found > built || built != built) differ(key, float_text(found), float_text(built));
-  }
   void jamba_has(bool condition, char const* built) const {
     if (!condition) fail(c_.file, std::string("describes a Jamba, but this model was built with ") + built);
   }
 
-  // The knobs of one policy, whether it is placed anywhere or not. A policy that Jamba does not have can only be misplaced.
-  void knobs(attention const& p, int d_model) const {
-    same("num_attention_heads", c_.num_attention_heads, p.num_heads);
-    same("num_key_value_heads", c_.num_key_value_heads, p.num_kv_heads);
-    same("head_dim", c_.head_dim, p.dim(d_model));
-    jamba_has(p.positions == positions::none, "rotary positions, which Jamba has not");
+  // What no config.json of a Jamba can say, of one policy, whether it is placed anywhere or not.
+  template <class Policy>
+  void kind_of(Policy const& p) const {
+    if constexpr (std::is_same_v<Policy, attention>) jamba_has(p.positions == positions::none, "rotary positions, which Jamba has not");
+    else if constexpr (std::is_same_v<Policy, mamba>) jamba_has(p.inner_norms, "Mamba layers without inner norms, which Jamba has");
+    else if constexpr (std::is_same_v<Policy, moe>)
+      jamba_has(c_.dense() || p.weights == gate_weights::as_they_are, "renormalised expert weights, which Jamba has not");
   }
-  void knobs(mamba const& p, int d_model) const {
+
+  // The knobs of one policy, whether it is placed anywhere or not, unless it was left empty. A policy that Jamba does not have can only
+  // be misplaced.
+  void knobs_of(attention const& p, int d_model) const {
+    if (p.num_heads != 0) heads(c_, p, d_model);
+  }
+  void knobs_of(mamba const& p, int d_model) const {
     same("mamba_d_state", c_.mamba_d_state, p.d_state);
     same("mamba_d_conv", c_.mamba_d_conv, p.d_conv);
     same("mamba_expand", c_.mamba_expand, p.expand);
     same("mamba_dt_rank", c_.mamba_dt_rank, p.rank(d_model));
     same("mamba_conv_bias", c_.mamba_conv_bias, p.conv_bias);
     same("mamba_proj_bias", c_.mamba_proj_bias, p.proj_bias);
-    jamba_has(p.inner_norms, "Mamba layers without inner norms, which Jamba has");
   }
-  void knobs(mlp const& p, int) const { same("intermediate_size", c_.intermediate_size, p.d_ff); }
-  void knobs(moe const& p, int) const {
+  void knobs_of(mlp const& p, int) const {
+    if (p.d_ff != 0) same("intermediate_size", c_.intermediate_size, p.d_ff);
+  }
+  void knobs_of(moe const& p, int) const {
     if (c_.dense()) return;  // then it must not be placed, and what it would be does not matter
     same("intermediate_size", c_.intermediate_size, p.d_ff);
     same("num_experts", c_.num_experts, p.num_experts);
     same("num_experts_per_tok", c_.num_experts_per_tok, p.top_k);
-    jamba_has(p.weights == gate_weights::as_they_are, "renormalised expert weights, which Jamba has not");
   }
   template <class Policy>
-  void knobs(Policy const&, int) const {}
+  void knobs_of(Policy const&, int) const {}
 
   template <class Mixer, class Ffn>
   void placement(int layer, Mixer const&, Ffn const&) const {
@@ -151,31 +94,19 @@ class architecture_check {
     if (!(attends ? std::is_same_v<Mixer, attention> : std::is_same_v<Mixer, mamba>))
       misplaced(
           "attn_layer_period is " + std::to_string(c_.attn_layer_period) + " and attn_layer_offset " + std::to_string(c_.attn_layer_offset),
-          layer, attends ? "attention" : "mamba", kind<Mixer>());
+          layer, attends ? "attention" : "mamba", component_text<Mixer>());
     if (!(routes ? std::is_same_v<Ffn, moe> : std::is_same_v<Ffn, mlp>))
       misplaced("num_experts is " + std::to_string(c_.num_experts) +
                     (c_.dense() ? std::string()
                                 : ", expert_layer_period " + std::to_string(c_.expert_layer_period) + " and expert_layer_offset " +
                                       std::to_string(c_.expert_layer_offset)),
-                layer, routes ? "moe" : "mlp", kind<Ffn>());
+                layer, routes ? "moe" : "mlp", component_text<Ffn>());
   }
 
  private:
-  [[noreturn]] void differ(char const* key, std::string const& found, std::string const& built) const {
-    fail(c_.file, std::string(key) + " is " + found + ", but this model was built for " + built);
-  }
   [[noreturn]] void misplaced(std::string const& keys, int layer, char const* found, char const* built) const {
     fail(c_.file,
          keys + ", which puts " + found + " in layer " + std::to_string(layer) + ", but this model was built with " + built + " there");
-  }
-  template <class Policy>
-  static constexpr char const* kind() {
-    if constexpr (std::is_same_v<Policy, attention>) return "attention";
-    else if constexpr (std::is_same_v<Policy, mamba>) return "mamba";
-    else if constexpr (std::is_same_v<Policy, mlp>) return "mlp";
-    else if constexpr (std::is_same_v<Policy, moe>) return "moe";
-    else if constexpr (std::is_same_v<Policy, none>) return "nothing";
-    else return "another component";
   }
 
   jamba_config const& c_;
@@ -185,17 +116,72 @@ class architecture_check {
 /// sizes, knobs of every slot that is not `none`, and layer by layer what sits where, however the pattern is spelt.
 template <class Architecture>
 void require_same(jamba_config const& c, Architecture const& a) {
-  architecture_check const check(c);
-  check.same("hidden_size", c.hidden_size, a.d_model);
-  check.same("vocab_size", c.vocab_size, a.vocab_size);
-  check.same("num_hidden_layers", c.num_hidden_layers, a.num_layers());
-  check.same("rms_norm_eps", c.rms_norm_eps, a.norm_eps);
-  check.same("tie_word_embeddings", c.tie_word_embeddings, a.tie_embeddings);
-  auto const all = [&](auto const&... policy) { (check.knobs(policy, a.d_model), ...); };
-  std::apply(all, a.mixers());
-  std::apply(all, a.ffns());
+  jamba_check const check(c);
+  auto const each = [&](auto const& policies, auto const& visit) {
+    std::apply([&](auto const&... policy) { (visit(policy), ...); }, policies);
+  };
+  auto const both = [&](auto const& visit) { each(a.mixers(), visit), each(a.ffns(), visit); };
+  check.jamba_has(std::is_same_v<std::remove_cvref_t<decltype(a.norm)>, rms_norm>, "another norm than RMS norm, which Jamba has");
+  both([&](auto const& policy) { check.kind_of(policy); });
+  check.sizes(c, a);
+  both([&](auto const& policy) { check.knobs_of(policy, a.d_model); });
   for (int i = 0; i < c.num_hidden_layers; ++i)
     visit_layer(a, i, [&](auto const& mixer, auto const& ffn) { check.placement(i, mixer, ffn); });
 }
+
+/// The keys of config.json that describe an architecture; null for one that is no Jamba. What Jamba's keys cannot say is found by reading
+/// them again (family.hpp).
+template <class Architecture>
+nlohmann::json jamba_keys(Architecture const& a) {
+  std::vector<bool> attends, routes;
+  for (int i = 0; i < a.num_layers(); ++i)
+    visit_layer(a, i, [&]<class Mixer, class Ffn>(Mixer const&, Ffn const&) {
+      attends.push_back(std::is_same_v<Mixer, attention>), routes.push_back(std::is_same_v<Ffn, moe>);
+    });
+  auto const attention_run = find_run(attends), expert_run = find_run(routes);
+  if (!attention_run || attention_run->count > 1 || !expert_run || expert_run->count > 1) return nullptr;
+
+  nlohmann::json keys = hugging_face_keys(a);
+  keys["architectures"] = {"JambaForCausalLM"}, keys["model_type"] = "jamba";
+  keys["max_position_embeddings"] = 262144;
+  keys["use_mamba_kernels"] = false;  // with true, older transformers do not run on a CPU
+  keys["attn_layer_period"] = attention_run->period, keys["attn_layer_offset"] = attention_run->first;
+  // of a slot that is not there: numbers that nothing is made of, but that are read
+  keys["num_attention_heads"] = keys["num_key_value_heads"] = keys["num_experts"] = keys["num_experts_per_tok"] = 1;
+  auto const say = [&]<class Policy>(Policy const& p) {
+    if constexpr (std::is_same_v<Policy, attention>) {
+      if (p.num_heads == 0) return;
+      keys["num_attention_heads"] = p.num_heads, keys["num_key_value_heads"] = p.num_kv_heads;
+      if (p.dim(a.d_model) * p.num_heads != a.d_model) keys["head_dim"] = p.dim(a.d_model);
+    } else if constexpr (std::is_same_v<Policy, mamba>) {
+      keys["mamba_d_state"] = p.d_state, keys["mamba_d_conv"] = p.d_conv, keys["mamba_expand"] = p.expand;
+      keys["mamba_dt_rank"] = p.rank(a.d_model), keys["mamba_conv_bias"] = p.conv_bias, keys["mamba_proj_bias"] = p.proj_bias;
+    } else if constexpr (std::is_same_v<Policy, mlp>) {
+      if (p.d_ff != 0) keys["intermediate_size"] = p.d_ff;
+    } else if constexpr (std::is_same_v<Policy, moe>) {
+      if (expert_run->count == 0) return;
+      keys["intermediate_size"] = p.d_ff, keys["num_experts"] = p.num_experts, keys["num_experts_per_tok"] = p.top_k;
+      keys["expert_layer_period"] = expert_run->period, keys["expert_layer_offset"] = expert_run->first;
+    }
+  };
+  std::apply([&](auto const&... policy) { (say(policy), ...); }, a.mixers());
+  std::apply([&](auto const&... policy) { (say(policy), ...); }, a.ffns());
+  return keys;
+}
+
+/// Hugging Face's JambaForCausalLM (io/family.hpp).
+struct jamba_family {
+  static constexpr char const* model_type = "jamba";
+  using config = jamba_config;
+  static config parse(config_file const& c) { return parse_jamba_config(c); }
+  template <class Architecture>
+  static nlohmann::json keys(Architecture const& a) {
+    return jamba_keys(a);
+  }
+  static std::vector<std::string> stems(int layer, std::string_view part, std::string_view component, bool tied) {
+    return {jamba_stem(layer, part, component, tied)};
+  }
+  static constexpr auto leaf = &plain_leaf;
+};
 
 }  // namespace plait::inline PLAIT_ABI::io

@@ -1,13 +1,13 @@
-// A model from a Hugging Face directory.
+// A model from a directory with config.json and safetensors.
 #pragma once
 
 #include <plait/io/checkpoint.hpp>
-#include <plait/io/jamba_architecture.hpp>
-#include <plait/io/jamba_config.hpp>
-#include <plait/io/jamba_names.hpp>
-#include <plait/policy/hybrid.hpp>
+#include <plait/io/config_file.hpp>
+#include <plait/io/family.hpp>
+#include <plait/io/tensor_names.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -16,10 +16,10 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is left over, and reads their rows.
-class jamba_loader {
+/// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is left over.
+class tensor_finder {
  public:
-  explicit jamba_loader(checkpoint const& file) : file_(file) {}
+  explicit tensor_finder(checkpoint const& file) : file_(file) {}
 
   /// Rows of one copy of a tensor: where they lie, `rows` of them, each `cols` values.
   struct source {
@@ -27,23 +27,26 @@ class jamba_loader {
     std::int64_t first;  // element of the first row
   };
 
-  /// The place of copy `e` of tensor t of a component; per-expert names, or the fused ones (gate rows first, then up).
-  source find(int layer, std::string_view part, std::string_view prefix, tensor const& t, std::int64_t e, bool tied) {
-    bool const expert = t.role == role::expert;
-    std::string const experts = "model.layers." + std::to_string(layer) + "." + std::string(prefix) + "experts.";
-    if (expert && (file_.find(experts + "gate_up_proj") != nullptr || file_.find(experts + "down_proj") != nullptr)) {
-      // One fused tensor decides for the layer: per-expert tensors beside it are left over, and that is said.
-      std::string_view const leaf = t.name;
-      bool const down = leaf == "down_proj";
-      std::int64_t const rows = down ? t.rows : 2 * t.rows;
-      tensor_view const& view = file_.at(experts + (down ? "down_proj" : "gate_up_proj"));
-      use(view, {t.copies, rows, t.cols});
-      return {&view, (e * rows + (leaf == "up_proj" ? t.rows : 0)) * t.cols};
-    }
-    std::string const name = jamba_name(layer, part, prefix, t.name, expert ? e : -1, tied);
-    tensor_view const& view = file_.at(name);
-    use(view, jamba_shape(t));
-    return {&view, 0};
+  /// The place of copy `e` of tensor t; per-expert names, or the fused ones (gate rows first, then up).
+  source find(std::vector<std::string> const& stems, std::string const& leaf, tensor const& t, std::int64_t e) {
+    std::string_view const own = t.name;
+    if (t.role == role::expert && (own == "gate_proj" || own == "up_proj" || own == "down_proj"))
+      for (std::string const& stem : stems) {
+        std::string const experts = stem + "experts.";
+        if (file_.find(experts + "gate_up_proj") == nullptr && file_.find(experts + "down_proj") == nullptr) continue;
+        // One fused tensor decides for the layer: per-expert tensors beside it are left over, and that is said.
+        bool const down = own == "down_proj";
+        std::int64_t const rows = down ? t.rows : 2 * t.rows;
+        tensor_view const& view = file_.at(experts + (down ? "down_proj" : "gate_up_proj"));
+        use(view, {t.copies, rows, t.cols});
+        return {&view, (e * rows + (own == "up_proj" ? t.rows : 0)) * t.cols};
+      }
+    std::string const rest = copy_prefix(t, e) + leaf;
+    tensor_view const* view = nullptr;
+    for (auto stem = stems.begin(); view == nullptr && stem != stems.end(); ++stem) view = file_.find(*stem + rest);
+    if (view == nullptr) view = &file_.at(stems.front() + rest);  // says that it is missing
+    use(*view, shape_in_file(t));
+    return {view, 0};
   }
 
   /// A tensor nobody asked for is an error, but for the head of a tied model, which some files repeat.
@@ -65,35 +68,30 @@ class jamba_loader {
   std::set<std::string, std::less<>> used_;
 };
 
-/// Reads the weights of `directory` (config.json, model.safetensors or shards with an index; F32, F16 or BF16) into a model or
-/// reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes another type, a
-/// missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
+/// Reads the weights of `directory` (config.json of any family in io/family.hpp; model.safetensors or shards with an index; F32, F16 or
+/// BF16) into a model or reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes
+/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
 template <class Model>
 std::unique_ptr<Model> load(std::string const& directory) {
   static constexpr auto config = Model::config;
   constexpr bool tied = Model::tied;
-  require_same(read_jamba_config(directory), config);
+  tensor_names const names(config, require_same(config_file(directory), config));
   checkpoint const file(directory);
-  jamba_loader loader(file);
-  auto const prefix_of = [&](int layer, std::string_view part) {
-    char const* prefix = "";
-    if (layer >= 0)
-      visit_layer(config, layer,
-                  [&](auto const& mixer, auto const& ffn) { prefix = part == "mixer" ? jamba_prefix(mixer) : jamba_prefix(ffn); });
-    return prefix;
-  };
+  tensor_finder finder(file);
 
   Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
-    for (std::int64_t e = 0; e < t.copies; ++e) loader.find(layer, part, prefix_of(layer, part), t, e, tied);
+    std::vector<std::string> const stems = names.stems(layer, part);
+    for (std::int64_t e = 0; e < t.copies; ++e) finder.find(stems, names.leaf(part, t), t, e);
   });
-  loader.expect_nothing_else(tied);
+  finder.expect_nothing_else(tied);
 
   auto model = std::make_unique<Model>();
   std::vector<float> row;
   model->for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
     row.resize(static_cast<std::size_t>(t.cols));
+    std::vector<std::string> const stems = names.stems(layer, part);
     for (std::int64_t e = 0; e < t.copies; ++e) {
-      auto const [view, first] = loader.find(layer, part, prefix_of(layer, part), t, e, tied);
+      auto const [view, first] = finder.find(stems, names.leaf(part, t), t, e);
       for (std::int64_t r = 0; r < t.rows; ++r) {
         widen(*view, first + r * t.cols, row);
         data.set_row(e, r, row.data());

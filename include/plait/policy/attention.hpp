@@ -30,6 +30,16 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
 /// Whether the policy reads hybrid::rope_theta, which then has to be given.
 constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
+constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
+
+template <class Visit>
+constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
+  visit("num_heads", p.num_heads);
+  visit("num_kv_heads", p.num_kv_heads);
+  visit("head_dim", p.dim(d_model));
+  visit("positions", p.positions == positions::rotary ? "rotary" : "none");
+}
+
 constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
 
 /// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the softmax.

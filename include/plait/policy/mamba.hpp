@@ -37,6 +37,19 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   if (p.proj_bias) visit(tensor{.name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
+constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
+
+template <class Visit>
+constexpr void knobs(mamba const& p, int d_model, Visit&& visit) {
+  visit("d_state", p.d_state);
+  visit("d_conv", p.d_conv);
+  visit("expand", p.expand);
+  visit("dt_rank", p.rank(d_model));
+  visit("conv_bias", p.conv_bias);
+  visit("proj_bias", p.proj_bias);
+  visit("inner_norms", p.inner_norms);
+}
+
 /// The convolution window (d_conv - 1 columns are enough) and the recurrent state.
 constexpr std::int64_t state_values(mamba const& p, int d_model) {
   return std::int64_t{p.inner(d_model)} * ((p.d_conv > 0 ? p.d_conv - 1 : 0) + p.d_state);

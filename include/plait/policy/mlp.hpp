@@ -18,6 +18,13 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
+constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
+
+template <class Visit>
+constexpr void knobs(mlp const& p, int, Visit&& visit) {
+  visit("d_ff", p.d_ff);
+}
+
 constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) { return 5 * std::int64_t{p.d_ff}; }
 
 }  // namespace plait

@@ -23,6 +23,16 @@ constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .role = role::expert, .rows = d_model, .cols = p.d_ff, .copies = p.num_experts});
 }
 
+constexpr char const* checkpoint_name(moe const&) { return "feed_forward"; }
+
+template <class Visit>
+constexpr void knobs(moe const& p, int, Visit&& visit) {
+  visit("d_ff", p.d_ff);
+  visit("num_experts", p.num_experts);
+  visit("top_k", p.top_k);
+  visit("weights", p.weights == gate_weights::renormalised ? "renormalised" : "as_they_are");
+}
+
 constexpr std::int64_t active_parameters(moe const& p, int d_model) {
   return std::int64_t{d_model} * p.num_experts + std::int64_t{3} * d_model * p.d_ff * p.top_k;
 }

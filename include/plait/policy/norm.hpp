@@ -15,4 +15,6 @@ constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
   visit(tensor{.name = "weight", .role = role::vector, .rows = d_model, .start = initial::one});
 }
 
+constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
+
 }  // namespace plait

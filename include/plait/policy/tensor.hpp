@@ -40,6 +40,11 @@ struct tensor {
 //   active_parameters(policy, d_model)         parameters one token uses                                          (default: all)
 //   extra_flops(policy, d_model, context)      operations a token beyond its linear maps, `context` keys seen      (default 0)
 //   rotates(policy)                            whether it reads the architecture's rope_theta                     (default false)
+//   checkpoint_name(policy)                    what its tensors are found under in a file                          (default: "mixer", "ffn", "norm")
+//   knobs(policy, d_model, visit)              every knob once, as visit("name", value): an integer, a bool, a float, or an enumerator's
+//                                              name as text; what follows from others is resolved. A checkpoint of a model of plait's own
+//                                              type lists them and is compared with them; a missing one is that of Policy{}
+//                                                                                                                  (default: none)
 
 namespace policies {
 
@@ -73,6 +78,15 @@ template <class Policy>
 constexpr bool rotary(Policy const& p) {
   if constexpr (requires { rotates(p); }) return rotates(p);
   else return false;
+}
+template <class Policy>
+constexpr char const* name_in_checkpoint(Policy const& p, char const* otherwise) {
+  if constexpr (requires { checkpoint_name(p); }) return checkpoint_name(p);
+  else return otherwise;
+}
+template <class Policy, class Visit>
+constexpr void visit_knobs(Policy const& p, int d_model, Visit&& visit) {
+  if constexpr (requires { knobs(p, d_model, visit); }) knobs(p, d_model, visit);
 }
 /// Experts a token visits, as far as the policy routes at all.
 template <class Policy>

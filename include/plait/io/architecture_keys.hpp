@@ -1,0 +1,40 @@
+// The way back: from an architecture to the keys of a config.json.
+#pragma once
+
+#include <plait/io/architecture_source.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <string>
+
+namespace plait::inline PLAIT_ABI::io {
+
+/// A float as the shortest number that reads back as it: 1e-06, not 9.999999974752427e-07. Infinities and NaN, which JSON has not, are
+/// null.
+inline nlohmann::json number_of(float value) {
+  if (!std::isfinite(value)) return nullptr;
+  std::string const text = float_text(value);
+  double shortest = 0;
+  std::from_chars(text.data(), text.data() + text.size(), shortest);
+  return shortest;
+}
+
+/// The keys that Hugging Face's families share. An architecture knows of no special tokens, so they are null.
+template <class Architecture>
+nlohmann::json hugging_face_keys(Architecture const& a) {
+  return {{"hidden_size", a.d_model},
+          {"vocab_size", a.vocab_size},
+          {"num_hidden_layers", a.num_layers()},
+          {"rms_norm_eps", number_of(a.norm_eps)},
+          {"tie_word_embeddings", a.tie_embeddings},
+          {"hidden_act", "silu"},
+          {"initializer_range", 0.02},
+          {"use_cache", true},
+          {"bos_token_id", nullptr},
+          {"eos_token_id", nullptr},
+          {"pad_token_id", nullptr}};
+}
+
+}  // namespace plait::inline PLAIT_ABI::io

@@ -1,0 +1,89 @@
+// config.json of plait's own model type: an architecture, layer by layer.
+#pragma once
+
+#include <plait/io/config_file.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::io {
+
+/// What config.json says. A component is null or an object with its "name" and its knobs:
+///
+///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1, "norm": {"name": "rms_norm"}, "norm_eps": 1e-06,
+///    "tie_word_embeddings": false, "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
+///
+/// rope_theta is there where an architecture has one; a vocab_size of null means none.
+struct plait_config {
+  std::string file;  ///< for messages
+  int hidden_size = 0, vocab_size = 0, num_hidden_layers = 0;
+  float norm_eps = 0, rope_theta = 0;
+  bool tie_word_embeddings = false;
+  std::vector<int> eos_token_id;
+  nlohmann::json norm;
+  struct layer {
+    nlohmann::json mixer, ffn;
+  };
+  std::vector<layer> layers;
+
+  static constexpr int no_vocabulary = -1;
+};
+
+inline constexpr int max_config_layers = 10'000;
+
+/// config.json as one of plait's own. plait::error names file, key and value.
+inline plait_config parse_plait_config(config_file const& from) {
+  std::string const& file = from.file();
+  config_reader const in(from);
+  plait_config c;
+  c.file = file;
+  auto const required = [&](char const* key) -> nlohmann::json const& {
+    auto const* const v = in.find(key);
+    if (v == nullptr) fail(file, std::string("has no ") + key);
+    return *v;
+  };
+
+  in.require_model_type("plait");
+  c.hidden_size = in.integer(required("hidden_size"), "hidden_size", 1);
+  nlohmann::json const& vocabulary = required("vocab_size");
+  c.vocab_size = vocabulary.is_null() ? plait_config::no_vocabulary : in.integer(vocabulary, "vocab_size", 1);
+  c.num_hidden_layers = in.integer(required("num_hidden_layers"), "num_hidden_layers", 1);
+  if (c.num_hidden_layers > max_config_layers)
+    in.refuse("num_hidden_layers", c.num_hidden_layers, "at most " + std::to_string(max_config_layers) + " are read");
+  required("norm_eps"), in.read_positive("norm_eps", c.norm_eps);
+  in.read_positive("rope_theta", c.rope_theta);
+  in.read("tie_word_embeddings", c.tie_word_embeddings);
+  in.read_ids("eos_token_id", c.eos_token_id);
+
+  auto const component = [&](nlohmann::json const& object, std::string const& key, nlohmann::json const& value) {
+    config_reader const inside(object, file, key.substr(0, key.rfind('.') + 1));
+    std::string const leaf = key.substr(key.rfind('.') + 1);
+    if (value.is_null() && leaf != "norm") return value;
+    if (!value.is_object() || !value.contains("name") || !value["name"].is_string())
+      inside.refuse(leaf.c_str(), value, "expected an object with a name");
+    for (auto const& [knob, is] : value.get_ref<nlohmann::json::object_t const&>())
+      if (is.is_structured() || is.is_null())
+        fail(file, key + "." + printable(knob) + " is " + config_reader::text(is) + "; expected a number, a text, true or false");
+    return value;
+  };
+  c.norm = component(from.root(), "norm", required("norm"));
+  nlohmann::json const& layers = required("layers");
+  if (!layers.is_array()) in.refuse("layers", layers, "expected an array with one object a layer");
+  if (layers.size() != static_cast<std::size_t>(c.num_hidden_layers))
+    fail(file, "layers has " + std::to_string(layers.size()) + " entries, but num_hidden_layers is " + std::to_string(c.num_hidden_layers));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    std::string const at = "layers[" + std::to_string(i) + "]";
+    nlohmann::json const& layer = layers[i];
+    if (!layer.is_object() || !layer.contains("mixer") || !layer.contains("ffn"))
+      fail(file, at + " is " + config_reader::text(layer) + "; expected an object with mixer and ffn, either may be null");
+    c.layers.push_back({component(layer, at + ".mixer", layer["mixer"]), component(layer, at + ".ffn", layer["ffn"])});
+  }
+  return c;
+}
+
+inline plait_config parse_plait_config(std::string_view text, std::string const& file) {
+  return parse_plait_config(config_file(text, file));
+}
+
+}  // namespace plait::inline PLAIT_ABI::io
