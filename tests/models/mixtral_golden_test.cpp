@@ -110,8 +110,8 @@ TEST_CASE_TEMPLATE("golden: mixtral", Exec, plait::exec::cpu<>, plait::exec::ref
       for (std::int64_t h = 0; h < heads; ++h)
         for (std::int64_t t = 0; t < tokens; ++t)
           for (std::int64_t d = 0; d < dim; ++d)
-            keys.push_back(pages[std::size_t(t / plait::page_tokens)][plait::plan<tiny>::places[std::size_t(i)].page_offset +
-                                                                     at.key(h, d, t % plait::page_tokens)]);
+            keys.push_back(pages[std::size_t(t / plait::page_tokens)]
+                                [plait::plan<tiny>::places[std::size_t(i)].page_offset + at.key(h, d, t % plait::page_tokens)]);
       CHECK(difference(keys, plait::io::read<float>(g.file.at("cache." + std::to_string(i) + ".k"))) < 5e-5);
     }
   }
