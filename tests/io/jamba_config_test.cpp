@@ -314,7 +314,7 @@ TEST_CASE("require_same: empty slots, slots never used, and what Jamba has not")
 }
 
 TEST_CASE("config.json: every golden checkpoint's is read") {
-  for (char const* const name : {"tiny", "tiny-16", "tiny-bias", "tiny-dense", "tiny-f16", "tiny-headdim", "tiny-padded"}) {
+  for (char const* const name : {"tiny", "tiny-16", "tiny-bias", "tiny-dense", "tiny-f16", "tiny-headdim", "tiny-padded", "tiny-placement"}) {
     jamba_config const c = read_jamba_config(golden(name));
     CHECK(c.head_dim > 0);
     CHECK(has(architecture_source(c), ".d_model = " + std::to_string(c.hidden_size) + ","));

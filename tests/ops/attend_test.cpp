@@ -121,7 +121,9 @@ TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
     for (std::int64_t d = 0; d < 4; ++d) data.v[0](t, d) = random.uniform();
   }
   auto cpu = test::cpu_with(1);
+  auto oracle = test::oracle();
   attend_run<test::cpu> const run(cpu, shape, {{n}}, data, false);
+  attend_run<test::reference> const reference(oracle, shape, {{n}}, data, false);
   for (std::int64_t t = 0; t < n; ++t) {
     std::int64_t most = 0, least = 0;
     for (std::int64_t i = 0; i <= t; ++i) {
@@ -131,6 +133,8 @@ TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
     for (std::int64_t d = 0; d < 4; ++d) {
       REQUIRE(run.y[0](t, d) == doctest::Approx(data.v[0](most, d)).epsilon(1e-6));
       REQUIRE(run.y[0](t, 4 + d) == doctest::Approx(data.v[0](least, d)).epsilon(1e-6));
+      REQUIRE(reference.y[0](t, d) == doctest::Approx(data.v[0](most, d)).epsilon(1e-6));
+      REQUIRE(reference.y[0](t, 4 + d) == doctest::Approx(data.v[0](least, d)).epsilon(1e-6));
     }
   }
 }

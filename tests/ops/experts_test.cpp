@@ -102,6 +102,38 @@ TEST_CASE("experts: a token's result does not depend on who shares its experts")
   }
 }
 
+TEST_CASE("experts: outputs are added by falling weight, one multiply-add after the other") {
+  test::random random(32);
+  std::int64_t const tokens = 12, d = 35, n = 5, k = 3;
+  bank const b(random, d, 19, n);
+  test::matrix<float> const x = test::random_matrix(random, tokens, d, -2, 2), logits = test::random_matrix(random, tokens, n, -2, 2);
+  auto cpu = test::cpu_with(1);
+  // each expert alone for all tokens: a router that is sure gives it the weight 1
+  std::vector<test::matrix<double>> alone;
+  for (std::int64_t e = 0; e < n; ++e) {
+    test::matrix<float> sure(tokens, n);
+    for (std::int64_t t = 0; t < tokens; ++t)
+      for (std::int64_t other = 0; other < n; ++other) sure(t, other) = other == e ? 0.0f : -200.0f;
+    alone.push_back(run(cpu, b, x, sure, 1));
+  }
+  auto const got = run(cpu, b, x, logits, k);
+  auto const plan = plait::ops::make_routing(cpu, tokens, n, k);
+  plait::ops::route(cpu, logits.view(), plan, plait::gate_weights::as_they_are);
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t c = 0; c < d; ++c) {
+      float sum = 0;
+      for (std::int64_t j = 0; j < k; ++j) {
+        float const weight = plan.weight(t, j), its = static_cast<float>(alone[static_cast<std::size_t>(plan.expert(t, j))](t, c));
+#if defined(__FMA__)
+        sum = std::fma(weight, its, sum);
+#else
+        sum += weight * its;
+#endif
+      }
+      REQUIRE(float(got(t, c)) == sum);
+    }
+}
+
 TEST_CASE("experts: NaN stays in its token") {
   test::random random(30);
   bank const b(random, 20, 17, 3);
