@@ -30,6 +30,7 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
 /// Whether the policy reads hybrid::rope_theta, which then has to be given.
 constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
+/// A key and a value of `dim` for each of their heads, of every token.
 constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
 
 /// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the softmax.

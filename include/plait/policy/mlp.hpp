@@ -18,6 +18,7 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
+/// SiLU, counted as four operations, and the product with it.
 constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) { return 5 * std::int64_t{p.d_ff}; }
 
 }  // namespace plait
