@@ -8,6 +8,7 @@
 #   - error: `...` - ...     the parts of the sentence between ellipses occur in the header's string literals; and every sentence that the
 #                            header throws, or asserts beginning with "plait:", stands in such an item
 #   - test: `FILE` ...       the files exist
+# and links lead to pages and sections that are there.
 set -u
 cd "$1" || exit 1
 include=include/plait pages=docs/reference status=0
@@ -160,9 +161,13 @@ for page in "$pages"/*.md; do
     [ -e "$include/$folder/$heading" ] || complain "$name has a section on $heading, which does not exist"
   done < <(sed -n 's/^## \(.*\.hpp\)$/\1/p' "$page")
   grep -q "]($name)" "$pages/README.md" || [ "$name" = README.md ] || complain "README.md does not link to $name"
-  while read -r target; do
-    [ -e "$pages/$target" ] || complain "$name links to $target, which does not exist"
-  done < <(grep -oE '\]\([^)#: ]+\)' "$page" | sed -E 's/\]\((.*)\)/\1/')
+  while IFS='#' read -r target anchor; do
+    target=$pages/${target:-$name}
+    if [ ! -e "$target" ]; then complain "$name links to $target, which does not exist"
+    elif [ -n "$anchor" ] && ! sed -n 's/^## //p' "$target" | tr -d './' | grep -qx "$anchor"; then
+      complain "$name links to $target#$anchor, where no such section is"
+    fi
+  done < <(grep -oE '\]\([^): ]+\)' "$page" | sed -E 's/\]\((.*)\)/\1/' | sort -u)
 done
 echo "$(wc -w <<<"$headers") headers"
 exit $status
