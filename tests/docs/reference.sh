@@ -8,6 +8,7 @@
 #   - error: `...` - ...     the parts of the sentence between ellipses occur in the header's string literals; and every sentence that the
 #                            header throws, or asserts beginning with "plait:", stands in such an item
 #   - test: `FILE` ...       the files exist
+# and links lead to pages and sections that are there.
 set -u
 cd "$1" || exit 1
 include=include/plait pages=docs/reference status=0
@@ -60,7 +61,7 @@ function finish(n, i, j, k, m, part, span, in_span) {
       k += length(part[i])
       if (index(literals, part[i]) == 0) say("the header does not say \"" part[i] "\"")
     }
-    if (k < 8) say("too little of a sentence: " item)
+    if (k < 6) say("too little of a sentence: " item)
   } else if (item ~ /^- test:/) {
     for (i = 1; i <= n; ++i) if (span[i] ~ /\//) print "file " span[i]
     tests = 1
@@ -102,7 +103,12 @@ FNR == NR {
 FNR == 1 {
   while (gsub(/" +"/, "", source)) {}
   n = split(source, piece, "\"")
-  for (i = 2; i <= n; i += 2) literals = literals "\n" piece[i]
+  source = piece[1]
+  for (i = 2; i <= n; ++i) {
+    if (i % 2 == 0) literals = literals "\n" piece[i]
+    if (i % 2 == 0) gsub(/;/, "\002", piece[i])  # statements end outside of strings
+    source = source "\"" piece[i]
+  }
   gsub(/\001/, "\"", literals)
 }
 /^```/ { finish(); fence = !fence; next }
@@ -128,6 +134,7 @@ END {
     longest = ""
     for (j = 2; j <= m; j += 2) if (length(piece[j]) > length(longest)) longest = piece[j]
     gsub(/\001/, "\"", longest)
+    gsub(/\002/, ";", longest)
     if (length(longest) > 9 && index(errors, trim(longest)) == 0) say("does not quote the sentence \"" longest "\"")
   }
   n = split(literals, piece, "\n")
@@ -154,9 +161,13 @@ for page in "$pages"/*.md; do
     [ -e "$include/$folder/$heading" ] || complain "$name has a section on $heading, which does not exist"
   done < <(sed -n 's/^## \(.*\.hpp\)$/\1/p' "$page")
   grep -q "]($name)" "$pages/README.md" || [ "$name" = README.md ] || complain "README.md does not link to $name"
-  while read -r target; do
-    [ -e "$pages/$target" ] || complain "$name links to $target, which does not exist"
-  done < <(grep -oE '\]\([^)#: ]+\)' "$page" | sed -E 's/\]\((.*)\)/\1/')
+  while IFS='#' read -r target anchor; do
+    target=$pages/${target:-$name}
+    if [ ! -e "$target" ]; then complain "$name links to $target, which does not exist"
+    elif [ -n "$anchor" ] && ! sed -n 's/^## //p' "$target" | tr -d './' | grep -qx "$anchor"; then
+      complain "$name links to $target#$anchor, where no such section is"
+    fi
+  done < <(grep -oE '\]\([^): ]+\)' "$page" | sed -E 's/\]\((.*)\)/\1/' | sort -u)
 done
 echo "$(wc -w <<<"$headers") headers"
 exit $status

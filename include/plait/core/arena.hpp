@@ -10,7 +10,7 @@
 namespace plait::inline PLAIT_ABI {
 
 /// A stack of scratch memory. The same code that computes also measures: while the arena is measuring, take() hands out null pointers
-/// and only adds up, and exec::*::parallel() runs nothing, so a dry run of forward gives the size it needs (model.hpp).
+/// and only adds up, and exec::host::parallel() runs nothing, so a dry run of forward gives the size it needs (model/model.hpp).
 class arena {
  public:
   /// Memory taken inside a frame is given back when the frame ends.
@@ -26,7 +26,8 @@ class arena {
     std::int64_t used_;
   };
 
-  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be read.
+  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be read. plait::error when more is taken than
+  /// was reserved, and, measuring or not, when the sum is beyond counting.
   template <class T>
   T* take(std::int64_t n) {
     constexpr std::int64_t most = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
@@ -40,6 +41,7 @@ class arena {
   }
 
   bool measuring() const { return measuring_; }
+  /// Bytes.
   std::int64_t capacity() const { return memory_.size(); }
 
   /// The most bytes that `run` holds at once.
@@ -55,7 +57,7 @@ class arena {
     return peak_;
   }
 
-  /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken.
+  /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken. plait::error when memory runs out.
   void reserve(std::int64_t bytes) {
     if (bytes > memory_.size()) memory_ = buffer<std::byte>(bytes);
   }

@@ -13,7 +13,7 @@ inline constexpr std::int64_t max_call_tokens = std::int64_t{1} << 22;
 /// Tokens in one page of keys and values, and the length of attention's key blocks.
 inline constexpr std::int64_t page_tokens = 64;
 
-/// `count` sequences whose new tokens lie behind one another in the rows of every activation. No padding exists.
+/// `count` sequences whose new tokens lie behind one another in the rows of every activation. No padding exists. Offsets are in values.
 template <class T>
 struct sequences {
   std::int64_t count = 0;
@@ -30,7 +30,8 @@ struct sequences {
   T* page_of(std::int64_t s, std::int64_t p) const { return pages[s][p] + page_offset; }
 };
 
-/// One layer's part of a page: keys [head][dim][token], so that a block of keys is a packed panel, then values [head][token][dim].
+/// One layer's part of a page: keys [head][dim][token], so that a block of keys is a packed panel, then values [head][token][dim]; together
+/// 2 heads dim page_tokens values.
 struct page_layout {
   std::int64_t heads = 0, dim = 0;
   std::int64_t key(std::int64_t head, std::int64_t d, std::int64_t token) const { return (head * dim + d) * page_tokens + token; }

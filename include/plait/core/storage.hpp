@@ -2,7 +2,7 @@
 //
 // Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
 // loading, saving, initialization and comparison need to know no layout; and at(copy, row, col), (row, col) for copy 0, for an op that has
-// no fast path to write.
+// no fast path to write. allocate gives zeros; copy, row and col are not checked.
 #pragma once
 
 #include <plait/core/buffer.hpp>

@@ -16,7 +16,7 @@ namespace plait::inline PLAIT_ABI {
 /// A row-major matrix somebody else owns: row r begins at data + r * stride, stride >= cols.
 ///
 /// Made from a pointer and a shape, from a span and a shape, or from anything with Eigen's vocabulary (an Eigen::Matrix, Map, Ref or
-/// Block that is row-major); a column-major one is refused when compiled.
+/// Block that is row-major); a column-major one is refused when compiled, a span of another size with plait::error. Access is not checked.
 template <class T>
 class matrix_view {
  public:

@@ -14,7 +14,7 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Base of reference and cpu. One caller at a time.
+/// Base of reference and cpu. One caller at a time. A number of threads below 1 is 1.
 class host {
  public:
   arena workspace;
@@ -45,7 +45,7 @@ class host {
   /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.
   std::int64_t grain(std::int64_t items) const { return std::max<std::int64_t>(1, items / (8 * threads_)); }
 
-  /// A matrix in the workspace, uninitialized.
+  /// A matrix in the workspace, uninitialized; plait::error where that is too small (core/arena.hpp).
   template <class T>
   matrix_view<T> matrix(std::int64_t rows, std::int64_t cols) {
     return {workspace.take<T>(rows * cols), rows, cols};

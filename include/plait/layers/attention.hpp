@@ -12,6 +12,7 @@ namespace plait::inline PLAIT_ABI {
 
 /// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases (ops/attend.hpp has the equation). With rotary positions, queries and
 /// keys are rotated first (ops/rotate.hpp). State: keys, as they are compared, and values of every token, in pages.
+/// Cost: 4 T D dim (num_heads + num_kv_heads) operations in the projections, and attend's. Workspace: q, k and v.
 template <int D, attention P>
 struct attention_layer {
   PLAIT_RULE(num_heads, P.num_heads > 0, "plait: attention needs num_heads");

@@ -16,6 +16,8 @@ namespace plait::inline PLAIT_ABI {
 ///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
 ///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_scan.hpp
 /// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
+/// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, and the ops'. Workspace: T (4 d + R + 2 N) values.
+/// (Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887.)
 template <int D, mamba P>
 struct mamba_layer {
   PLAIT_RULE(d_state, P.d_state > 0, "plait: mamba needs d_state");

@@ -41,7 +41,8 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 }
 }  // namespace detail
 
-/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role. Empty until allocate().
+/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role. Empty until allocate(), then zero;
+/// names are looked up when compiled, and one that is not there is a sentence.
 template <auto Policy, int D, class Storage>
 class weights {
   template <int... I>

@@ -17,6 +17,7 @@ namespace plait::inline PLAIT_ABI {
 enum class rows : unsigned char { none, last, all };
 
 /// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read where they are when forward runs.
+/// A chosen row that is not there is a plait::error, and then nothing was added.
 /// Everything is allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from add to forward: keep a
 /// growing vector of caches from moving them.
 template <class T>

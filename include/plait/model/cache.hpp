@@ -162,6 +162,7 @@ class basic_snapshot {
 ///
 /// Keys and values live in reference-counted, copy-on-write pages; the state of recurrent layers is of fixed size and cannot be cut back,
 /// only remembered. Everything that allocates is in reserve, snapshot, restore and fork; forward allocates nothing.
+/// Reference counts have no locks: a pool with all its sequences and snapshots has one caller at a time, forward included.
 template <class T>
 class basic_cache {
  public:
@@ -185,7 +186,8 @@ class basic_cache {
   }
   cache_layout layout() const { return pool_->layout; }
 
-  /// Room for `tokens` more tokens; copies the last page if others hold it. On an error nothing has changed.
+  /// Room for `tokens` more tokens; copies the last page if others hold it. plait::error where the pool or memory is full, or `tokens` is
+  /// negative: then nothing has changed.
   void reserve(std::int64_t tokens) {
     if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
     if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length)
@@ -209,7 +211,8 @@ class basic_cache {
 
   /// The sequence as it is now; evaluates nothing.
   basic_snapshot<T> snapshot() const { return basic_snapshot<T>(pool_, now_); }
-  /// Back to a snapshot of this sequence, or of any other of the same pool; evaluates nothing. Call reserve before going on.
+  /// Back to a snapshot of this sequence, or of any other of the same pool (another pool's is a plait::error); evaluates nothing. Call
+  /// reserve before going on.
   void restore(basic_snapshot<T> const& s) {
     if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
     now_.assign(*pool_, s.at_);
@@ -234,8 +237,8 @@ class basic_cache {
     kept_[kept_count_++].assign(*pool_, now_);
   }
   /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward again to stand at n.
-  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning. Call
-  /// reserve before going on.
+  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning.
+  /// plait::error unless n is in [0, length()]. Call reserve before going on.
   std::int64_t truncate(std::int64_t n) {
     if (n < 0 || n > now_.length)
       throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " + std::to_string(now_.length));
@@ -334,7 +337,7 @@ class basic_cache_pool {
   explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {})
       : pool_(std::make_shared<detail::page_pool<T>>(layout, options)) {}
 
-  /// An empty sequence.
+  /// An empty sequence; plait::error for options that make no sense.
   basic_cache<T> make(cache_options options = {}) { return basic_cache<T>(pool_, options); }
   /// Bytes of all pages, in use or kept for reuse.
   std::int64_t page_bytes() const { return pool_->bytes(); }

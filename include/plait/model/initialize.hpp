@@ -13,7 +13,7 @@
 namespace plait::inline PLAIT_ABI {
 
 namespace detail {
-/// Sebastiano Vigna's splitmix64: a small generator that may be started anywhere.
+/// Sebastiano Vigna's splitmix64 (after Steele, Lea and Flood, OOPSLA 2014): a small generator that may be started anywhere.
 struct splitmix64 {
   std::uint64_t state;
   constexpr std::uint64_t operator()() {
@@ -33,7 +33,7 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
 }
 }  // namespace detail
 
-/// Fills one tensor as its description says, `scale` for the deviation of normal ones. Row i is drawn from a stream of its own.
+/// Fills one allocated tensor as its description says, `scale` for the deviation of normal ones. Row i is drawn from a stream of its own.
 template <class Tensor>
 void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, double scale = 0.02) {
   std::vector<float> row(static_cast<std::size_t>(t.cols));

@@ -35,7 +35,8 @@ struct probe {
 /// With vocab_size = no_vocabulary there are only the layers: embeddings in, x out (forward_hidden).
 ///
 /// Any number of tokens on top of any state: prefill, chunked prefill and decode are the same function, with bitwise the same result on
-/// the CPU. Layers of a kind share their code; the layer's index is a run-time value.
+/// the CPU. Layers of a kind share their code; the layer's index is a run-time value. Cost: 2 operations an active parameter and token, and
+/// what the layers add (policy/count.hpp).
 template <auto C, class Exec = exec::cpu<>>
 class model : public model_weights<C, typename Exec::storage_type> {
   using base = model_weights<C, typename Exec::storage_type>;
@@ -59,6 +60,7 @@ class model : public model_weights<C, typename Exec::storage_type> {
   }
 
   /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
+  /// plait::error unless both are in [1, max_call_tokens] and there is memory.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
     if (tokens < 1 || sequences < 1 || tokens > max_call_tokens || sequences > max_call_tokens)
       throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens and sequences a call, not " +

@@ -25,7 +25,7 @@ struct layer_place {
   std::int64_t page_offset = 0;   ///< values before its part in a page
 };
 
-/// The plan of architecture C. Only kinds that occur exist, so an unused slot may be empty or incomplete.
+/// The plan of architecture C, made when compiled. Only kinds that occur exist, so an unused slot may be empty or incomplete.
 template <auto C>
 struct plan {
  private:

@@ -54,7 +54,7 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   /// and what a cache would hold after the last token: "cache.<i>.k", ".v" [T, kv heads * dim], ".conv" [W-1, d], ".ssm" [N, d].
   using record = std::map<std::string, reference_matrix>;
 
-  /// Logits [T, V] of one sequence.
+  /// Logits [T, V] of one sequence; ids are not checked. Cost: T^2 in attention.
   reference_matrix forward(std::span<std::int32_t const> ids, record* keep = nullptr) {
     record ignored;
     record_ = keep != nullptr ? keep : &ignored;

@@ -13,12 +13,13 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// The index of the largest logit, the first of equals.
+/// The index of the largest logit, the first of equals; of at least one.
 inline std::int32_t sample_greedy(std::span<float const> logits) {
   return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens; temperature 0 is greedy.
+/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens; temperature 0 is greedy, one that is negative,
+/// infinite or NaN is refused. Cost: an exp a logit; allocates at the first draw.
 class sampler {
  public:
   explicit sampler(double temperature, std::uint64_t seed = 0) : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {

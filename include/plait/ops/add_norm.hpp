@@ -15,7 +15,7 @@ struct add_norm_op {
 
 /// x += y (unless y is empty), then out[t] = weight * x[t] / sqrt(mean(x[t]^2) + eps) (RMSNorm, arXiv:1910.07467).
 /// x, y, out [T, d]; weight [d]. The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
-/// Cost: T * d values of each operand read or written once.
+/// Cost: 5 T d operations; T d values of each operand, read or written once.
 template <class Exec, class Vector>
 void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y, Vector const& weight,
               float eps, matrix_view<typename Exec::value_type> out) {

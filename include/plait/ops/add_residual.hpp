@@ -10,7 +10,7 @@ struct add_residual_op {
   PLAIT_OP_MISSING(add_residual);
 };
 
-/// x += y, both [T, d]. Cost: memory traffic alone.
+/// x += y, both [T, d]; y may not be empty where x is not. Cost: T d operations, 3 T d values of memory traffic.
 template <class Exec>
 void add_residual(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y) {
   add_residual_op<Exec>::run(exec, x, y);

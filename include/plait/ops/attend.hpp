@@ -22,6 +22,7 @@ struct attend_op {
 /// at absolute position p and each head
 ///   out = sum_j softmax_j(q k_j / sqrt(dim)) v_j    over keys j = 0 .. p.
 /// q, out [T, heads * dim], heads behind one another. Keys are walked in blocks of page_tokens at fixed absolute positions. out may be q.
+/// The pages of all positions up to the last new token's must be there.
 /// Cost: 4 heads dim operations a query and key; a sequence's keys and values are read once for a run of queries.
 template <class Exec>
 void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend_shape shape,

@@ -12,7 +12,7 @@ struct gated_linear_op {
 };
 
 /// y[t, n] = silu(sum_k x[t, k] gate[n, k]) * sum_k x[t, k] up[n, k] (SwiGLU, arXiv:2002.05202).
-/// x [T, K], gate and up [F, K], y [T, F]. Cost: 4 T K F operations, 2 F K weights.
+/// x [T, K], gate and up [F, K], y [T, F], which must not overlap x. Cost: 4 T K F operations, 2 F K weights.
 template <class Exec, class Matrix>
 void gated_linear(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix const& gate, Matrix const& up,
                   matrix_view<typename Exec::value_type> y) {

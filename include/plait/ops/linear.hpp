@@ -30,7 +30,7 @@ struct linear_op {
 };
 
 /// Each output y[t, n] = bias[n] + sum_k x[t, k] W[n, k], x [T, K]; weights are stored [out, in]. One chain of multiply-adds an output,
-/// over k upwards. Cost: 2 T K N operations, N K weights read once for up to a few tokens.
+/// from the bias over k upwards. y must not overlap x. Cost: 2 T K N operations, N K weights, read once for a few tokens as for one.
 template <class Exec, class Matrix, class Vector, std::size_t Outputs>
 void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
             std::array<linear_output<typename Exec::value_type, Matrix, Vector>, Outputs> const& outputs) {

@@ -24,7 +24,7 @@ struct rotate_op {
 /// Rotates each pair (x_i, x_(i + dim/2)), i < dim/2, of each head of the token at absolute position p by the angle p f_i, in place
 /// (RoPE, Su et al., arXiv:2104.09864; halves apart, as in Hugging Face's Llama and Mixtral, not neighbours as in the paper):
 ///   x_i <- x_i cos - x_(i + dim/2) sin,   x_(i + dim/2) <- x_(i + dim/2) cos + x_i sin
-/// Each of xs is [T, heads * dim] with any number of heads; dim is even.
+/// Each of xs is [T, heads * dim] with any number of heads; dim is even, theta positive.
 /// Cost: a sine and a cosine a pair and token, six operations a pair, head and token.
 template <class Exec, std::size_t N>
 void rotate(Exec& exec, sequences<typename Exec::value_type> const& seqs, std::int64_t dim, float theta,

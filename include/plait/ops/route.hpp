@@ -35,7 +35,7 @@ struct route_op {
 
 /// p = softmax(logits[t]) over all n experts; the K largest p are the choices, ties to the lowest index, and their p the weights: as they
 /// are (Jamba, arXiv:2403.19887), or divided by their sum (Mixtral, arXiv:2401.04088). logits [T, n]. No capacity, no dropped tokens.
-/// Cost: an exp an expert and token.
+/// Cost: an exp and up to K comparisons an expert and token; grouping, T K + n steps, is done by one thread.
 template <class Exec>
 void route(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
            gate_weights weights) {
@@ -79,7 +79,7 @@ void group_by_expert(routing<T> const& plan) {
 }
 
 /// route with a rule of your own: choose(logits of a token, n, k, expert, weight) writes its k experts, by falling weight, and their
-/// weights. It runs on several threads at once and must not throw.
+/// weights, each expert in [0, n) and at most once. It runs on several threads at once and must not throw.
 template <class Exec, class Choose>
 void route_with(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
                 Choose const& choose) {

@@ -40,6 +40,7 @@ constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
   visit("positions", p.positions == positions::rotary ? "rotary" : "none");
 }
 
+/// A key and a value of `dim` for each of their heads, of every token.
 constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
 
 /// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the softmax.

@@ -8,6 +8,7 @@
 
 namespace plait {
 
+/// Parameters are numbers of values; the embedding counts once if tied, else twice.
 struct counts {
   int layers = 0, attention_layers = 0, recurrent_layers = 0, moe_layers = 0;
   int expert_evaluations = 0;  ///< experts one token visits, over all layers

@@ -41,7 +41,7 @@ struct hybrid {
   friend constexpr bool operator==(hybrid const&, hybrid const&) = default;
 };
 
-/// Calls visit(mixer policy, feed-forward policy) for layer i of any architecture.
+/// Calls visit(mixer policy, feed-forward policy) for layer i of any architecture; nothing where an index is outside its tuple.
 template <class Architecture, class Visit>
 constexpr void visit_layer(Architecture const& c, int i, Visit&& visit) {
   auto const pick = [](auto const& tuple, int index, auto&& then) {

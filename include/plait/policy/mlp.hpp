@@ -25,6 +25,7 @@ constexpr void knobs(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
 }
 
+/// SiLU, counted as four operations, and the product with it.
 constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) { return 5 * std::int64_t{p.d_ff}; }
 
 }  // namespace plait

@@ -8,7 +8,8 @@ namespace plait {
 /// What weights an expert's output: its softmax probability as it is (Jamba), or divided by the sum over the chosen (Mixtral).
 enum class gate_weights : unsigned char { as_they_are, renormalised };
 
-/// top_k of num_experts SwiGLU experts a token; softmax over all experts, then top-k; no capacity, no dropped tokens.
+/// top_k of num_experts SwiGLU experts a token (Shazeer et al., arXiv:1701.06538); softmax over all experts, then top-k; no capacity, no
+/// dropped tokens.
 struct moe {
   int d_ff = 0, num_experts = 0, top_k = 0;
   gate_weights weights = gate_weights::as_they_are;
@@ -33,10 +34,12 @@ constexpr void knobs(moe const& p, int, Visit&& visit) {
   visit("weights", p.weights == gate_weights::renormalised ? "renormalised" : "as_they_are");
 }
 
+/// The router, and top_k experts.
 constexpr std::int64_t active_parameters(moe const& p, int d_model) {
   return std::int64_t{d_model} * p.num_experts + std::int64_t{3} * d_model * p.d_ff * p.top_k;
 }
 
+/// The router's softmax; of each chosen expert the activation (policy/mlp.hpp) and its weighted place in the sum.
 constexpr std::int64_t extra_flops(moe const& p, int d_model, std::int64_t) {
   return 5 * std::int64_t{p.num_experts} + p.top_k * (5 * std::int64_t{p.d_ff} + 2 * std::int64_t{d_model});
 }

@@ -1,7 +1,8 @@
 // The product all linear maps are made of: a few rows of x times one panel of weights.
 //
 // One accumulation chain an output, over k upwards, whether one token is computed or a thousand: that is what makes prefill, chunks and
-// decode equal to the last bit. Rows are taken in groups small enough for all sums to stay in registers.
+// decode equal to the last bit. Rows are taken in groups small enough for all sums to stay in registers (after Goto and van de Geijn,
+// Anatomy of High-Performance Matrix Multiplication, 2008).
 #pragma once
 
 #include <plait/core/storage.hpp>

@@ -70,7 +70,7 @@ inline void for_each_packet(std::int64_t n, Body&& body) {
 }
 
 /// exp(x), relative error below 1.3e-7 on [-86.9, 88.3]; clamped to that range outside, NaN stays NaN.
-/// 2^n * 2^f with two-constant reduction and a polynomial of degree 6 in the remainder.
+/// 2^n * 2^f with two-constant reduction and a polynomial of degree 6 in the remainder (constants of S. Moshier's Cephes library).
 inline packet exp(packet x) {
   x = min(max(x, set(-86.9f)), set(88.3f));
   packet const rounder = set(12582912.0f + 127.0f);  // 1.5 * 2^23 rounds to an integer; with the bias, the low bits are 2^n's exponent
