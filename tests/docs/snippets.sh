@@ -47,7 +47,12 @@ check() {
   mkdir -p "$dir"
   take_apart "$page" "$dir"
   for program in "$dir"/program.*.cpp; do
-    [ ! -e "$program" ] || compiles "$@" -fsyntax-only "$program"
+    [ -e "$program" ] || continue
+    if grep -q '#include <benchmark/' "$program" && ! echo '#include <benchmark/benchmark.h>' | "$@" -x c++ -fsyntax-only - 2>/dev/null; then
+      echo "SKIPPED: a program of $page needs Google Benchmark" >>"$work/skipped"
+    else
+      compiles "$@" -fsyntax-only "$program"
+    fi
   done
   if [ -e "$dir/unit.cpp" ] || [ -e "$dir/body.cpp" ]; then
     {
@@ -69,5 +74,6 @@ export -f take_apart compiles check; export work
 problems=$(echo "$pages" | xargs -P "$(nproc)" -I{} bash -c 'dir=$work/$(tr "/ " __ <<<"$1"); check "$1" "$dir" "${@:2}" >"$dir.problems" 2>&1; cat "$dir.problems"' _ {} "$@" -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 blocks=$(cat $(echo "$pages") | grep -cE '^```cpp( body)?$')
 echo "$(wc -l <<<"$pages") pages, $blocks blocks"
+cat "$work/skipped" 2>/dev/null
 [ "$blocks" -gt 0 ] || problems="no blocks in $PWD"
 if [ -n "$problems" ]; then echo "$problems"; exit 1; fi
