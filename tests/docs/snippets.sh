@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Every ```cpp block of the documents compiles, without warnings; what a page says it prints is printed. docs/CONTRIBUTING.md has the form.
+#   snippets.sh PROJECT_DIR COMPILER [FLAGS...]
+# FLAGS find plait and its libraries. PROJECT_DIR's pages are README.md, docs/**.md, benchmarks/README.md and examples/**/README.md.
+set -u
+cd "$1" || exit 1; shift
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+pages=$(find README.md docs benchmarks/README.md examples \( -path 'docs/*.md' -o -name README.md \) -type f 2>/dev/null | sort)
+
+# Takes a page apart: DIR/unit.cpp (blocks at namespace scope), DIR/body.cpp (statements), DIR/program.N.cpp, DIR/output; every line of
+# C++ says which line of the page it is. What is not in form is said on standard output.
+take_apart() {
+  awk -v page="$1" -v dir="$2" '
+    function say(sentence) { print page ":" FNR ": " sentence }
+    function block_to(file) { printf "#line %d \"%s\"\n%s", first, page, text >> file; close(file) }
+    !inside && /^[ \t]+```/ && /```[ \t]*[cC]/ { say("a block is not indented"); next }
+    !inside && /^```/ {
+      inside = 1; kind = substr($0, 4); text = ""; first = FNR + 1
+      if (kind ~ /^`/) say("a block begins with three backticks")
+      if (kind ~ /^([cC]\+\+|[cC][cC]|[cC][xX][xX]|[hH]pp|CPP|Cpp)/ || (kind ~ /^cpp/ && kind != "cpp" && kind != "cpp body") || (kind ~ /^output/ && kind != "output"))
+        say("a block is marked \"" kind "\", expected cpp, cpp body, output, or another language")
+      next
+    }
+    inside && /^```[ \t]*$/ {
+      inside = 0
+      if (kind == "output") { printf "%s", text >> (dir "/output"); close(dir "/output") }
+      else if (kind == "cpp body") block_to(dir "/body.cpp")
+      else if (kind == "cpp" && text ~ /(^|\n)int main\(/) block_to(dir "/program." ++programs ".cpp")
+      else if (kind == "cpp") block_to(dir "/unit.cpp")
+      next
+    }
+    inside { text = text $0 "\n" }
+    END { if (inside) say("a block does not end") }' "$1"
+}
+
+# compiles COMPILER [FLAGS...]: says what the compiler says, and that it failed if it says nothing.
+compiles() {
+  local log failed=
+  log=$("$@" 2>&1) || failed="$page: does not compile"
+  [ -z "$log$failed" ] || head -n 12 <<<"${log:-$failed}"
+  [ -z "$failed" ]
+}
+
+# check PAGE DIR COMPILER [FLAGS...]
+check() {
+  local page=$1 dir=$2 program; shift 2
+  mkdir -p "$dir"
+  take_apart "$page" "$dir"
+  for program in "$dir"/program.*.cpp; do
+    [ -e "$program" ] || continue
+    if grep -q '#include <benchmark/' "$program" && ! echo '#include <benchmark/benchmark.h>' | "$@" -x c++ -fsyntax-only - 2>/dev/null; then
+      echo "SKIPPED: a program of $page needs Google Benchmark" >>"$work/skipped"
+    else
+      compiles "$@" -fsyntax-only "$program"
+    fi
+  done
+  if [ -e "$dir/unit.cpp" ] || [ -e "$dir/body.cpp" ]; then
+    {
+      printf '#include <plait/io.hpp>\n#include <plait/plait.hpp>\n'
+      [ ! -e "$dir/unit.cpp" ] || cat "$dir/unit.cpp"
+      [ ! -e "$dir/body.cpp" ] || { echo 'int main() {'; cat "$dir/body.cpp"; echo '}'; }
+    } >"$dir/page.cpp"
+    if [ ! -e "$dir/output" ]; then
+      compiles "$@" -fsyntax-only "$dir/page.cpp"
+    elif compiles "$@" -O1 "$dir/page.cpp" -o "$dir/page"; then  # run where it may leave files
+      (cd "$dir" && mkdir run && cd run && timeout 120 ../page >../printed 2>&1) || echo "$page: what its blocks make does not run to its end: $(tail -n 3 "$dir/printed")"
+      diff "$dir/output" "$dir/printed" >"$dir/log" || { echo "$page: prints (>) something else than it says (<):"; head -n 12 "$dir/log"; }
+    fi
+  elif [ -e "$dir/output" ]; then
+    echo "$page: has output, but nothing that prints it"
+  fi
+}
+export -f take_apart compiles check; export work
+problems=$(echo "$pages" | xargs -P "$(nproc)" -I{} bash -c 'dir=$work/$(tr "/ " __ <<<"$1"); check "$1" "$dir" "${@:2}" >"$dir.problems" 2>&1; cat "$dir.problems"' _ {} "$@" -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+blocks=$(cat $(echo "$pages") | grep -cE '^```cpp( body)?$')
+echo "$(wc -l <<<"$pages") pages, $blocks blocks"
+cat "$work/skipped" 2>/dev/null
+[ "$blocks" -gt 0 ] || problems="no blocks in $PWD"
+if [ -n "$problems" ]; then echo "$problems"; exit 1; fi
