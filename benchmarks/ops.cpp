@@ -212,7 +212,7 @@ struct route {
               first.data(),
               moe.num_experts};
     }
-    void run() { ops::route(this->exec, logits.read(), plan(), gate_weights::as_they_are); }
+    void run() { ops::route(this->exec, logits.read(), plan(), plait::gate_weights::as_they_are); }
     auto output() const { return weight.read(); }
     double flops() const { return this->per_token(5.0 * moe.num_experts); }
     double bytes() const { return this->per_token(4.0 * (moe.num_experts + 4 * moe.top_k)); }

@@ -105,6 +105,12 @@ TEST_CASE("route: renormalised weights are divided by their sum") {
     }
 }
 
+TEST_CASE("make_routing: choices that 32 bits cannot number are refused before anything is taken") {
+  auto cpu = test::cpu_with(1);
+  CHECK(test::message_of([&] { plait::ops::make_routing(cpu, plait::max_call_tokens, 600, 512); }) ==
+        "4194304 tokens in one call with 512 experts each: more choices than 2^31 - 1, so use fewer tokens a call");
+}
+
 TEST_CASE("route_with: a rule of one's own makes the same plan") {
   test::random random(30);
   test::matrix<float> const logits = test::random_matrix(random, 40, 7, -4, 4);

@@ -36,7 +36,7 @@ class arena {
     used_ += (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
     peak_ = std::max(peak_, used_);
     if (measuring_) return nullptr;
-    if (used_ > memory_.size()) throw error("plait: a kernel took more workspace than was measured");
+    if (used_ > memory_.size()) throw error("a kernel took more workspace than was measured");
     return reinterpret_cast<T*>(memory_.data() + at);
   }
 

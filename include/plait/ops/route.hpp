@@ -5,6 +5,9 @@
 #include <plait/policy/moe.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
 
 namespace plait::inline PLAIT_ABI::ops {
 
@@ -20,9 +23,13 @@ struct routing {
   std::int64_t num_experts = 0;
 };
 
-/// Room for a plan of `tokens` tokens in the workspace.
+/// Room for a plan of `tokens` tokens in the workspace. plait::error where their choices cannot be numbered in 32 bits: said while a call
+/// is measured, before anything is computed.
 template <class Exec>
 routing<typename Exec::value_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
+  if (tokens * top_k > std::numeric_limits<std::int32_t>::max())
+    throw error(std::to_string(tokens) + " tokens in one call with " + std::to_string(top_k) +
+                " experts each: more choices than 2^31 - 1, so use fewer tokens a call");
   return {exec.template matrix<std::int32_t>(tokens, top_k),           exec.template matrix<typename Exec::value_type>(tokens, top_k),
           exec.template matrix<std::int32_t>(tokens, top_k),           exec.workspace.template take<std::int32_t>(tokens * top_k),
           exec.workspace.template take<std::int32_t>(num_experts + 1), num_experts};

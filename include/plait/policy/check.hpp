@@ -69,6 +69,7 @@ struct check {
   PLAIT_RULE(vocab_size, C.vocab_size > 0 || C.vocab_size == no_vocabulary,
              "plait: a model needs vocab_size (plait::no_vocabulary for a stack of layers without embedding and head)");
   PLAIT_RULE(norm_eps, C.norm_eps > 0.0f, "plait: norm_eps must be positive");
+  PLAIT_RULE(layers, C.num_layers() > 0, "plait: a model needs at least one layer");
   PLAIT_RULE(rope_theta, policies::rotary_positions_have_a_base(C), "plait: rotary positions need rope_theta, their base");
   PLAIT_RULE(sublayers, policies::every_layer_has_a_sublayer(C),
              "plait: every layer needs a mixer or a feed-forward; here a layer has neither");
