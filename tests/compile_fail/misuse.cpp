@@ -1,11 +1,15 @@
 // Everything else that is refused when compiled. The numbered comments are as in rules.cpp.
+#if CASE == 9
+#define __FAST_MATH__ 1  // 9: plait: -ffast-math breaks what plait promises
+#endif
+#include <plait/io/jamba_names.hpp>
 #include <plait/plait.hpp>
 
 #include <Eigen/Core>
 
 using namespace plait;
 
-#if CASE == 0
+#if CASE == 0  // 0: compiles
 inline constexpr hybrid<none, mamba, none, none> fine{.d_model = 16, .vocab_size = 9, .layers = {.blocks = 1, .layers_per_block = 3, .recur = 1}};
 template class plait::model<fine>;
 #elif CASE == 1  // a layer of nothing
@@ -33,5 +37,42 @@ layer<16, mine{}> l;  // 7: plait: no layer is bound to this policy
 #elif CASE == 8
 struct nowhere : exec::host { using value_type = float; nowhere() : host(1) {} };
 void f(nowhere& e) { ops::route(e, {}, {}, gate_weights::as_they_are); }  // 8: plait: route has no implementation for this execution policy
+#elif CASE == 10  // the other ops, by the classes that their functions look for; copying is there for every policy of this machine
+struct nowhere { using value_type = float; };
+template struct plait::ops::add_norm_op<nowhere>;        // 10: plait: add_norm has no implementation for this execution policy
+template struct plait::ops::add_residual_op<nowhere>;    // 10: plait: add_residual has no implementation for this execution policy
+template struct plait::ops::attend_op<nowhere>;          // 10: plait: attend has no implementation for this execution policy
+template struct plait::ops::conv_silu_op<nowhere>;       // 10: plait: conv_silu has no implementation for this execution policy
+template struct plait::ops::embed_op<nowhere>;           // 10: plait: embed has no implementation for this execution policy
+template struct plait::ops::experts_op<nowhere>;         // 10: plait: experts has no implementation for this execution policy
+template struct plait::ops::gated_linear_op<nowhere>;    // 10: plait: gated_linear has no implementation for this execution policy
+template struct plait::ops::gather_rows_op<nowhere>;     // 10: plait: gather_rows has no implementation for this execution policy
+template struct plait::ops::linear_op<nowhere>;          // 10: plait: linear has no implementation for this execution policy
+template struct plait::ops::rotate_op<nowhere>;          // 10: plait: rotate has no implementation for this execution policy
+template struct plait::ops::selective_scan_op<nowhere>;  // 10: plait: selective_scan has no implementation for this execution policy
+#elif CASE == 11
+inline constexpr hybrid<none, mamba, none, none> layers{.d_model = 16, .vocab_size = no_vocabulary, .layers = {.layers_per_block = 3, .recur = 1}};
+template class plait::reference_model<layers>;  // 11: plait: reference_model runs from ids to logits
+#elif CASE == 12
+plait::single_layer<16, rms_norm{}> l;  // 12: plait: single_layer needs a layer whose forward is that of a mixer or of a feed-forward
+#elif CASE == 13  // a mixer that does not say whether it can be continued
+struct silent { friend constexpr bool operator==(silent const&, silent const&) = default; };
+template <class Visit>
+constexpr void describe(silent const&, int, Visit&&) {}
+template <int D, silent P>
+struct silent_layer {
+  template <class Exec, class W, class See, class T = typename Exec::value_type>
+  static void forward(Exec&, W const&, layer_settings const&, sequences<T> const&, matrix_view<std::type_identity_t<T> const>, matrix_view<std::type_identity_t<T>>, See&&) {}
+};
+template <>
+struct plait::layer_of<silent> {
+  template <int D, silent P>
+  using bind = silent_layer<D, P>;
+};
+inline constexpr hybrid<none, silent, none, none> unsaid{.d_model = 16, .vocab_size = 9, .layers = {.layers_per_block = 1, .recur = 1}};
+template class plait::model<unsaid>;  // 13: plait: a mixer says what becomes of a sequence in several calls
+#elif CASE == 14
+struct mine {};
+auto prefix = io::jamba_prefix(mine{});  // 14: plait: this component has no checkpoint names
 #endif
 int main() {}

@@ -5,6 +5,12 @@ set -u
 cd "$1/plait" || exit 1
 level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io) echo 6 ;; *) echo 9 ;; esac; }
 status=0
+# Nothing escapes: every folder has a level, every file is a header, every include is in the form that is looked for.
+for folder in */; do
+  [ "$(level "${folder%/}")" -lt 9 ] || { echo "$folder has no place in the order of folders: give it one here and in docs/design.md"; status=1; }
+done
+find . -type f ! -name '*.hpp' | grep . && { echo 'only .hpp files belong here: no other is compiled alone'; status=1; }
+grep -rnE '^ *# *include' . | grep -vE ':#include <[^>]+>' && { echo 'an include is written #include <...> at the start of a line'; status=1; }
 while IFS=: read -r file line; do
   file=${file#./} from=${file%%/*} to=$(sed -E 's|.*<plait/([^/>]*)[/>].*|\1|' <<<"$line")
   [[ $file == */* ]] || continue  # the umbrella headers
