@@ -1,5 +1,5 @@
-// The mixture of experts of Jamba v0.1 at its full width: 16 experts of 3 x 4096 x 14336 weights are 11.3 GB in f32, so this is neither built
-// nor run with the other tests. It needs 12 GB of free memory and a minute or two:
+// The mixture of experts of Jamba v0.1 at its full width: 16 experts of 3 x 4096 x 14336 weights are 11.3 GB in f32, so this is neither
+// built nor run with the other tests. It needs 12 GB of free memory and a minute or two:
 //   cmake --build build --target full_width_moe
 // As in full_width_test.cpp, 64 channels of the output are compared with plain loops in double, and one call with two.
 #include <plait/plait.hpp>
