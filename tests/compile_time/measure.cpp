@@ -52,7 +52,8 @@ int main(int argc, char** argv) {
       return 2;
     }
     double const cpu = seconds(used.ru_utime) + seconds(used.ru_stime), megabytes = double(used.ru_maxrss) * 1024e-6;
-    std::printf("%s: %.2f s of CPU time (limit %g; %.2f s passed), %.0f MB (limit %g)", name, cpu, cpu_limit, wall, megabytes, megabyte_limit);
+    std::printf("%s: %.2f s of CPU time (limit %g; %.2f s passed), %.0f MB (limit %g)", name, cpu, cpu_limit, wall, megabytes,
+                megabyte_limit);
     bool holds = cpu <= cpu_limit && megabytes <= megabyte_limit;
     if (object) {
       struct stat file {};
