@@ -2,6 +2,9 @@
 #if CASE == 9
 #define __FAST_MATH__ 1  // 9: plait: -ffast-math
 #endif
+#if CASE == 15
+#include <plait/io.hpp>
+#endif
 #include <plait/plait.hpp>
 
 #include <Eigen/Core>
@@ -84,5 +87,7 @@ struct empty {
   friend constexpr bool operator==(empty const&, empty const&) = default;
 };
 template class plait::model<empty{}>;  // 14: plait: a model needs at least one layer
+#elif CASE == 15
+auto const written = io::knob_value(positions::rotary);  // 15: plait: knobs visits integers, bools, floats and texts
 #endif
 int main() {}
