@@ -49,7 +49,8 @@ TEST_CASE("full width: attention") {
   constexpr std::int64_t dim = p.dim(width);
   doubles const in(x);
   doubles const q = product(in, w.get<"q_proj">(), all(p.num_heads * dim));
-  doubles const k = product(in, w.get<"k_proj">(), all(p.num_kv_heads * dim)), v = product(in, w.get<"v_proj">(), all(p.num_kv_heads * dim));
+  doubles const k = product(in, w.get<"k_proj">(), all(p.num_kv_heads * dim)),
+                v = product(in, w.get<"v_proj">(), all(p.num_kv_heads * dim));
   doubles mixed(tokens, p.num_heads * dim);
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t head = 0; head < p.num_heads; ++head) {
