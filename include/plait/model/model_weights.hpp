@@ -111,6 +111,12 @@ class model_weights {
       });
   }
 
+  template <class Visit>
+  void for_each_tensor(Visit&& visit) const {
+    const_cast<model_weights*>(this)->for_each_tensor(
+        [&](int layer, char const* part, tensor const& t, auto const& data) { visit(layer, part, t, data); });
+  }
+
   /// The same list without tensors: visit(layer, part, description). Needs no model.
   template <class Visit>
   static void describe_tensors(Visit&& visit) {
