@@ -7,3 +7,4 @@
 #include <plait/io/load.hpp>
 #include <plait/io/safetensors.hpp>
 #include <plait/io/safetensors_writer.hpp>
+#include <plait/io/save.hpp>

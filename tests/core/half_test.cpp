@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 
 TEST_CASE("from_f16: every one of the 65,536 values, by the format's definition") {
   for (std::uint32_t h = 0; h < 0x10000; ++h) {
@@ -26,4 +27,27 @@ TEST_CASE("from_f16: every one of the 65,536 values, by the format's definition"
 TEST_CASE("from_bf16: the upper half of a float") {
   for (std::uint32_t h = 0; h < 0x10000; ++h)
     REQUIRE(std::bit_cast<std::uint32_t>(plait::from_bf16(static_cast<std::uint16_t>(h))) == h << 16);
+}
+
+TEST_CASE("to_bf16: the nearest, ties to the even one, by distance") {
+  auto const narrow = [](std::uint32_t bits) { return std::uint32_t{plait::to_bf16(std::bit_cast<float>(bits))}; };
+  for (std::uint32_t h = 0; h < 0x10000; ++h) {
+    bool const nan = (h & 0x7f80) == 0x7f80 && (h & 0x7f) != 0, infinite = (h & 0x7fff) == 0x7f80;
+    if (nan) {
+      for (std::uint32_t const low : {0u, 1u, 0x8000u, 0xffffu}) {
+        std::uint32_t const got = narrow(h << 16 | low);
+        REQUIRE(std::isnan(plait::from_bf16(static_cast<std::uint16_t>(got))));
+        REQUIRE((got & 0x40) != 0);               // quiet
+        REQUIRE((got & 0xffbf) == (h & 0xffbf));  // with its sign and payload
+      }
+      continue;
+    }
+    REQUIRE(narrow(h << 16) == h);
+    if (infinite) continue;
+    std::uint32_t const up = h + 1;  // the next in magnitude; behind the largest comes infinity
+    REQUIRE(narrow(h << 16 | 0x7fff) == h);
+    REQUIRE(narrow(h << 16 | 0x8001) == up);
+    REQUIRE(narrow(h << 16 | 0x8000) == (h % 2 == 0 ? h : up));
+  }
+  CHECK(narrow(0x7f800001) == 0x7fc0);  // a NaN whose payload would be cut off
 }

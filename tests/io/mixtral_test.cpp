@@ -212,7 +212,8 @@ TEST_CASE("mixtral: names of transformers 4 and 5, experts one by one or fused, 
     if (name.ends_with("gate_up_proj")) return of(i / 60 % 2 == 0 ? 1 : 3, double(i / 120));
     if (name.ends_with("experts.down_proj")) return of(2, double(i / 60));
     if (std::size_t const at = name.find("experts."); at != std::string::npos) return of(digit(name.find(".w") + 2), digit(at + 8));
-    return static_cast<float>(name.find("gate.weight") != std::string::npos ? 5 + i : std::int64_t{name.back()} + std::int64_t(name.size()) + i);
+    return static_cast<float>(name.find("gate.weight") != std::string::npos ? 5 + i
+                                                                            : std::int64_t{name.back()} + std::int64_t(name.size()) + i);
   };
   temporary_directory const dir;
   dir.write("config.json", small_config);

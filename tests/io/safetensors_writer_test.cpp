@@ -3,10 +3,9 @@
 
 #include <plait/io/safetensors_writer.hpp>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
+#include <cmath>
 #include <numeric>
 
 using plait::io::read;
@@ -27,24 +26,6 @@ void write_two(std::string const& path) {
   out.append("a\"\n\xc3\xa9", std::span(values, 1));
   out.commit();
 }
-
-/// Files may not grow beyond `bytes` while this lives; writing more fails instead of ending the process.
-class file_size_limit {
- public:
-  explicit file_size_limit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit const limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~file_size_limit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
 
 }  // namespace
 
@@ -67,6 +48,30 @@ TEST_CASE("safetensors_writer: what is written is read, the same bytes every tim
   CHECK(file.at("z").shape == std::vector<std::int64_t>{2, 3});
   CHECK(file.at("empty").shape == std::vector<std::int64_t>{0, 4});
   CHECK(read<float>(file.at("a\"\n\xc3\xa9")) == std::vector<float>{1});
+}
+
+TEST_CASE("safetensors_writer: bf16 is rounded to nearest, ties to even, in pieces of any size") {
+  temporary_directory const dir;
+  std::vector<float> values;
+  for (int i = 0; i < 5000; ++i)
+    values.push_back(std::ldexp(1.0f + static_cast<float>(i) / 4096, i % 40 - 20) * (i % 2 == 0 ? 1.0f : -1.0f));
+  safetensors_writer out(dir / "m", {}, plait::io::stored_type::bf16);
+  out.declare("x", {5000});
+  out.declare("y", {1});
+  out.append("x", std::span(values).first(1));
+  out.append("x", std::span(values).subspan(1, 3000));
+  out.append("x", std::span(values).subspan(3001));
+  PLAIT_REFUSED(out.append("y", std::span(values).first(2)), "tensor \"y\" gets 2 values, but only 1 are missing");
+  out.append("y", std::span(values).first(1));
+  out.commit();
+  safetensors const file(dir / "m");
+  CHECK(file.at("x").type == plait::io::stored_type::bf16);
+  CHECK(file.at("x").bytes == 10000);
+  std::vector<float> expected;
+  for (float const v : values) expected.push_back(plait::from_bf16(plait::to_bf16(v)));
+  CHECK(read<float>(file.at("x")) == expected);
+  PLAIT_REFUSED(safetensors_writer(dir / "n", {}, plait::io::stored_type::f16), "n: cannot be written as F16; F32 and BF16 are offered");
+  CHECK(dir.list().size() == 1);
 }
 
 TEST_CASE("safetensors_writer: nothing declared is a file, too") {

@@ -1,4 +1,4 @@
-// The 16-bit floating-point formats, widened to float.
+// The 16-bit floating-point formats, widened to float; and bfloat16 back.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -10,6 +10,13 @@ namespace plait::inline PLAIT_ABI {
 
 /// bfloat16 is the upper half of a float: widening is exact, and NaN payloads stay.
 constexpr float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+/// To the nearest bfloat16, ties to the even one; what is too large becomes infinite, and a NaN stays one, quiet.
+constexpr std::uint16_t to_bf16(float value) {
+  std::uint32_t const bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
 
 /// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++ leaves a floating-point product behind
 /// a condition scalar); subnormals go through an integer, so that a caller's flush-to-zero mode does not lose them.

@@ -40,6 +40,7 @@ class config_file {
 
   std::string const& file() const { return file_; }
   nlohmann::json const& root() const { return root_; }
+  std::string text() const { return root_.dump(2) + "\n"; }
 
  private:
   void parse(std::string_view text) {

@@ -89,7 +89,7 @@ config_file config_of(Architecture const& a, std::string const& file, std::strin
     nlohmann::json keys = Family::keys(a);
     if (keys.is_null()) return;
     keys["dtype"] = dtype;
-    std::string const candidate = keys.dump(2) + "\n";
+    std::string const candidate = keys.dump();
     if constexpr (std::is_same_v<Family, std::tuple_element_t<std::tuple_size_v<families> - 1, families>>) {
       require_same(Family::parse({candidate, file}), a);  // the last: what is wrong with it is wrong with the architecture
     } else {

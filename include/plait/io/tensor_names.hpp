@@ -20,11 +20,12 @@ struct tensor_spelling {
   std::string (*leaf)(std::string_view part, std::string_view tensor);
 };
 
-/// A tensor's leaf where its family has no other name for it: norms, embedding and head have plain names; of a component, biases, A_log,
-/// D and what ends with ".weight" already are as they are, and everything else gets ".weight".
+/// A tensor's leaf where its family has no other name for it: norms, embedding and head have plain names; of a component, weight,
+/// biases, A_log, D and what ends with ".weight" are as they are, and everything else gets ".weight".
 inline std::string plain_leaf(std::string_view part, std::string_view tensor) {
   bool const component = part == "mixer" || part == "ffn";
-  bool const bare = tensor.ends_with(".bias") || tensor.ends_with(".weight") || tensor == "A_log" || tensor == "D";
+  bool const bare = tensor == "bias" || tensor == "weight" || tensor.ends_with(".bias") || tensor.ends_with(".weight") ||
+                    tensor == "A_log" || tensor == "D";
   return std::string(tensor) + (component && !bare ? ".weight" : "");
 }
 
