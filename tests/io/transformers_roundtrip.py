@@ -29,7 +29,9 @@ def check(condition, what):
 
 
 def load(directory):
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager", output_loading_info=True
+    )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         check(not info[kind], f"{directory}: {kind}: {info[kind]}")
     return model.eval()

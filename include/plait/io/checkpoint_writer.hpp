@@ -21,6 +21,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
