@@ -32,7 +32,8 @@ constexpr float rope_theta_of(Architecture const& a) {
   else return 0;
 }
 
-/// Comparisons of one config.json with an architecture; every mismatch is a plait::error with the file, the key and both values.
+/// Comparisons of one config.json with an architecture; every mismatch is a plait::error with the file, the key and both values,
+/// "KEY is FOUND, but this model was built for BUILT". Reals are the same if they are the same float. `file` must outlive it.
 class architecture_check {
  public:
   explicit architecture_check(std::string const& file) : file_(file) {}
@@ -50,7 +51,7 @@ class architecture_check {
     fail(file_, key + " is " + found + ", but this model was built for " + built);
   }
 
-  /// The keys that Hugging Face's families share.
+  /// The keys that Hugging Face's families share, of a config that has them as members.
   template <class Config, class Architecture>
   void sizes(Config const& c, Architecture const& a) const {
     same("hidden_size", c.hidden_size, a.d_model);

@@ -52,6 +52,7 @@ class initializer_text {
   std::string text_ = "{";
 };
 
+/// A schedule's initializer; periods and offsets that are the defaults are left out.
 inline std::string interleave_text(interleave const& s) {
   initializer_text out;
   out.add("blocks", s.blocks).add("layers_per_block", s.layers_per_block).add("attend", s.attend).add("recur", s.recur);

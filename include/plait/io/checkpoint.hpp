@@ -18,6 +18,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+// Bytes: what an index may have, and a name in it.
 inline constexpr std::size_t max_index_bytes = 100'000'000;
 inline constexpr std::size_t max_shard_name = 255;  // Linux's NAME_MAX
 
@@ -27,7 +28,7 @@ inline std::string path_in(std::string const& directory, std::string_view name) 
 }
 
 /// All tensors of a directory by name: model.safetensors if there is one, else the shards that model.safetensors.index.json lists, as
-/// transformers chooses. The index and the shards must agree on every name.
+/// transformers chooses. The index and the shards must agree on every name. Every file is mapped and its header read; no tensor is touched.
 class checkpoint {
  public:
   explicit checkpoint(std::string directory) : directory_(std::move(directory)) {

@@ -25,7 +25,7 @@ inline std::string config_path(std::string const& path) {
   return directory ? path + (path.ends_with('/') ? "" : "/") + "config.json" : path;
 }
 
-/// A config.json, parsed: an object with keys. `file` is for messages.
+/// A config.json, parsed: an object with keys, of at most max_config_bytes. `file` is for messages.
 class config_file {
  public:
   /// Reads a checkpoint's directory or its config.json.
@@ -36,10 +36,12 @@ class config_file {
       fail(file_, "has " + std::to_string(mapped.bytes().size()) + " bytes; at most " + std::to_string(max_config_bytes) + " are read");
     parse(mapped.text());
   }
+  /// What is in memory already.
   config_file(std::string_view text, std::string file) : file_(std::move(file)) { parse(text); }
 
   std::string const& file() const { return file_; }
   nlohmann::json const& root() const { return root_; }
+  /// As it is written: a key a line.
   std::string text() const { return root_.dump(2) + "\n"; }
 
  private:
@@ -52,8 +54,9 @@ class config_file {
   nlohmann::json root_;
 };
 
-/// Typed access to the keys of one JSON object; every refusal names file, key and value. `where` stands before the keys of an object
-/// inside the file's, as in "rope_parameters.".
+/// Typed access to the keys of one JSON object; every refusal names file, key and value, "KEY is VALUE; EXPECTED". An absent key leaves
+/// `out` as it was. `where` stands before the keys of an object inside the file's, as in "rope_parameters.". Object and file must outlive
+/// it.
 class config_reader {
  public:
   explicit config_reader(config_file const& c) : root_(c.root()), file_(c.file()) {}
@@ -147,6 +150,7 @@ class config_reader {
                       std::to_string(c.num_attention_heads) + ", and there is no head_dim");
     require_fits("num_attention_heads * head_dim", std::int64_t{c.num_attention_heads} * c.head_dim);
   }
+  /// `n`, a product of knobs, has to be a width.
   void require_fits(char const* what, std::int64_t n) const {
     if (n > std::numeric_limits<int>::max()) fail(file_, std::string(what) + " is " + std::to_string(n) + "; expected less than 2^31");
   }

@@ -169,7 +169,7 @@ nlohmann::json jamba_keys(Architecture const& a) {
   return keys;
 }
 
-/// Hugging Face's JambaForCausalLM (io/family.hpp).
+/// Hugging Face's JambaForCausalLM (io/family.hpp); its names are in tensor_names.hpp.
 struct jamba_family {
   static constexpr char const* model_type = "jamba";
   using config = jamba_config;

@@ -13,7 +13,8 @@
 namespace plait::inline PLAIT_ABI::io {
 
 /// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve: "auto", null
-/// and absent values are numbers here.
+/// and absent values are numbers here. Widths in values, periods and offsets in layers. Defaults and readings are those of transformers'
+/// JambaConfig.
 struct jamba_config {
   std::string file;  ///< for messages
   int vocab_size = 65536, hidden_size = 4096, intermediate_size = 14336, num_hidden_layers = 32;

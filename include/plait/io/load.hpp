@@ -70,7 +70,8 @@ class tensor_finder {
 
 /// Reads the weights of `directory` (config.json of any family in io/family.hpp; model.safetensors or shards with an index; F32, F16 or
 /// BF16) into a model or reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes
-/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
+/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values. Each tensor is read once,
+/// row by row, on one thread; beside the model and the mapped files it takes the memory of a row.
 template <class Model>
 std::unique_ptr<Model> load(std::string const& directory) {
   static constexpr auto config = Model::config;

@@ -9,7 +9,8 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve.
+/// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve. Defaults and
+/// readings are those of transformers' MixtralConfig.
 struct mixtral_config {
   std::string file;  ///< for messages
   int vocab_size = 32000, hidden_size = 4096, intermediate_size = 14336, num_hidden_layers = 32;

@@ -23,7 +23,8 @@ namespace plait::inline PLAIT_ABI::io {
 
 /// Everything written goes to a temporary beside the target, ".plait-<process>-<number>.tmp"; finish() makes it durable and commit()
 /// renames it onto the target. Destroyed before that, it removes the temporary and the target stays as it was. After a plait::error only
-/// destruction is of use. Writes are collected in a buffer of 64 KiB.
+/// destruction is of use. Writes are collected in a buffer of 64 KiB, past which larger ones go; finish() is one fsync. A target that is a
+/// link is replaced itself.
 class new_file {
  public:
   explicit new_file(std::string path) : path_(std::move(path)) {

@@ -12,7 +12,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Layer i is marked if i mod period is in [first, first + count).
+/// Layer i is marked if i mod period is in [first, first + count). All three count layers.
 struct repeating_run {
   int period = 1, first = 0, count = 0;
   bool marks(std::int64_t layer) const { return layer % period >= first && layer % period < std::int64_t{first} + count; }

@@ -39,7 +39,8 @@ nlohmann::json component_value(Policy const& p, int d_model, char const* otherwi
   }
 }
 
-/// Throws plait::error unless the component that config.json has at `where` is policy `p`: name and every knob.
+/// Throws plait::error unless the component that config.json has at `where` is policy `p`: name and every knob, reals as floats. A knob
+/// that is missing is that of Policy{}.
 template <class Policy>
 void require_component(std::string const& file, std::string const& where, nlohmann::json const& found, Policy const& p, int d_model,
                        char const* otherwise) {

@@ -14,7 +14,8 @@ namespace plait::inline PLAIT_ABI::io {
 ///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1, "norm": {"name": "rms_norm"}, "norm_eps": 1e-06,
 ///    "tie_word_embeddings": false, "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
 ///
-/// rope_theta is there where an architecture has one; a vocab_size of null means none.
+/// rope_theta is there where an architecture has one, 0 otherwise; a vocab_size of null means none; tie_word_embeddings may be absent,
+/// which means false. Knobs are numbers, texts, true or false; what they have to be is judged against a type (plait_architecture.hpp).
 struct plait_config {
   std::string file;  ///< for messages
   int hidden_size = 0, vocab_size = 0, num_hidden_layers = 0;
@@ -30,6 +31,7 @@ struct plait_config {
   static constexpr int no_vocabulary = -1;
 };
 
+/// A num_hidden_layers beyond this is refused.
 inline constexpr int max_config_layers = 10'000;
 
 /// config.json as one of plait's own. plait::error names file, key and value.

@@ -34,6 +34,7 @@ class safetensors_writer {
 
   std::string const& path() const { return file_.path(); }
 
+  /// All tensors before the first append(); their data lie in this order.
   void declare(std::string name, std::vector<std::int64_t> shape) {
     if (begun_) refuse(name, "is declared after data was appended");
     if (name == "__metadata__") refuse(name, "has a name that the format reserves");
