@@ -146,9 +146,10 @@ void check_rows_and_embeddings(test::random& random) {
   {
     plait::batch<Model> batch;
     auto a = fresh(), b = fresh(), c = fresh();
+    auto const other = test::random_ids(random, n, Model::vocab_size);  // in front, or its rows could be taken for a's unseen
     std::vector<std::int64_t> const chosen = {69, 0, 64, 64};
+    CHECK(batch.add(b, other, plait::rows::none) == 0);
     CHECK(batch.add(a, std::span<std::int32_t const>(ids), chosen) == 0);
-    CHECK(batch.add(b, ids, plait::rows::none) == 4);
     CHECK(batch.add(c, embeddings, chosen) == 4);
     CHECK(batch.rows_wanted() == 8);
     logits const out = run(batch);
