@@ -49,6 +49,12 @@ class tensor_bag {
     describe_tensors([&](int layer, std::string_view part, tensor const& t) { visit(layer, part, t, tensors_[i++]); });
   }
 
+  template <class Visit>
+  void for_each_tensor(Visit&& visit) const {
+    std::size_t i = 0;
+    describe_tensors([&](int layer, std::string_view part, tensor const& t) { visit(layer, part, t, tensors_[i++]); });
+  }
+
   /// Values that differ everywhere, another set for each seed; exact in bf16 if asked for.
   void fill(std::uint32_t seed, bool coarse = false) {
     std::uint32_t n = seed * 2654435761u;

@@ -54,8 +54,7 @@ void save(Model const& model, std::string const& directory, save_options const& 
   });
   out.begin(options.shard_bytes, options.type, described ? std::nullopt : std::optional(about.text()));
   std::vector<float> row;
-  // for_each_tensor is there for non-const models alone; nothing is changed through it here
-  const_cast<Model&>(model).for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto const& data) {
+  model.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto const& data) {
     row.resize(static_cast<std::size_t>(t.cols));
     for (std::int64_t e = 0; e < t.copies; ++e) {
       std::string const name = names.written(layer, part, t, e);
