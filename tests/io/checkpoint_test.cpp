@@ -155,5 +155,5 @@ TEST_CASE("checkpoint: every golden checkpoint opens") {
     CHECK(c.find("model.embed_tokens.weight") != nullptr);
     ++opened;
   }
-  CHECK(opened == 7);
+  CHECK(opened == 11);
 }
