@@ -197,7 +197,7 @@ TEST_CASE("each call in turn fails while a directory is made: it is gone again")
 
 TEST_CASE("a limit on the size of files: a sentence, and the old checkpoint") {
   for (change const& c : changes)
-    for (rlim_t const limit : {100, 1000, 2500, 4000}) {
+    for (rlim_t const limit : {100u, 1000u, 2500u, 4000u}) {
       CAPTURE(c.name);
       CAPTURE(limit);
       temporary_directory const dir;
