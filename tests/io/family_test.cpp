@@ -138,7 +138,7 @@ TEST_CASE("an architecture takes the first family that has words for it") {
   bare.recurrent.inner_norms = false;
   CHECK(type_of(bare) == "plait");
   auto wordless = jamba;
-  wordless.vocab_size = -1;
+  wordless.vocab_size = no_vocabulary;
   CHECK(type_of(wordless) == "plait");
   CHECK(config_json(wordless).at("vocab_size").is_null());
   auto odd = mixtral;
@@ -314,7 +314,7 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
 )"));
   constexpr hybrid<attention, none, mlp, none> sparse_mixers{
       .d_model = 8,
-      .vocab_size = -1,
+      .vocab_size = no_vocabulary,
       .layers = {.layers_per_block = 4, .attend = 1, .recur = 1},
       .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2, .positions = positions::rotary},
       .dense = {.d_ff = 3},
@@ -323,7 +323,7 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
   CHECK(body(config_json(sparse_mixers)) ==
         R"(inline constexpr plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none> config{
     .d_model = 8,
-    .vocab_size = -1,
+    .vocab_size = plait::no_vocabulary,
     .layers = {.blocks = 2, .layers_per_block = 2, .attend = 1, .recur = 1},
     .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2, .positions = plait::positions::rotary},
     .dense = {.d_ff = 3},

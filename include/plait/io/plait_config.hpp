@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/io/config_file.hpp>
+#include <plait/policy/hybrid.hpp>
 
 #include <string>
 #include <string_view>
@@ -27,8 +28,6 @@ struct plait_config {
     nlohmann::json mixer, ffn;
   };
   std::vector<layer> layers;
-
-  static constexpr int no_vocabulary = -1;
 };
 
 /// A num_hidden_layers beyond this is refused.
@@ -49,7 +48,7 @@ inline plait_config parse_plait_config(config_file const& from) {
   in.require_model_type("plait");
   c.hidden_size = in.integer(required("hidden_size"), "hidden_size", 1);
   nlohmann::json const& vocabulary = required("vocab_size");
-  c.vocab_size = vocabulary.is_null() ? plait_config::no_vocabulary : in.integer(vocabulary, "vocab_size", 1);
+  c.vocab_size = vocabulary.is_null() ? no_vocabulary : in.integer(vocabulary, "vocab_size", 1);
   c.num_hidden_layers = in.integer(required("num_hidden_layers"), "num_hidden_layers", 1);
   if (c.num_hidden_layers > max_config_layers)
     in.refuse("num_hidden_layers", c.num_hidden_layers, "at most " + std::to_string(max_config_layers) + " are read");

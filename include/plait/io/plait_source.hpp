@@ -88,6 +88,11 @@ struct component_list {
   }
 };
 
+/// vocab_size as generated code spells it.
+inline std::string vocabulary_text(int vocab_size) {
+  return vocab_size == no_vocabulary ? "plait::no_vocabulary" : std::to_string(vocab_size);
+}
+
 /// A hybrid with Jamba's schedule, if the layers follow one; "" if not.
 inline std::string hybrid_source(plait_config const& c, component_list const& mixers, component_list const& ffns) {
   if (mixers.distinct.size() > 2 || ffns.distinct.size() > 2) return "";
@@ -109,7 +114,7 @@ inline std::string hybrid_source(plait_config const& c, component_list const& mi
                          dense = sparse >= 0 ? other(ffns, sparse) : ffns.distinct[0],
                          experts = sparse >= 0 ? ffns.distinct[static_cast<std::size_t>(sparse)] : nothing;
   hybrid_text out(attention.type + ", " + recurrent.type + ", " + dense.type + ", " + experts.type);
-  out.line("d_model", c.hidden_size).line("vocab_size", c.vocab_size);
+  out.line("d_model", c.hidden_size).line("vocab_size", vocabulary_text(c.vocab_size));
   out.line("layers", interleave_text(interleave_of(c.num_hidden_layers, *attends, routes)));
   auto const slot = [&](char const* name, component_source const& s) {
     if (s != nothing) out.line(name, s.value);
@@ -121,7 +126,7 @@ inline std::string hybrid_source(plait_config const& c, component_list const& mi
 /// An architecture that lists its layers.
 inline std::string listed_source(plait_config const& c, component_list const& mixers, component_list const& ffns) {
   std::string out =
-      "struct architecture {\n  int d_model = " + std::to_string(c.hidden_size) + ", vocab_size = " + std::to_string(c.vocab_size) + ";\n";
+      "struct architecture {\n  int d_model = " + std::to_string(c.hidden_size) + ", vocab_size = " + vocabulary_text(c.vocab_size) + ";\n";
   out += "  plait::rms_norm norm{};\n  float norm_eps = " + float_text(c.norm_eps) + "f, rope_theta = " + float_text(c.rope_theta) + "f;\n";
   out += std::string("  bool tie_embeddings = ") + (c.tie_word_embeddings ? "true" : "false") + ";\n\n";
   auto const tuple = [&](char const* name, component_list const& list) {

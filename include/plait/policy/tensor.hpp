@@ -40,11 +40,10 @@ struct tensor {
 //   active_parameters(policy, d_model)         parameters one token uses                                          (default: all)
 //   extra_flops(policy, d_model, context)      operations a token beyond its linear maps, `context` keys seen      (default 0)
 //   rotates(policy)                            whether it reads the architecture's rope_theta                     (default false)
-//   checkpoint_name(policy)                    what its tensors are found under in a file                          (default: "mixer", "ffn", "norm")
-//   knobs(policy, d_model, visit)              every knob once, as visit("name", value): an integer, a bool, a float, or an enumerator's
-//                                              name as text; what follows from others is resolved. A checkpoint of a model of plait's own
-//                                              type lists them and is compared with them; a missing one is that of Policy{}
-//                                                                                                                  (default: none)
+//   checkpoint_name(policy)                    what its tensors are found under in a file        (default: "mixer", "ffn" or "norm")
+//   knobs(policy, d_model, visit)              every knob once, as visit("name", value): an integer, a bool, a float, or the name of an
+//                                              enumerator; what follows from others is resolved. A checkpoint of plait's own type lists
+//                                              them and is compared with them; a missing one is that of Policy{}          (default: none)
 
 namespace policies {
 
