@@ -5,7 +5,7 @@
 
 #include <map>
 
-namespace {
+namespace stack_test {
 
 using test::message_of;
 
@@ -48,13 +48,13 @@ inline constexpr plait::hybrid<mean, plait::mamba, plait::mlp, plait::none> enco
     .recurrent = {.d_state = 4},
     .dense = {.d_ff = 9}};
 
-}  // namespace
+}  // namespace stack_test
 template <>
-struct plait::layer_of<mean> {
-  template <int D, mean P>
-  using bind = mean_layer<D, P>;
+struct plait::layer_of<stack_test::mean> {
+  template <int D, stack_test::mean P>
+  using bind = stack_test::mean_layer<D, P>;
 };
-namespace {
+namespace stack_test {
 
 TEST_CASE("stack: embeddings in, the residual stream out, as inside the model with a head") {
   static_assert(!plait::model<stack>::has_vocabulary && plait::model<stack>::vocab_size == 0);
@@ -150,4 +150,4 @@ TEST_CASE("stack: a mixer that sees later tokens takes a sequence in one call, a
         "forward: the sequence has 4 tokens already, but this mixer sees later tokens, so that a sequence is one call: start a new one");
 }
 
-}  // namespace
+}  // namespace stack_test
