@@ -24,7 +24,12 @@
 #endif
 #elif defined(__AVX2__) && defined(__FMA__)
 #define PLAIT_PACKET 8
+#if defined(__AVXVNNI__)
+#define PLAIT_ISA avx2_vnni
+#define PLAIT_INT8_DOT 1
+#else
 #define PLAIT_ISA avx2
+#endif
 #else
 #define PLAIT_PACKET 4
 #define PLAIT_ISA base

@@ -72,7 +72,11 @@ inline packet dot_bf16(packet sum, integers w, integers x) {
 /// A sum of products of bytes, and the activations' side of it.
 using byte_sum = integers;
 inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
+#if PLAIT_PACKET == 16
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+#else
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+#endif
   return sum;
 }
 inline packet value(byte_sum sum) { return Eigen::internal::pcast<integers, packet>(sum); }

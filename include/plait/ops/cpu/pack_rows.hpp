@@ -21,7 +21,7 @@ using simd::width;
 /// Sums of bytes need two more each until they are scaled.
 constexpr int max_rows(dtype activations) {
   if (width == 16) return activations == dtype::int8 && PLAIT_INT8_DOT ? 6 : 12;
-  return activations == dtype::int8 ? 2 : width == 8 ? 6 : 4;
+  return activations != dtype::int8 && width == 8 ? 6 : 4;
 }
 
 /// How M rows are cut: as few groups as possible, as even as possible.
