@@ -115,11 +115,23 @@ struct product<dtype::bf16, dtype::bf16> {
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
     for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
       packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
-      for (std::int64_t i = 0; i < k; i += 2, w += panel * 4, x += Rows) {
+      for (std::int64_t i = 0; i < k; i += 2, w += panel * 4) {
         simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
         __builtin_prefetch(w + 3072);
         if constexpr (width == 16) __builtin_prefetch(w + 3072 + 64);
+#if PLAIT_BF16_DOT
         ((low[M] = simd::dot_bf16(low[M], a, simd::words(x[M])), high[M] = simd::dot_bf16(high[M], b, simd::words(x[M]))), ...);
+        x += Rows;
+#else
+        // The upper product first, then the lower, each with one rounding, as the instruction does (subnormal values apart, which it takes
+        // for zero).
+        auto const step = [&](packet p, packet q, float const* values) __attribute__((always_inline)) {
+          ((low[M] = simd::fma(p, simd::set(values[M]), low[M]), high[M] = simd::fma(q, simd::set(values[M]), high[M])), ...);
+        };
+        step(simd::upper(a), simd::upper(b), x + Rows);
+        step(simd::lower(a), simd::lower(b), x);
+        x += 2 * Rows;
+#endif
       }
       ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
     });
