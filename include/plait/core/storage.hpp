@@ -2,7 +2,8 @@
 //
 // Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
 // loading, saving, initialization and comparison need to know no layout; and at(copy, row, col), (row, col) for copy 0, for an op that has
-// no fast path to write. allocate gives zeros; copy, row and col are not checked.
+// no fast path to write. allocate gives zeros; copy, row and col are not checked. One whose rows may be set by several threads at once, in
+// parts that begin at multiples of 32 columns, has set_part(copy, row, first, n, values), too, and is loaded by several threads.
 #pragma once
 
 #include <plait/core/buffer.hpp>
