@@ -5,6 +5,8 @@
 #include <plait/io/config_file.hpp>
 #include <plait/io/family.hpp>
 #include <plait/io/load.hpp>
+#include <plait/io/load_packed.hpp>
 #include <plait/io/safetensors.hpp>
 #include <plait/io/safetensors_writer.hpp>
 #include <plait/io/save.hpp>
+#include <plait/io/save_packed.hpp>

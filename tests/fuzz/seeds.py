@@ -281,3 +281,80 @@ for key in ("model_type", "hidden_act", "mamba_dt_rank", "rms_norm_eps", "eos_to
     for name in ("string-long", "escape-control", "number-huge", "number-2-63", "depth-64"):
         write("config", "%s-%s" % (key, name), b'{"model_type":"jamba","%b":%b}' % (key.encode(), values[name])
               if key != "model_type" else b'{"model_type":%b}' % values[name])
+
+
+# ---- packed files: of the model in packed.cpp ------------------------------------------------------------------------------------------------
+def xxh64(data):
+    """XXH64 with seed 0."""
+    p1, p2, p3, p4, p5 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+    mask = 2**64 - 1
+    rotl = lambda x, n: (x << n | x >> (64 - n)) & mask
+    turn = lambda lane, word: rotl((lane + word * p2) & mask, 31) * p1 & mask
+    h, at = p5, 0
+    if len(data) >= 32:
+        lanes = [(p1 + p2) & mask, p2, 0, -p1 & mask]
+        for at in range(0, len(data) - 31, 32):
+            lanes = [turn(lane, word) for lane, word in zip(lanes, struct.unpack_from("<4Q", data, at))]
+        at += 32
+        h = sum(rotl(lane, n) for lane, n in zip(lanes, (1, 7, 12, 18))) & mask
+        for lane in lanes:
+            h = ((h ^ turn(0, lane)) * p1 + p4) & mask
+    h = (h + len(data)) & mask
+    while at + 8 <= len(data):
+        h, at = (rotl(h ^ turn(0, struct.unpack_from("<Q", data, at)[0]), 27) * p1 + p4) & mask, at + 8
+    while at + 4 <= len(data):
+        h, at = (rotl(h ^ struct.unpack_from("<I", data, at)[0] * p1 & mask, 23) * p2 + p3) & mask, at + 4
+    for byte in data[at:]:
+        h = rotl(h ^ byte * p5 & mask, 11) * p1 & mask
+    h = (h ^ h >> 33) * p2 & mask
+    h = (h ^ h >> 29) * p3 & mask
+    return h ^ h >> 32
+
+
+def packed_bytes(header, data, magic=b"PLAITPKD", order=0x01020304, version=1, length=None, size=None, header_sum=None, prefix_sum=None):
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 64)
+    prefix = magic + struct.pack("<IIQQQQQ", order, version, len(text) if length is None else length,
+                                 64 + len(text) + len(data) if size is None else size, xxh64(text) if header_sum is None else header_sum, 0, 0)
+    return prefix + struct.pack("<Q", xxh64(prefix) if prefix_sum is None else prefix_sum) + text + data
+
+
+def packed_parts(layout, rows):
+    step, step_bytes = {"f32": (1, 4 * rows), "bf16": (2, 4 * rows), "int8": (32, 34 * rows)}[layout]
+    tensors, data = [], b""
+    list_ = (("ffn_norm.weight", 4, 1), ("ffn.gate_proj", 3, 4), ("ffn.up_proj", 3, 4), ("ffn.down_proj", 4, 3))
+    for name, r, c in list_:
+        norm = name == "ffn_norm.weight"
+        size = 16 if norm else (r + rows - 1) // rows * ((c + step - 1) // step * step_bytes)
+        filled = size + (128 if name == "ffn.down_proj" else 0)
+        values = bytes((i * 29 + r) % 61 for i in range(size)) + bytes(-(-filled // 64) * 64 - size)
+        tensors.append({"name": "layers.0." + name, "layout": "rows" if norm else layout, "shape": [1, r, c], "offset": len(data), "bytes": size,
+                        "checksum": xxh64(values)})
+        data += values
+    config = {"hidden_size": 4, "layers": [{"ffn": {"d_ff": 3, "name": "feed_forward"}, "mixer": None}], "model_type": "plait",
+              "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "num_hidden_layers": 1, "tie_word_embeddings": False, "vocab_size": None}
+    return {"config": config, "panel_rows": rows, "tensors": tensors}, data
+
+
+for rows in (8, 16, 32):
+    for layout in ("f32", "bf16", "int8"):
+        write("packed", "%s-%d" % (layout, rows), packed_bytes(*packed_parts(layout, rows)))
+    header, data = packed_parts("f32", rows)
+    damage = lambda name, *change, **prefix: write("packed", "%s-%d" % (name, rows), packed_bytes(*(change or (header, data)), **prefix))
+    damage("flipped", header, data[:70] + b"\xff" + data[71:])
+    damage("nan", {**header, "tensors": [{**t, "checksum": xxh64(b"\xff" * len(data))} for t in header["tensors"]]}, b"\xff" * len(data))
+    damage("other-config", {**header, "config": {**header["config"], "hidden_size": 5}}, data)
+    for key, value in (("name", "x"), ("layout", "f64"), ("shape", [1, 4, 2]), ("shape", [2**63, 0, 1]), ("offset", 63), ("offset", 2**63 - 64),
+                       ("bytes", 2**63 - 1), ("bytes", 0), ("bytes", 640), ("checksum", -1)):
+        changed = [dict(t) for t in header["tensors"]]
+        changed[1][key] = value
+        damage("%s-%s" % (key, value if not isinstance(value, list) else "-".join(map(str, value))), {**header, "tensors": changed}, data)
+header, data = packed_parts("bf16", 32)
+for name, prefix in (("magic", {"magic": b"PLAITPKE"}), ("order-other", {"order": 0x04030201}), ("order-none", {"order": 0}), ("version-2", {"version": 2}),
+                     ("length-odd", {"length": 65}), ("length-large", {"length": 2**64 - 64}), ("size", {"size": 64}), ("header-sum", {"header_sum": 1}),
+                     ("prefix-sum", {"prefix_sum": 1})):
+    write("packed", name, packed_bytes(header, data, **prefix))
+write("packed", "empty", b"")
+write("packed", "prefix-alone", packed_bytes(b"", b""))
+write("packed", "no-tensors", packed_bytes({**header, "tensors": []}, b""))
+hostile("packed", lambda v: packed_bytes(b'{"config":{},"panel_rows":%b,"tensors":[]}' % v, b""))

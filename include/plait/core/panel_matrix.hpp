@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace plait::inline PLAIT_ABI {
 
@@ -106,11 +108,20 @@ class panel_matrix : public tensor_shape {
  public:
   using format = panel_format<Type>;
   static constexpr dtype type = Type;
+  static constexpr char const* layout = Type == dtype::f32 ? "f32" : Type == dtype::bf16 ? "bf16" : "int8";
 
   void allocate(tensor const& t) {
-    set_shape(t);
-    panel_bytes_ = (cols_ + format::step - 1) / format::step * format::step_bytes;
-    data_ = buffer<std::byte>(copies_ * panels() * panel_bytes_);
+    reshape(t);
+    data_ = buffer<std::byte>(bytes_of(t));
+  }
+  /// Instead of allocate: the bytes of storage() of another one of this shape, which `owner` keeps. It cannot be set then (core/buffer.hpp).
+  void borrow(tensor const& t, std::byte const* memory, std::shared_ptr<void const> owner) {
+    reshape(t);
+    data_ = buffer<std::byte>::borrow(memory, bytes_of(t), std::move(owner));
+  }
+  /// Of storage().
+  static constexpr std::int64_t bytes_of(tensor const& t) {
+    return t.copies * ((t.rows + panel_rows - 1) / panel_rows) * ((t.cols + format::step - 1) / format::step * format::step_bytes);
   }
   std::int64_t panels() const { return (rows_ + panel_rows - 1) / panel_rows; }
   std::byte const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel_bytes_; }
@@ -134,6 +145,11 @@ class panel_matrix : public tensor_shape {
   buffer<std::byte> const& storage() const { return data_; }
 
  private:
+  void reshape(tensor const& t) {
+    set_shape(t);
+    panel_bytes_ = (cols_ + format::step - 1) / format::step * format::step_bytes;
+  }
+
   std::int64_t panel_bytes_ = 0;
   buffer<std::byte> data_;
 };

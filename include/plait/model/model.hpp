@@ -43,6 +43,7 @@ class model : public model_weights<C, typename Exec::storage_type> {
   static_assert(sizeof(check<C>) > 0);
 
  public:
+  using base::base;  // allocated and zero, or unallocated
   using value_type = typename Exec::value_type;
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;

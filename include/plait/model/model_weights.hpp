@@ -60,6 +60,9 @@ struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
 };
 }  // namespace detail
 
+/// Weights without memory: for who gives each tensor its own.
+struct unallocated {};
+
 /// All weights of architecture C in the tensors of Storage, and the rules C has to obey.
 template <auto C, class Storage>
 class model_weights {
@@ -80,7 +83,7 @@ class model_weights {
   }();
 
   /// All weights allocated, zero.
-  model_weights() {
+  model_weights() : model_weights(unallocated{}) {
     if constexpr (has_vocabulary) {
       tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
       if constexpr (!tied) embedding_.allocate(table);
@@ -88,10 +91,12 @@ class model_weights {
       final_norm_.allocate();
     }
     for_each_kind([&](auto k) {
-      auto& layers = std::get<k>(layers_);
-      layers.resize(std::size_t(plan<C>::layers_of_kind(k)));
-      for (auto& l : layers) l.for_each([](char const*, auto& w) { w.allocate(); });
+      for (auto& l : std::get<k>(layers_)) l.for_each([](char const*, auto& w) { w.allocate(); });
     });
+  }
+  /// Every tensor empty, as before its allocate.
+  explicit model_weights(unallocated) {
+    for_each_kind([&](auto k) { std::get<k>(layers_).resize(std::size_t(plan<C>::layers_of_kind(k))); });
   }
 
   /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts "embedding" (unless tied), "head" and

@@ -50,6 +50,8 @@ class reference_model : public model_weights<C, storage::plain<double>> {
                 "plait: reference_model runs from ids to logits; for a stack of layers use model<C, exec::reference>");
 
  public:
+  using base::base;
+
   /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits", ".experts", ".expert_weights", "final_norm";
   /// and what a cache would hold after the last token: "cache.<i>.k", ".v" [T, kv heads * dim], ".conv" [W-1, d], ".ssm" [N, d].
   using record = std::map<std::string, reference_matrix>;
