@@ -76,6 +76,12 @@ class checkpoint {
     return t != nullptr ? t->file : std::string_view(source_);
   }
 
+  /// Elements [first, first + count) of one of its tensors have been read (mapped_file::drop).
+  void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
+    for (safetensors const& file : files_)
+      if (file.path() == t.file) return file.drop(t, first, count);
+  }
+
  private:
   static bool exists(std::string const& path) {
     // A dangling link exists: opening it says what is wrong, where passing over it would read another file.

@@ -4,14 +4,17 @@
 #include <plait/io/checkpoint.hpp>
 #include <plait/io/config_file.hpp>
 #include <plait/io/family.hpp>
+#include <plait/io/parallel_packer.hpp>
 #include <plait/io/tensor_names.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::io {
@@ -68,37 +71,59 @@ class tensor_finder {
   std::set<std::string, std::less<>> used_;
 };
 
+struct load_options {
+  int threads = 0;  ///< that pack; 0: all of the machine's, and one where the compiler has no OpenMP
+  /// Called with bytes of the checkpoint's tensors: (0, total), then with ever more done, at last (total, total). By one thread at a time,
+  /// not always the same one. What it throws ends the load and is thrown by it.
+  load_progress::callback progress{};
+};
+
 /// Reads the weights of `directory` (config.json of any family in io/family.hpp; model.safetensors or shards with an index; F32, F16 or
 /// BF16) into a model or reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes
-/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values. Each tensor is read once,
-/// row by row, on one thread; beside the model and the mapped files it takes the memory of a row.
+/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
+///
+/// Each tensor is read once: linear maps in panels by all threads, to the same bits however many there are; everything else row by row on
+/// the calling one. What has been read of the files is given back on the way, so that beside the model it takes about a panel a thread.
 template <class Model>
-std::unique_ptr<Model> load(std::string const& directory) {
+std::unique_ptr<Model> load(std::string const& directory, load_options const& options = {}) {
   static constexpr auto config = Model::config;
   constexpr bool tied = Model::tied;
   tensor_names const names(config, require_same(config_file(directory), config));
   checkpoint const file(directory);
   tensor_finder finder(file);
 
+  std::int64_t total = 0;
   Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
     std::vector<std::string> const stems = names.stems(layer, part);
-    for (std::int64_t e = 0; e < t.copies; ++e) finder.find(stems, names.leaf(part, t), t, e);
+    for (std::int64_t e = 0; e < t.copies; ++e)
+      total += t.rows * t.cols * info(finder.find(stems, names.leaf(part, t), t, e).view->type).bytes;
   });
   finder.expect_nothing_else(tied);
 
+  load_progress progress(options.progress, total);
   auto model = std::make_unique<Model>();
+  parallel_packer packer(options.threads);
   std::vector<float> row;
   model->for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    row.resize(static_cast<std::size_t>(t.cols));
     std::vector<std::string> const stems = names.stems(layer, part);
     for (std::int64_t e = 0; e < t.copies; ++e) {
       auto const [view, first] = finder.find(stems, names.leaf(part, t), t, e);
-      for (std::int64_t r = 0; r < t.rows; ++r) {
-        widen(*view, first + r * t.cols, row);
-        data.set_row(e, r, row.data());
+      if constexpr (requires { data.set_part(e, e, e, e, row.data()); }) {
+        packer.add(data, e, *view, first);
+      } else {
+        row.resize(static_cast<std::size_t>(t.cols));
+        for (std::int64_t r = 0, read = 0; r < t.rows; ++r) {
+          widen(*view, first + r * t.cols, row);
+          data.set_row(e, r, row.data());
+          read += t.cols;
+          if (read < (1 << 20) && r + 1 < t.rows) continue;
+          file.drop(*view, first + (r + 1) * t.cols - read, read);
+          progress.add(std::exchange(read, 0) * info(view->type).bytes);
+        }
       }
     }
   });
+  packer.run(file, progress);
   return model;
 }
 

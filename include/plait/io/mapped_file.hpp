@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +51,17 @@ class mapped_file {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
+  }
+
+  /// These bytes have been read, and the memory of their pages may be used for others: touched again, they are read from the file again.
+  /// Any thread may call it, also while others read. What was mapped with them goes too, in runs of 64 KiB, as Linux maps them.
+  void drop(std::byte const* from, std::size_t bytes) const {
+    constexpr std::uintptr_t run = std::uintptr_t{64} << 10;
+    auto const begin = reinterpret_cast<std::uintptr_t>(data_), first = reinterpret_cast<std::uintptr_t>(from) / run * run,
+               last = (reinterpret_cast<std::uintptr_t>(from) + bytes + run - 1) / run * run;
+    if (data_ == nullptr || bytes == 0) return;
+    auto const at = std::max(first, begin), end = std::min(last, begin + size_);
+    (void)::madvise(reinterpret_cast<void*>(at), end - at, MADV_DONTNEED);  // a wish
   }
 
   ~mapped_file() {

@@ -57,6 +57,12 @@ class safetensors {
 
   std::map<std::string, std::string> const& metadata() const { return metadata_; }
 
+  /// Elements [first, first + count) of one of its tensors have been read (mapped_file::drop).
+  void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
+    std::int64_t const bytes = info(t.type).bytes;
+    if (file_) file_->drop(t.data + first * bytes, static_cast<std::size_t>(count * bytes));
+  }
+
  private:
   struct extent {
     std::uint64_t begin, end;
