@@ -69,7 +69,7 @@ class side_of_plait {
                  {"load_peak_mib", load_peak_},
                  {"peak_mib", side::status_mib("VmHWM")},
                  {"anonymous_mib", side::status_mib("RssAnon")},
-                 {"weights_mib", double(plait::weight_bytes(config, P)) / (1024 * 1024)}});
+                 {"weights_mib", stored_bytes / (1024 * 1024)}});
   }
 
   void logits() {
@@ -88,6 +88,7 @@ class side_of_plait {
  private:
   static constexpr std::int64_t together_context = 64;
   static constexpr double weight_bytes = double(plait::policies::weight_traffic(config, P, 1));
+  static constexpr double stored_bytes = double(plait::weight_bytes(config, P));
 
   /// `steps` calls that give each of `sequences` sequences `tokens` more on top of `context`; the seconds of each repetition after one that
   /// warms up. `between` runs before, between and after the repetitions.
@@ -162,14 +163,11 @@ class side_of_plait {
 template <class Visit>
 void for_each_precision(Visit&& visit) {
   visit.template operator()<plait::f32>("f32");
-#ifdef PEERS_LOW_PRECISION
-  constexpr auto with_dot = [](plait::precision p, plait::dtype compute) { return p.compute = compute, p; };
   visit.template operator()<plait::bf16>("bf16");
-  visit.template operator()<with_dot(plait::bf16, plait::dtype::bf16)>("bf16-dot");
+  visit.template operator()<plait::with_compute(plait::bf16, plait::dtype::bf16)>("bf16-dot");
   visit.template operator()<plait::int8>("int8");
-  visit.template operator()<with_dot(plait::int8, plait::dtype::int8)>("int8-dot");
+  visit.template operator()<plait::with_compute(plait::int8, plait::dtype::int8)>("int8-dot");
   visit.template operator()<plait::experts_int8>("experts_int8");
-#endif
 }
 
 }  // namespace
