@@ -143,6 +143,8 @@ class panel_matrix : public tensor_shape {
   }
   /// The memory itself, panels behind one another: what a packed file holds.
   buffer<std::byte> const& storage() const { return data_; }
+  /// Reads what `other`, of the same shape, holds, which must stay where it is as long as this lives; gives up memory of its own.
+  void share(panel_matrix const& other) { data_ = buffer<std::byte>::borrow(other.data_.data(), other.data_.size(), nullptr); }
 
  private:
   void reshape(tensor const& t) {
