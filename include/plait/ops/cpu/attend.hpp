@@ -120,7 +120,7 @@ struct attend_op<exec::cpu<P>> {
       for (std::int64_t g = 0; g < groups_.count(); ++g)
         for (std::int64_t m = 0; m < groups_.size(g); ++m) {
           std::int64_t const r = groups_.first(g) + m;
-          float const* const from = q.row(row(r)) + column(r);
+          float const* const from = q.row(row_of(r)) + column_of(r);
           for (std::int64_t d = 0; d < dim_; ++d) w.q[groups_.first(g) * dim_ + d * groups_.size(g) + m] = from[d] * scale;
         }
     }
@@ -150,7 +150,7 @@ struct attend_op<exec::cpu<P>> {
 
     void write(partial const& all, matrix_view<float> out) const {
       for (std::int64_t r = 0; r < groups_.rows; ++r) {
-        float *const to = out.row(row(r)) + column(r), *const sum = all.sum + r * columns_;
+        float *const to = out.row(row_of(r)) + column_of(r), *const sum = all.sum + r * columns_;
         simd::packet const total = simd::set(all.total[r]);
         simd::for_each_packet(dim_,
                               [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(sum + d), total), n); });
@@ -158,8 +158,8 @@ struct attend_op<exec::cpu<P>> {
     }
 
    private:
-    std::int64_t row(std::int64_t r) const { return seqs_.first_row[s_] + (first_ + r) / share_; }
-    std::int64_t column(std::int64_t r) const { return (head_ * share_ + (first_ + r) % share_) * dim_; }
+    std::int64_t row_of(std::int64_t r) const { return seqs_.first_row[s_] + (first_ + r) / share_; }
+    std::int64_t column_of(std::int64_t r) const { return (head_ * share_ + (first_ + r) % share_) * dim_; }
     std::int64_t position(std::int64_t r) const { return seqs_.length[s_] + (first_ + r) / share_; }
     /// Keys of block b that row r sees; rows only grow.
     std::int64_t seen(std::int64_t r, std::int64_t b) const { return std::min(block, position(r) - b * block + 1); }
