@@ -105,15 +105,7 @@ std::string const& disagreement(std::int64_t context) {
   typename Case::template on<plait::exec::cpu<>> fast(cpu, checked_rows, context);
   typename Case::template on<plait::exec::reference> slow(reference, checked_rows, context);
   fast.run(), slow.run();
-  double largest = 0, worst = 0;
-  for (std::int64_t r = 0; r < slow.output().rows(); ++r)
-    for (std::int64_t c = 0; c < slow.output().cols(); ++c) {
-      double const expected = slow.output()(r, c), off = std::abs(expected - double(fast.output()(r, c)));
-      largest = std::max(largest, std::abs(expected));
-      worst = off <= worst ? worst : off;  // NaN too
-    }
-  if (!(worst <= 1e-4 * largest))
-    at->second = "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
+  at->second = plait::bench::compare(fast.output(), slow.output()).complaint(plait::bench::tolerance(plait::f32, false));
   return at->second;
 }
 

@@ -172,8 +172,8 @@ template <class Chains, class Exec>
 double probe_flops(Exec& exec) {
   std::int64_t rounds = 1000;
   auto const seconds = [&](int runs) { return best_seconds(exec, runs, [&](std::int64_t) { use(Chains::run(rounds)); }); };
-  while (seconds(1) < 2e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
-  return Chains::flops_a_round * double(rounds) * exec.threads() / seconds(12);
+  while (seconds(1) < 4e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
+  return Chains::flops_a_round * double(rounds) * exec.threads() / seconds(40);
 }
 
 template <class Exec>
@@ -183,7 +183,7 @@ double probe_bytes(Exec& exec) {
   std::int64_t const each = std::max<std::int64_t>(1, cold_bytes(exec.threads()) / std::int64_t{sizeof(float)} / threads / step) * step;
   buffer<float> const data(each * threads);
   auto const pass = [&](auto ahead) {
-    return best_seconds(exec, 4, [&](std::int64_t item) { use(read_all<decltype(ahead)::value>(data.data() + item * each, each)); });
+    return best_seconds(exec, 8, [&](std::int64_t item) { use(read_all<decltype(ahead)::value>(data.data() + item * each, each)); });
   };
   // With the hardware's prefetching alone, and with hints as the kernels give them.
   double const seconds = std::min(pass(std::integral_constant<int, 0>{}), pass(std::integral_constant<int, 768>{}));

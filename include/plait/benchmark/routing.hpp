@@ -42,22 +42,24 @@ inline std::vector<double> expert_shares(routing r, std::int64_t n, std::int64_t
 /// The experts of `tokens` tokens, [tokens][k], by falling weight: each token takes the k experts that are furthest behind their share, the
 /// first of equals, so that any number of first tokens is spread as all of them. Not for random, which makes none.
 inline std::vector<std::int32_t> wanted_experts(routing r, std::int64_t n, std::int64_t k, std::int64_t tokens) {
-  std::vector<double> const share = expert_shares(r, n, k);
-  std::vector<std::int64_t> taken(share.size(), 0), behind(share.size());
-  std::vector<std::int32_t> order(share.size()), wanted;
+  struct seat {
+    double share;
+    std::int32_t expert;
+    std::int64_t taken, behind;
+  };
+  std::vector<seat> seats;
+  for (double const share : expert_shares(r, n, k)) seats.push_back({share, static_cast<std::int32_t>(seats.size()), 0, 0});
+  std::vector<std::int32_t> wanted;
   wanted.reserve(static_cast<std::size_t>(tokens * k));
   for (std::int64_t t = 0; t < tokens; ++t) {
-    for (std::size_t e = 0; e < order.size(); ++e) {
-      order[e] = static_cast<std::int32_t>(e);
-      behind[e] =
-          std::llround(1e6 * (share[e] * double(t + 1) - double(taken[e])));  // in millionths: shares are rounded, equals stay equal
-    }
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return behind[static_cast<std::size_t>(a)] > behind[static_cast<std::size_t>(b)];
-    });
+    for (seat& s : seats)  // in millionths of a token: shares are rounded, and equals are to stay equal
+      s.behind = std::llround(1e6 * (s.share * double(t + 1) - double(s.taken)));
+    std::partial_sort(seats.begin(), seats.begin() + k, seats.end(),
+                      [](seat const& a, seat const& b) { return a.behind != b.behind ? a.behind > b.behind : a.expert < b.expert; });
     for (std::int64_t j = 0; j < k; ++j) {
-      wanted.push_back(order[static_cast<std::size_t>(j)]);
-      ++taken[static_cast<std::size_t>(wanted.back())];
+      seat& s = seats[static_cast<std::size_t>(j)];
+      wanted.push_back(s.expert);
+      ++s.taken;
     }
   }
   return wanted;
