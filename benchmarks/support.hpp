@@ -72,7 +72,7 @@ class one_sequence {
         length_(context),
         state_(1, std::max<std::int64_t>(1, state_values)),
         pages_((context + tokens + plait::page_tokens - 1) / plait::page_tokens, std::max<std::int64_t>(1, page_values), 77) {
-    for (std::int64_t p = 0; p < pages_.view().rows(); ++p) table_.push_back(pages_.view().row(p));
+    for (std::int64_t p = 0; p < pages_.view().rows(); ++p) table_.push_back(reinterpret_cast<std::byte*>(pages_.view().row(p)));
     state_pointer_ = state_.view().data(), table_pointer_ = table_.data();
   }
   one_sequence(one_sequence const&) = delete;
@@ -84,8 +84,8 @@ class one_sequence {
   std::int64_t first_row_[2], length_;
   matrix<T> state_, pages_;
   T* state_pointer_;
-  std::vector<T*> table_;
-  T* const* table_pointer_;
+  std::vector<std::byte*> table_;
+  std::byte* const* table_pointer_;
 };
 
 // ---- The check -------------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ template class plait::model<unbased>;  // 2: plait: rotary positions need rope_t
 #elif CASE == 3
 template class plait::model<configs::jamba_v0_1, exec::cpu<bf16>>;  // 3: plait: exec::cpu computes in f32 so far
 #elif CASE == 4
-void f(weights<mlp{.d_ff = 8}, 16, storage::packed>& w) { w.get<"gate">(); }  // 4: plait: this component has no tensor of that name
+void f(weights<mlp{.d_ff = 8}, 16, storage::packed<>>& w) { w.get<"gate">(); }  // 4: plait: this component has no tensor of that name
 #elif CASE == 5
 void g(matrix_view<float>);
 void f(Eigen::MatrixXf& m) { g(m); }  // 5: plait: views are row-major

@@ -12,7 +12,7 @@ namespace {
 constexpr plait::mamba with_biases{.d_state = 5, .d_conv = 3, .dt_rank = 2, .proj_bias = true};
 constexpr plait::mamba without{.d_state = 5, .conv_bias = false};
 constexpr plait::moe experts{.d_ff = 7, .num_experts = 3, .top_k = 1};
-using packed = plait::storage::packed;
+using packed = plait::storage::packed<>;
 
 }  // namespace
 
@@ -20,7 +20,7 @@ TEST_CASE("weights: by name, of the type the storage has for the role, in the de
   plait::weights<with_biases, 8, packed> w;
   CHECK(w.get<"in_proj">().rows() == 0);  // empty until allocated
   w.allocate();
-  static_assert(std::is_same_v<decltype(w.get<"in_proj">()), plait::panel_matrix&>);
+  static_assert(std::is_same_v<decltype(w.get<"in_proj">()), plait::panel_matrix<plait::dtype::f32>&>);
   static_assert(std::is_same_v<decltype(w.get<"conv1d">()), plait::channel_tensor&>);
   static_assert(std::is_same_v<decltype(w.get<"A_log">()), plait::state_tensor&>);
   static_assert(std::is_same_v<decltype(std::as_const(w).get<"A_log">()), plait::state_tensor const&>);
@@ -78,7 +78,7 @@ TEST_CASE("storage: every tensor type returns the rows it was given") {
     for (std::int64_t cols : {1, 4, 17}) {
       check(plait::plain_tensor<float>{}, rows, cols, 3);
       check(plait::plain_tensor<double>{}, rows, cols, 2);
-      check(plait::panel_matrix{}, rows, cols, 3);
+      check(plait::panel_matrix<plait::dtype::f32>{}, rows, cols, 3);
       check(plait::channel_tensor{}, rows, cols, 1);
       check(plait::state_tensor{}, rows, cols, 1);
     }
@@ -91,5 +91,6 @@ TEST_CASE("storage: a state tensor keeps A = -exp(A_log) beside the logarithm; p
   CHECK(a.negative_exp(1)[2] == doctest::Approx(-std::exp(0.5)));
   CHECK(a.column(1)[1] == 3);
   auto const m = test::make_tensor<packed, plait::role::matrix>(std::vector<float>(3, 1.0f), 3, 1);
-  for (std::int64_t i = 0; i < plait::panel_matrix::panel; ++i) CHECK(m.panel_data(0, 0)[i] == (i < 3 ? 1.0f : 0.0f));
+  for (std::int64_t i = 0; i < plait::panel_rows; ++i)
+    CHECK(reinterpret_cast<float const*>(m.panel_data(0, 0))[i] == (i < 3 ? 1.0f : 0.0f));
 }

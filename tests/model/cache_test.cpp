@@ -104,7 +104,7 @@ TEST_CASE("cache: options that make no sense") {
 }
 
 TEST_CASE("cache: a full pool refuses, and everything stays usable") {
-  std::int64_t const page = full::layout.page_values * std::int64_t{sizeof(float)};
+  std::int64_t const page = full::layout.page_bytes;
   plait::cache_pool<full> pool({.max_page_bytes = 3 * page + page / 2});
   auto a = pool.make();
   auto const history = ids_of(2, 100);
@@ -181,10 +181,10 @@ TEST_CASE("cache: pages are shared until written to, and given back") {
     CHECK(pool.pages_in_use() == 2);
   }
   CHECK(pool.pages_in_use() == 0);
-  CHECK(pool.page_bytes() == 3 * full::layout.page_values * std::int64_t{sizeof(float)});  // kept for reuse
+  CHECK(pool.page_bytes() == 3 * full::layout.page_bytes);  // kept for reuse
   auto again = pool.make();
   again.reserve(3 * 64);
-  CHECK(pool.page_bytes() == 3 * full::layout.page_values * std::int64_t{sizeof(float)});
+  CHECK(pool.page_bytes() == 3 * full::layout.page_bytes);
 }
 
 TEST_CASE_TEMPLATE("cache: the parent dies first, a snapshot outlives its cache, a cache its pool", Model, full, attending, recurrent) {
@@ -245,7 +245,7 @@ TEST_CASE("cache: a snapshot owns the recurrent state, a header and page referen
     auto sequence = pool.make();
     test::forward<Model>(executor<Model>(), sequence, ids_of(10, 400));
     auto const s = sequence.snapshot();
-    std::int64_t const pages = Model::layout.page_values > 0 ? 7 : 0;
+    std::int64_t const pages = Model::layout.page_bytes > 0 ? 7 : 0;
     CHECK(s.bytes() >= plait::recurrent_state_bytes(Model::config) + pages * std::int64_t{sizeof(void*)});
     CHECK(s.bytes() <= plait::recurrent_state_bytes(Model::config) + pages * std::int64_t{sizeof(void*)} + 128);
   };

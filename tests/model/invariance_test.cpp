@@ -6,12 +6,12 @@
 
 namespace {
 
-template <auto C>
-using model_of = plait::model<C>;
+template <auto C, plait::precision P = plait::f32>
+using model_of = plait::model<C, plait::exec::cpu<P>>;
 using logits = std::vector<float>;
 
 template <class Model>
-logits in_chunks(plait::exec::cpu<>& exec, std::span<std::int32_t const> ids, std::vector<std::int64_t> const& chunks) {
+logits in_chunks(typename Model::exec_type& exec, std::span<std::int32_t const> ids, std::vector<std::int64_t> const& chunks) {
   plait::cache_pool<Model> pool;
   auto sequence = pool.make();
   logits all;
@@ -29,7 +29,7 @@ template <class Model>
 void check_chunks(test::random& random) {
   std::int64_t const n = 140;
   auto const ids = test::random_ids(random, n, Model::vocab_size);
-  plait::exec::cpu<> exec(1);
+  typename Model::exec_type exec(1);
   test::executor<Model>(exec);
   logits const whole = test::forward_alone<Model>(exec, ids);
   for (float x : whole) REQUIRE(std::isfinite(x));
@@ -50,7 +50,7 @@ void check_batches(test::random& random) {
   std::vector<std::int64_t> const lengths = {1, 70, 13, 66, 5};
   std::vector<std::vector<std::int32_t>> ids;
   std::vector<logits> alone;
-  plait::exec::cpu<> one(1);
+  typename Model::exec_type one(1);
   test::executor<Model>(one);
   for (std::int64_t n : lengths) {
     ids.push_back(test::random_ids(random, n, Model::vocab_size));
@@ -58,7 +58,7 @@ void check_batches(test::random& random) {
   }
   for (int threads : {1, 2, 3, 5}) {
     CAPTURE(threads);
-    plait::exec::cpu<> exec(threads);
+    typename Model::exec_type exec(threads);
     test::executor<Model>(exec);
     CHECK(test::same_bits(test::forward_alone<Model>(exec, ids[1]), alone[1]));
     std::vector<std::size_t> order(lengths.size());
@@ -104,7 +104,7 @@ void check_rows_and_embeddings(test::random& random) {
   std::int64_t const n = 70, d = Model::d_model;
   auto const ids = test::random_ids(random, n, Model::vocab_size);
   auto const& model = test::model_with_weights<Model>();
-  plait::exec::cpu<> exec(2);
+  typename Model::exec_type exec(2);
   test::executor<Model>(exec);
   logits const whole = test::forward_alone<Model>(exec, ids);
 
@@ -176,3 +176,16 @@ TEST_CASE("invariance: mixers only") { check_all<model_of<test::mixers_only>>(44
 TEST_CASE("invariance: one expert a token, tied, a long window") { check_all<model_of<test::one_expert>>(45); }
 TEST_CASE("invariance: rotary positions, renormalised experts") { check_all<model_of<test::rotary>>(46); }
 TEST_CASE("invariance: layers without a mixer") { check_all<model_of<test::sparse_mixers>>(46); }
+
+// In every precision, narrow arithmetic included: its activations are rounded row by row.
+TEST_CASE("invariance: bf16") { check_all<model_of<test::everything, plait::bf16>>(47); }
+TEST_CASE("invariance: bf16 arithmetic") {
+  check_all<model_of<test::everything, plait::with_compute(plait::bf16, plait::dtype::bf16)>>(48);
+}
+TEST_CASE("invariance: int8, tied") { check_all<model_of<test::one_expert, plait::int8>>(49); }
+TEST_CASE("invariance: int8 arithmetic") {
+  check_all<model_of<test::everything, plait::with_compute(plait::int8, plait::dtype::int8)>>(50);
+}
+TEST_CASE("invariance: experts in int8 arithmetic, the rest in bf16 arithmetic") {
+  check_all<model_of<test::rotary, plait::with_compute(plait::experts_int8, plait::dtype::int8)>>(51);
+}

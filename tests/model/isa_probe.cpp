@@ -21,6 +21,12 @@ inline constexpr auto odd = [] {
 
 bool supported() {
 #if defined(__x86_64__)
+#if PLAIT_BF16_DOT
+  if (!__builtin_cpu_supports("avx512bf16")) return false;
+#endif
+#if PLAIT_INT8_DOT
+  if (!__builtin_cpu_supports("avx512vnni")) return false;
+#endif
 #if PLAIT_PACKET == 16
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw");
@@ -31,20 +37,12 @@ bool supported() {
   return true;
 }
 
-}  // namespace
-
-int main() {
-  if (!supported()) {
-    std::printf(
-        "this machine has no "
-        "%d-float registers\n",
-        PLAIT_PACKET);
-    return 77;
-  }
-  using model = plait::model<odd>;
+template <plait::precision P>
+void print_logits() {
+  using model = plait::model<odd, plait::exec::cpu<P>>;
   model net;
   plait::initialize(net, 5, 0.1);
-  model::exec_type exec(2);
+  typename model::exec_type exec(2);
   plait::cache_pool<model> pool;
   auto sequence = pool.make();
   std::vector<std::int32_t> ids;
@@ -60,4 +58,20 @@ int main() {
     std::memcpy(&bits, &x, 4);
     std::printf("%08x\n", bits);
   }
+}
+
+}  // namespace
+
+int main() {
+  if (!supported()) {
+    std::printf(
+        "this machine lacks the "
+        "instruction set for %d-float registers\n",
+        PLAIT_PACKET);
+    return 77;
+  }
+  print_logits<plait::f32>();
+  print_logits<plait::experts_int8>();
+  print_logits<plait::with_compute(plait::bf16, plait::dtype::bf16)>();
+  print_logits<plait::with_compute(plait::int8, plait::dtype::int8)>();
 }

@@ -23,8 +23,8 @@ template <auto Policy, class Exec = plait::exec::cpu<>>
 using alone = plait::single_layer<width, Policy, Exec>;
 
 static_assert(alone<attention>::is_mixer && alone<mamba>::is_mixer && !alone<mlp>::is_mixer && !alone<moe>::is_mixer);
-static_assert(alone<attention>::layout.state_values == 0 && alone<attention>::layout.page_values == 2 * 2 * 10 * plait::page_tokens);
-static_assert(alone<mamba>::layout.state_values == 80 * (2 + 5) && alone<mamba>::layout.page_values == 0);
+static_assert(alone<attention>::layout.state_values == 0 && alone<attention>::layout.page_bytes == 4 * 2 * 2 * 10 * plait::page_tokens);
+static_assert(alone<mamba>::layout.state_values == 80 * (2 + 5) && alone<mamba>::layout.page_bytes == 0);
 
 template <class T>
 struct matrix {

@@ -34,7 +34,7 @@ TEST_CASE("add_norm: residual and norm, with and without a residual, in place an
           std::vector<float> const w = random.values(d, 0.5f, 1.5f);
           auto cpu = test::cpu_with(2);
           auto oracle = test::oracle();
-          plait::ops::add_norm(cpu, x.view(), add ? y.view() : plait::matrix_view<float>(), vector_of<plait::storage::packed>(w), 1e-6f,
+          plait::ops::add_norm(cpu, x.view(), add ? y.view() : plait::matrix_view<float>(), vector_of<plait::storage::packed<>>(w), 1e-6f,
                                in_place ? x.view() : out.view());
           plait::ops::add_norm(oracle, x64.view(), add ? y64.view() : plait::matrix_view<double>(),
                                vector_of<plait::storage::plain<double>>(w), 1e-6f, in_place ? x64.view() : out64.view());
@@ -49,7 +49,7 @@ TEST_CASE("add_norm: eps stands inside the root, the weight multiplies as stored
   auto cpu = test::cpu_with(1);
   test::matrix<float> x(1, 4), out(1, 4);
   for (std::int64_t c = 0; c < 4; ++c) x(0, c) = 1;
-  plait::ops::add_norm(cpu, x.view(), {}, vector_of<plait::storage::packed>({2, 0, -1, 4}), 3.0f, out.view());
+  plait::ops::add_norm(cpu, x.view(), {}, vector_of<plait::storage::packed<>>({2, 0, -1, 4}), 3.0f, out.view());
   CHECK(out(0, 0) == 1);  // 2 * 1 / sqrt(1 + 3)
   CHECK(out(0, 1) == 0);
   CHECK(out(0, 2) == -0.5f);
@@ -63,7 +63,7 @@ TEST_CASE("add_norm: NaN and infinity stay in their row") {
       test::matrix<float> x = test::random_matrix(random, 3, 37), out(3, 37);
       x(1, at) = bad;
       auto cpu = test::cpu_with(1);
-      plait::ops::add_norm(cpu, x.view(), {}, vector_of<plait::storage::packed>(std::vector<float>(37, 1.0f)), 1e-6f, out.view());
+      plait::ops::add_norm(cpu, x.view(), {}, vector_of<plait::storage::packed<>>(std::vector<float>(37, 1.0f)), 1e-6f, out.view());
       CHECK(out(1, at) != out(1, at));
       for (std::int64_t c = 0; c < 37; ++c) {
         if (bad != bad) CHECK(out(1, c) != out(1, c));
@@ -88,7 +88,7 @@ TEST_CASE("inner_norms: consecutive parts of a row, each with its own weight") {
     };
     auto cpu = test::cpu_with(2);
     auto oracle = test::oracle();
-    run(cpu, x, plait::storage::packed{});
+    run(cpu, x, plait::storage::packed<>{});
     run(oracle, x64, plait::storage::plain<double>{});
     CHECK(test::difference(x, x64) < tolerance);
     CHECK(x.intact());

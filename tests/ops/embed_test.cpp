@@ -15,7 +15,7 @@ TEST_CASE("embed: rows of the table, by id") {
       std::int64_t const vocabulary = 35;  // two panels and a tail
       std::vector<float> const values = random.values(vocabulary * d);
       auto const plain = test::make_tensor<plait::storage::plain<float>, role::matrix>(values, vocabulary, d);
-      auto const packed = test::make_tensor<plait::storage::packed, role::matrix>(values, vocabulary, d);
+      auto const packed = test::make_tensor<plait::storage::packed<>, role::matrix>(values, vocabulary, d);
       auto const exact = test::make_tensor<plait::storage::plain<double>, role::matrix>(values, vocabulary, d);
       std::vector<std::int32_t> ids{};
       for (std::int64_t t = 0; t < tokens; ++t)

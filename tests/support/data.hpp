@@ -101,7 +101,7 @@ auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64
 
 /// What ops see of sequences: `before` tokens are cached, `now` are new. State and pages have other layers' parts around this one's
 /// that must stay as they are; fresh pages are full of NaN, so that a slot read before it is written shows.
-template <class T>
+template <class T, class Value = T>
 class ragged {
  public:
   ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
@@ -125,11 +125,11 @@ class ragged {
       std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
       while (static_cast<std::int64_t>(pages_[s].size()) < needed) {
         memory_[s].emplace_back(page_values_ + 2 * around);
-        T* const page = memory_[s].back().data();
-        std::fill_n(page, around, canary);
-        std::fill_n(page + around, page_values_, T(nan));
-        std::fill_n(page + around + page_values_, around, canary);
-        pages_[s].push_back(page);
+        Value* const page = memory_[s].back().data();
+        std::fill_n(page, around, Value(canary));
+        std::fill_n(page + around, page_values_, Value(nan));
+        std::fill_n(page + around + page_values_, around, Value(canary));
+        pages_[s].push_back(reinterpret_cast<std::byte*>(page));
       }
       table_.push_back(pages_[s].data());
     }
@@ -149,9 +149,11 @@ class ragged {
     for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
   }
   T* state(std::size_t s) { return states_[s].data() + around; }
-  T* page(std::size_t s, std::int64_t p) { return pages_[s][static_cast<std::size_t>(p)] + around; }
+  Value* page(std::size_t s, std::int64_t p) { return reinterpret_cast<Value*>(pages_[s][static_cast<std::size_t>(p)]) + around; }
   bool intact() const {
-    auto const canaries = [](T const* p) { return std::all_of(p, p + around, [](T x) { return x == canary; }); };
+    auto const canaries = []<class U>(U const* p) {
+      return std::all_of(p, p + around, [](U x) { return static_cast<T>(x) == static_cast<T>(U(canary)); });
+    };
     for (std::size_t s = 0; s < length_.size(); ++s) {
       if (!canaries(states_[s].data()) || !canaries(states_[s].data() + around + state_values_)) return false;
       for (auto const& page : memory_[s])
@@ -167,9 +169,9 @@ class ragged {
   std::int64_t state_values_, page_values_;
   std::vector<std::vector<T>> states_;
   std::vector<T*> state_;
-  std::vector<std::vector<plait::buffer<T>>> memory_;
-  std::vector<std::vector<T*>> pages_;
-  std::vector<T* const*> table_;
+  std::vector<std::vector<plait::buffer<Value>>> memory_;
+  std::vector<std::vector<std::byte*>> pages_;
+  std::vector<std::byte* const*> table_;
 };
 
 /// max|a - b| / max(max|b|, at_least); infinite where one is NaN. `at_least` is for results that may happen to cancel.

@@ -16,6 +16,12 @@ inline cpu cpu_with(int threads) {
   exec.workspace.reserve(room);
   return exec;
 }
+template <plait::precision P>
+plait::exec::cpu<P> cpu_in(int threads) {
+  plait::exec::cpu<P> exec(threads);
+  exec.workspace.reserve(room);
+  return exec;
+}
 inline reference oracle() {
   reference exec;
   exec.workspace.reserve(room);

@@ -1,4 +1,4 @@
-// The 16-bit floating-point formats, widened to float; and bfloat16 back.
+// The 16-bit floating-point formats, widened to float and back.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -30,5 +30,26 @@ constexpr float from_f16(std::uint16_t bits) {
   std::uint32_t const value = (subnormal & is_subnormal) | (special & is_special) | (normal & ~(is_subnormal | is_special));
   return std::bit_cast<float>(value | (std::uint32_t{bits & 0x8000u} << 16));
 }
+
+/// To the nearest binary16, ties to the even one; what is too large becomes infinite, and a NaN stays one, quiet.
+constexpr std::uint16_t to_f16(float value) {
+  std::uint32_t const bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
+  auto const with_sign = [&](std::uint32_t m) { return static_cast<std::uint16_t>(m | (bits >> 16 & 0x8000u)); };
+  if (magnitude > 0x7f800000u) return with_sign(0x7e00u);
+  if (magnitude >= 0x47800000u) return with_sign(0x7c00u);  // 65536 and more
+  if (magnitude < 0x38800000u) {                             // subnormal: a multiple of 2^-24, which adding 0.5 rounds to
+    float const sum = std::bit_cast<float>(magnitude) + 0.5f;
+    return with_sign(std::bit_cast<std::uint32_t>(sum) - 0x3f000000u);
+  }
+  return with_sign((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13);
+}
+
+/// A bfloat16 in memory.
+struct bf16_t {
+  std::uint16_t bits = 0;
+  bf16_t() = default;
+  constexpr explicit bf16_t(float value) : bits(to_bf16(value)) {}
+  constexpr explicit operator float() const { return from_bf16(bits); }
+};
 
 }  // namespace plait::inline PLAIT_ABI

@@ -3,6 +3,7 @@
 
 #include <plait/core/macros.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace plait::inline PLAIT_ABI {
@@ -21,13 +22,17 @@ struct sequences {
   std::int64_t const* length = nullptr;     ///< tokens already cached: the position of its first new token
   T* const* state = nullptr;                ///< state[s] + state_offset: this layer's recurrent state
   std::int64_t state_offset = 0;
-  T* const* const* pages = nullptr;  ///< pages[s][p] + page_offset: this layer's part of page p
-  std::int64_t page_offset = 0;
+  std::byte* const* const* pages = nullptr;  ///< pages[s][p]: page p of all layers, in values of the execution policy's kv_type
+  std::int64_t page_offset = 0;              ///< values before this layer's part
 
   std::int64_t tokens(std::int64_t s) const { return first_row[s + 1] - first_row[s]; }
   std::int64_t total() const { return first_row[count]; }
   T* state_of(std::int64_t s) const { return state[s] + state_offset; }
-  T* page_of(std::int64_t s, std::int64_t p) const { return pages[s][p] + page_offset; }
+  /// Page p of sequence s, this layer's part; Value is Exec::kv_type.
+  template <class Value>
+  Value* page_of(std::int64_t s, std::int64_t p) const {
+    return reinterpret_cast<Value*>(pages[s][p]) + page_offset;
+  }
 };
 
 /// One layer's part of a page: keys [head][dim][token], so that a block of keys is a packed panel, then values [head][token][dim]; together

@@ -6,24 +6,15 @@
 #pragma once
 
 #include <plait/core/buffer.hpp>
+#include <plait/core/panel_matrix.hpp>
+#include <plait/core/tensor_shape.hpp>
+#include <plait/policy/precision.hpp>
 #include <plait/policy/tensor.hpp>
 
 #include <cmath>
 #include <cstdint>
 
 namespace plait::inline PLAIT_ABI {
-
-/// Shape shared by all tensor types.
-class tensor_shape {
- public:
-  std::int64_t rows() const { return rows_; }
-  std::int64_t cols() const { return cols_; }
-  std::int64_t copies() const { return copies_; }
-
- protected:
-  void set_shape(tensor const& t) { rows_ = t.rows, cols_ = t.cols, copies_ = t.copies; }
-  std::int64_t rows_ = 0, cols_ = 0, copies_ = 0;
-};
 
 /// [copies][rows][cols], row-major, in T.
 template <class T>
@@ -43,31 +34,6 @@ class plain_tensor : public tensor_shape {
 
  private:
   buffer<T> data_;
-};
-
-/// Linear maps in panels, [copy][rows / panel][cols][panel]: a kernel that computes `panel` outputs reads one contiguous stream, whether
-/// for one token or for many. The last panel is padded with zeros.
-class panel_matrix : public tensor_shape {
- public:
-  static constexpr std::int64_t panel = 2 * PLAIT_PACKET;
-
-  void allocate(tensor const& t) { set_shape(t), data_ = buffer<float>(t.copies * panels() * panel * t.cols); }
-  std::int64_t panels() const { return (rows_ + panel - 1) / panel; }
-  float at(std::int64_t copy, std::int64_t r, std::int64_t c) const { return data_[offset(copy, r) + c * panel]; }
-  float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
-  float const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel * cols_; }
-  void set_row(std::int64_t copy, std::int64_t r, float const* values) {
-    float* const at = data_.data() + offset(copy, r);
-    for (std::int64_t c = 0; c < cols_; ++c) at[c * panel] = values[c];
-  }
-  void get_row(std::int64_t copy, std::int64_t r, float* values) const {
-    float const* const at = data_.data() + offset(copy, r);
-    for (std::int64_t c = 0; c < cols_; ++c) values[c] = at[c * panel];
-  }
-
- private:
-  std::int64_t offset(std::int64_t copy, std::int64_t r) const { return (copy * panels() + r / panel) * panel * cols_ + r % panel; }
-  buffer<float> data_;
 };
 
 /// Values by channel, [cols][rows]: channels lie side by side, as the vector units want them. For one column that is the plain order.
@@ -113,25 +79,26 @@ struct plain {
 };
 
 namespace detail {
-template <role R>
+template <role R, dtype Weights, dtype Experts>
 struct packed_tensor {
-  using type = panel_matrix;
+  using type = panel_matrix<R == role::router ? dtype::f32 : R == role::expert ? Experts : Weights>;
 };
-template <>
-struct packed_tensor<role::vector> {
+template <dtype Weights, dtype Experts>
+struct packed_tensor<role::vector, Weights, Experts> {
   using type = channel_tensor;
 };
-template <>
-struct packed_tensor<role::state> {
+template <dtype Weights, dtype Experts>
+struct packed_tensor<role::state, Weights, Experts> {
   using type = state_tensor;
 };
 }  // namespace detail
 
-/// f32 for the CPU kernels: panels for linear maps, channels side by side for the rest.
+/// For the CPU kernels: linear maps in panels, the embedding too; channels side by side for the rest, which is f32 as the router is.
+template <dtype Weights = dtype::f32, dtype Experts = Weights>
 struct packed {
   template <role R>
-  using tensor = typename detail::packed_tensor<R>::type;
-  using table = plain_tensor<float>;
+  using tensor = typename detail::packed_tensor<R, Weights, Experts>::type;
+  using table = panel_matrix<Weights>;
 };
 
 }  // namespace storage

@@ -1,22 +1,27 @@
 // The CPU's execution policy.
 #pragma once
 
+#include <plait/core/half.hpp>
 #include <plait/core/storage.hpp>
 #include <plait/exec/host.hpp>
 #include <plait/policy/precision.hpp>
 
+#include <type_traits>
+
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Packed weights and vector kernels. A sequence's results are bitwise the same however its tokens are split into calls, whatever else
-/// is in the batch and however many threads run.
+/// Packed weights and vector kernels, with weights stored and products computed as precision P says (policy/precision.hpp); activations,
+/// sums and recurrent state are f32. A sequence's results are bitwise the same however its tokens are split into calls, whatever else is in
+/// the batch and however many threads run, in every precision.
 template <precision P = f32>
 class cpu : public host {
-  static_assert(P == f32, "plait: exec::cpu computes in f32 so far; bf16 and int8 are not implemented yet");
-
  public:
   using value_type = float;
-  using storage_type = storage::packed;
   static constexpr precision types = P;
+  static constexpr dtype compute = P.compute;
+  using storage_type = storage::packed<P.weights, P.experts>;
+  using kv_type = std::conditional_t<P.kv == dtype::f32, float, bf16_t>;
+  static_assert(P.kv != dtype::int8, "plait: keys and values are kept as f32 or bf16, not int8");
 
   /// All of the machine's threads by default; one where the compiler has no OpenMP.
   cpu() : host(machine_threads()) {}

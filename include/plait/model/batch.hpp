@@ -95,8 +95,8 @@ class basic_batch {
   std::vector<std::int32_t> ids_;
   std::vector<std::int64_t> first_row_ = {0}, length_, wanted_;
   std::vector<T*> state_;
-  std::vector<std::vector<T*>> pages_;
-  std::vector<T* const*> table_;
+  std::vector<std::vector<std::byte*>> pages_;
+  std::vector<std::byte* const*> table_;
   std::vector<std::pair<basic_cache<T> const*, std::int64_t>> sorted_;
 };
 

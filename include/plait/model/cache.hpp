@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -18,9 +19,9 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// How much one sequence needs: values of recurrent state, and values of a page of keys and values over all layers.
+/// How much one sequence needs: values of recurrent state, and bytes of a page of keys and values over all layers.
 struct cache_layout {
-  std::int64_t state_values = 0, page_values = 0;
+  std::int64_t state_values = 0, page_bytes = 0;
   friend bool operator==(cache_layout const&, cache_layout const&) = default;
 };
 
@@ -47,42 +48,39 @@ namespace detail {
 
 /// Keys and values of page_tokens tokens, shared by caches and snapshots. Only one cache, the writer, may go on writing behind `filled`
 /// while others hold the page too: they read what was there before.
-template <class T>
 struct page {
-  buffer<T> data;
+  buffer<std::byte> data;
   std::int64_t holders = 0, writer = 0, filled = 0;
 };
 
-template <class T>
 class page_pool {
  public:
   page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {}
 
   /// Refuses before anything is allocated.
   void require(std::int64_t pages) const {
-    std::int64_t const each = layout.page_values * std::int64_t{sizeof(T)}, fresh = pages - static_cast<std::int64_t>(free_.size());
+    std::int64_t const each = layout.page_bytes, fresh = pages - static_cast<std::int64_t>(free_.size());
     if (fresh > 0 && fresh > (options_.max_page_bytes - bytes_) / each)
       throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
                   " bytes are in use, " + std::to_string(fresh) + " more pages of " + std::to_string(page_tokens) + " tokens need " +
                   std::to_string(each) + " each");
   }
-  page<T>* acquire() {
+  page* acquire() {
     if (free_.empty()) {
       require(1);
-      std::int64_t const bytes = layout.page_values * std::int64_t{sizeof(T)};
-      auto fresh = std::make_unique<page<T>>();
-      fresh->data = buffer<T>(layout.page_values);
+      auto fresh = std::make_unique<page>();
+      fresh->data = buffer<std::byte>(layout.page_bytes);
       free_.reserve(all_.size() + 1);
       all_.push_back(std::move(fresh));
       free_.push_back(all_.back().get());
-      bytes_ += bytes;
+      bytes_ += layout.page_bytes;
     }
-    page<T>* const p = free_.back();
+    page* const p = free_.back();
     free_.pop_back();
     p->holders = 1, p->writer = p->filled = 0;
     return p;
   }
-  void release(page<T>* p) noexcept {
+  void release(page* p) noexcept {
     if (--p->holders == 0) free_.push_back(p);  // never grows: acquire reserved the room
   }
 
@@ -93,8 +91,8 @@ class page_pool {
 
  private:
   cache_pool_options options_;
-  std::vector<std::unique_ptr<page<T>>> all_;
-  std::vector<page<T>*> free_;
+  std::vector<std::unique_ptr<page>> all_;
+  std::vector<page*> free_;
   std::int64_t bytes_ = 0, last_id_ = 0;
 };
 
@@ -102,17 +100,17 @@ class page_pool {
 template <class T>
 struct moment {
   buffer<T> state;
-  std::vector<page<T>*> pages;
+  std::vector<page*> pages;
   std::int64_t length = 0;
   std::int64_t last_kept = 0;  ///< names the last moment that was kept on the way here, this one included; 0: none
 
-  void drop(page_pool<T>& pool) noexcept {
-    for (page<T>* p : pages) pool.release(p);
+  void drop(page_pool& pool) noexcept {
+    for (page* p : pages) pool.release(p);
     pages.clear();
     length = last_kept = 0;
   }
   /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
-  void assign(page_pool<T>& pool, moment const& other) {
+  void assign(page_pool& pool, moment const& other) {
     std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
     if (state.size() != other.state.size()) state = buffer<T>(other.state.size());
     pages.reserve(count);
@@ -151,10 +149,10 @@ class basic_snapshot {
 
  private:
   friend class basic_cache<T>;
-  basic_snapshot(std::shared_ptr<detail::page_pool<T>> pool, detail::moment<T> const& from) : pool_(std::move(pool)) {
+  basic_snapshot(std::shared_ptr<detail::page_pool> pool, detail::moment<T> const& from) : pool_(std::move(pool)) {
     at_.assign(*pool_, from);
   }
-  std::shared_ptr<detail::page_pool<T>> pool_;
+  std::shared_ptr<detail::page_pool> pool_;
   detail::moment<T> at_;
 };
 
@@ -181,7 +179,7 @@ class basic_cache {
   std::int64_t length() const { return now_.length; }
   /// Tokens that fit without another reserve.
   std::int64_t capacity() const {
-    if (layout().page_values == 0) return std::numeric_limits<std::int64_t>::max();
+    if (layout().page_bytes == 0) return std::numeric_limits<std::int64_t>::max();
     return tail_is_writable() ? static_cast<std::int64_t>(now_.pages.size()) * page_tokens : now_.length;
   }
   cache_layout layout() const { return pool_->layout; }
@@ -192,7 +190,7 @@ class basic_cache {
     if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
     if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length)
       throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
-    if (layout().page_values == 0) return;
+    if (layout().page_bytes == 0) return;
     std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
     pool_->require(static_cast<std::int64_t>(std::max(needed, before) - before) + (tokens > 0 && !tail_is_writable()));
     try {
@@ -260,7 +258,7 @@ class basic_cache {
   // ---- for model::forward --------------------------------------------------------------------------------------------------------------
   T* state() { return now_.state.data(); }
   /// Writes the addresses of the pages that hold tokens [0, tokens) of this sequence.
-  void page_table(std::int64_t tokens, T** table) {
+  void page_table(std::int64_t tokens, std::byte** table) {
     for (std::int64_t p = 0; p * page_tokens < tokens && p < static_cast<std::int64_t>(now_.pages.size()); ++p)
       table[p] = now_.pages[static_cast<std::size_t>(p)]->data.data();
   }
@@ -270,7 +268,7 @@ class basic_cache {
     std::int64_t const first_page = now_.length / page_tokens;
     now_.length += tokens;
     for (std::int64_t p = first_page; p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {
-      detail::page<T>& page = *now_.pages[static_cast<std::size_t>(p)];
+      detail::page& page = *now_.pages[static_cast<std::size_t>(p)];
       page.writer = id_, page.filled = std::min(page_tokens, now_.length - p * page_tokens);
     }
     std::int64_t const last = kept_count_ > 0 ? kept_[kept_count_ - 1].length : 0;
@@ -281,7 +279,7 @@ class basic_cache {
   template <class>
   friend class basic_cache_pool;
 
-  basic_cache(std::shared_ptr<detail::page_pool<T>> pool, cache_options options)
+  basic_cache(std::shared_ptr<detail::page_pool> pool, cache_options options)
       : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
     if (options_.keep_snapshots < 0 || options_.snapshot_interval < 1)
       throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) +
@@ -294,12 +292,12 @@ class basic_cache {
   bool tail_is_writable() const {
     std::int64_t const slot = now_.length % page_tokens;
     if (slot == 0 || now_.pages.empty()) return true;
-    detail::page<T> const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
     return tail.holders == 1 || (tail.writer == id_ && tail.filled == slot);
   }
   void copy_tail() {
-    detail::page<T>*& tail = now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
-    detail::page<T>* const own = pool_->acquire();
+    detail::page*& tail = now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page* const own = pool_->acquire();
     std::copy_n(tail->data.data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
   }
@@ -322,7 +320,7 @@ class basic_cache {
     std::swap(now_, other.now_), std::swap(kept_, other.kept_), std::swap(kept_count_, other.kept_count_);
   }
 
-  std::shared_ptr<detail::page_pool<T>> pool_;
+  std::shared_ptr<detail::page_pool> pool_;
   cache_options options_;
   std::int64_t id_ = 0;
   detail::moment<T> now_;
@@ -335,7 +333,7 @@ template <class T>
 class basic_cache_pool {
  public:
   explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {})
-      : pool_(std::make_shared<detail::page_pool<T>>(layout, options)) {}
+      : pool_(std::make_shared<detail::page_pool>(layout, options)) {}
 
   /// An empty sequence; plait::error for options that make no sense.
   basic_cache<T> make(cache_options options = {}) { return basic_cache<T>(pool_, options); }
@@ -344,7 +342,7 @@ class basic_cache_pool {
   std::int64_t pages_in_use() const { return pool_->pages_in_use(); }
 
  private:
-  std::shared_ptr<detail::page_pool<T>> pool_;
+  std::shared_ptr<detail::page_pool> pool_;
 };
 
 /// The pool of a model's sequences.

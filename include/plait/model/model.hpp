@@ -47,7 +47,7 @@ class model : public model_weights<C, typename Exec::storage_type> {
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;
   using batch_type = basic_batch<value_type>;
-  static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values};
+  static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values * std::int64_t{sizeof(typename Exec::kv_type)}};
   static constexpr std::int64_t d_model = base::d_model, vocab_size = base::vocab_size;
   static constexpr layer_settings settings = base::settings;
   static constexpr bool has_vocabulary = base::has_vocabulary;

@@ -51,7 +51,8 @@ class single_layer {
   static constexpr auto policy = Policy;
   static constexpr std::int64_t d_model = D;
   static constexpr bool is_mixer = detail::mixer_layer<layer<D, Policy>, weights_type, Exec>;
-  static constexpr cache_layout layout{policies::state(Policy, D), policies::kv(Policy, D) * page_tokens};
+  static constexpr cache_layout layout{policies::state(Policy, D),
+                                       policies::kv(Policy, D) * page_tokens * std::int64_t{sizeof(typename Exec::kv_type)}};
   static_assert(is_mixer || detail::feed_forward_layer<layer<D, Policy>, weights_type, Exec>,
                 "plait: single_layer needs a layer whose forward is that of a mixer or of a feed-forward (layers/layer.hpp)");
 
@@ -77,7 +78,7 @@ class single_layer {
     if (tokens < 1 || tokens > max_call_tokens || context < 0 || context > (std::int64_t{1} << 40))
       throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens a call and a context of up to 2^40, not " +
                   std::to_string(tokens) + " and " + std::to_string(context));
-    std::int64_t const pages = layout.page_values > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
+    std::int64_t const pages = layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
     if (static_cast<std::size_t>(pages) > table_.size()) table_.resize(static_cast<std::size_t>(pages));
     exec.workspace.reserve(measure(exec, tokens));
     exec.parallel(exec.threads(), [](std::int64_t, int) {});  // starts the threads now, not in the first forward
@@ -97,7 +98,7 @@ class single_layer {
     if (tokens > sequence.capacity() - length)
       throw error("forward: the sequence has " + std::to_string(tokens) + " new tokens and room for " +
                   std::to_string(sequence.capacity() - length) + ": call reserve on it");
-    if (layout.page_values > 0 && after > static_cast<std::int64_t>(table_.size()) * page_tokens)
+    if (layout.page_bytes > 0 && after > static_cast<std::int64_t>(table_.size()) * page_tokens)
       throw error("forward: the sequence grows to " + std::to_string(after) + " tokens, the layer's page table has room for " +
                   std::to_string(static_cast<std::int64_t>(table_.size()) * page_tokens) + ": call the layer's reserve with that context");
     check_workspace(exec, tokens);
@@ -105,7 +106,7 @@ class single_layer {
     sequence.page_table(after, table_.data());
     std::array<std::int64_t, 2> const first_row{0, tokens};
     value_type* const state = sequence.state();
-    value_type* const* const pages = table_.data();
+    std::byte* const* const pages = table_.data();
     layer<D, Policy>::forward(
         exec, weights_, settings_,
         sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}, x, y, see);
@@ -150,7 +151,7 @@ class single_layer {
   layer_settings settings_;
   weights_type weights_;
   basic_cache_pool<value_type> pool_{layout};
-  std::vector<value_type*> table_;
+  std::vector<std::byte*> table_;
 };
 
 }  // namespace plait::inline PLAIT_ABI

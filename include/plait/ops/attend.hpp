@@ -31,18 +31,19 @@ void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend
   attend_op<Exec>::run(exec, seqs, shape, q, k, v, out);
 }
 
-/// Writes new keys and values to their pages; every execution policy of this machine keeps them alike (page_layout).
-template <class T>
+/// Writes new keys and values to their pages; every execution policy of this machine keeps them alike
+/// (page_layout), as values of its kv_type.
+template <class Value, class T>
 void append_to_pages(sequences<T> const& seqs, attend_shape shape, std::int64_t s, std::int64_t head, matrix_view<T const> k,
                      matrix_view<T const> v) {
   page_layout const at{shape.kv_heads, shape.dim};
   for (std::int64_t t = 0; t < seqs.tokens(s); ++t) {
     std::int64_t const position = seqs.length[s] + t, slot = position % page_tokens;
-    T* const page = seqs.page_of(s, position / page_tokens);
+    Value* const page = seqs.template page_of<Value>(s, position / page_tokens);
     T const* const key = k.row(seqs.first_row[s] + t) + head * shape.dim;
     T const* const value = v.row(seqs.first_row[s] + t) + head * shape.dim;
-    for (std::int64_t d = 0; d < shape.dim; ++d) page[at.key(head, d, slot)] = key[d];
-    for (std::int64_t d = 0; d < shape.dim; ++d) page[at.value(head, slot, d)] = value[d];
+    for (std::int64_t d = 0; d < shape.dim; ++d) page[at.key(head, d, slot)] = static_cast<Value>(key[d]);
+    for (std::int64_t d = 0; d < shape.dim; ++d) page[at.value(head, slot, d)] = static_cast<Value>(value[d]);
   }
 }
 
@@ -52,7 +53,7 @@ struct attend_op<exec::reference> {
                   matrix_view<double const> k, matrix_view<double const> v, matrix_view<double> out) {
     page_layout const at{shape.kv_heads, shape.dim};
     exec.parallel(seqs.count, [&](std::int64_t s, int) {
-      for (std::int64_t head = 0; head < shape.kv_heads; ++head) append_to_pages(seqs, shape, s, head, k, v);
+      for (std::int64_t head = 0; head < shape.kv_heads; ++head) append_to_pages<double>(seqs, shape, s, head, k, v);
       for (std::int64_t t = 0; t < seqs.tokens(s); ++t)
         for (std::int64_t j = 0; j < shape.heads; ++j) {
           std::int64_t const keys = seqs.length[s] + t + 1, head = j / (shape.heads / shape.kv_heads), row = seqs.first_row[s] + t;
@@ -61,7 +62,7 @@ struct attend_op<exec::reference> {
           for (std::int64_t i = 0; i < keys; ++i) {
             double score = 0;
             for (std::int64_t d = 0; d < shape.dim; ++d)
-              score += q(row, j * shape.dim + d) * seqs.page_of(s, i / page_tokens)[at.key(head, d, i % page_tokens)];
+              score += q(row, j * shape.dim + d) * seqs.page_of<double>(s, i / page_tokens)[at.key(head, d, i % page_tokens)];
             p[static_cast<std::size_t>(i)] = score / std::sqrt(double(shape.dim));
             most = std::fmax(most, p[static_cast<std::size_t>(i)]);
           }
@@ -69,7 +70,7 @@ struct attend_op<exec::reference> {
           for (std::int64_t i = 0; i < keys; ++i)
             for (std::int64_t d = 0; d < shape.dim; ++d)
               sum[static_cast<std::size_t>(d)] +=
-                  p[static_cast<std::size_t>(i)] / total * seqs.page_of(s, i / page_tokens)[at.value(head, i % page_tokens, d)];
+                  p[static_cast<std::size_t>(i)] / total * seqs.page_of<double>(s, i / page_tokens)[at.value(head, i % page_tokens, d)];
           for (std::int64_t d = 0; d < shape.dim; ++d) out(row, j * shape.dim + d) = sum[static_cast<std::size_t>(d)];
         }
     });

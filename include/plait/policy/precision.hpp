@@ -18,6 +18,20 @@ inline constexpr precision bf16{.weights = dtype::bf16, .experts = dtype::bf16, 
 inline constexpr precision int8{.weights = dtype::int8, .experts = dtype::int8, .kv = dtype::bf16};
 inline constexpr precision experts_int8{.weights = dtype::bf16, .experts = dtype::int8, .kv = dtype::bf16};
 
+/// The same storage with the products of activations rounded to `compute`: with_compute(int8, dtype::int8) is what engines call q8_0.
+constexpr precision with_compute(precision p, dtype compute) {
+  p.compute = compute;
+  return p;
+}
+
+/// What the activations are rounded to when they meet weights stored as `stored`: never more coarsely than the weights are, and only as
+/// far as `compute` asks for it. f32 computes with the stored weights exactly; bf16 rounds activations that meet bf16 weights; int8 rounds
+/// those that meet int8 weights to 8 bits with a scale a token, and those that meet bf16 weights to bf16. Sums are always f32.
+constexpr dtype activation_type(dtype stored, dtype compute) {
+  if (compute == dtype::int8) return stored;
+  return compute == dtype::bf16 && stored == dtype::bf16 ? dtype::bf16 : dtype::f32;
+}
+
 /// Bytes of one value of the key-value cache.
 constexpr int value_bytes(dtype t) { return t == dtype::f32 ? 4 : t == dtype::bf16 ? 2 : 1; }
 

@@ -28,7 +28,7 @@ void layer(benchmark::State& state) {
 
 void norm(benchmark::State& state) {
   plait::exec::cpu<> exec(1);
-  plait::weights<zoo::layer_norm{}, 64, plait::storage::packed> w;
+  plait::weights<zoo::layer_norm{}, 64, plait::storage::packed<>> w;
   plait::initialize(w, 1);
   std::vector<float> x(64 * 64, 0.5f), y(x.size());
   for (auto _ : state)

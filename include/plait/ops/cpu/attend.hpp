@@ -18,7 +18,7 @@ struct attend_op<exec::cpu<P>> {
   static void run(exec::cpu<P>& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
                   matrix_view<float const> k, matrix_view<float const> v, matrix_view<float> out) {
     exec.parallel(seqs.count * shape.kv_heads,
-                  [&](std::int64_t i, int) { append_to_pages(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
+                  [&](std::int64_t i, int) { append_to_pages<value>(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
     arena::frame const scratch(exec.workspace);
     std::int64_t const per_thread = (workspace::floats(shape) + 15) / 16 * 16;
     float* const memory = exec.workspace.template take<float>(exec.threads() * per_thread);
@@ -36,7 +36,9 @@ struct attend_op<exec::cpu<P>> {
   }
 
  private:
-  static constexpr std::int64_t block = page_tokens, tile_rows = 4 * panels::max_rows;
+  using value = typename exec::cpu<P>::kv_type;
+  static constexpr int most = panels::max_rows(dtype::f32);
+  static constexpr std::int64_t block = page_tokens, tile_rows = 4 * most;
   static_assert(block % panels::panel == 0 && block % 16 == 0);
 
   static std::int64_t padded(std::int64_t dim) { return (dim + panels::panel - 1) / panels::panel * panels::panel; }
@@ -60,7 +62,7 @@ struct attend_op<exec::cpu<P>> {
                        matrix_view<float const> q, matrix_view<float> out, workspace w) {
     std::int64_t const share = shape.heads / shape.kv_heads, rows = std::min(tile_rows, seqs.tokens(s) * share - first);
     std::int64_t const dim = shape.dim, columns = padded(dim);
-    panels::row_groups const groups{rows};
+    panels::row_groups const groups{rows, most};
     page_layout const at{shape.kv_heads, dim};
     auto const position = [&](std::int64_t r) { return seqs.length[s] + (first + r) / share; };
     auto const offset = [&](std::int64_t r) { return (head * share + (first + r) % share) * dim; };
@@ -76,26 +78,26 @@ struct attend_op<exec::cpu<P>> {
     for (std::int64_t i = 0; i < rows * columns; ++i) w.sum[i] = 0;
 
     for (std::int64_t b = 0; b <= position(rows - 1) / block; ++b) {
-      float const* const page = seqs.page_of(s, b);
+      value const* const page = seqs.template page_of<value>(s, b);
       auto const seen = [&](std::int64_t r) { return std::min(block, position(r) - b * block + 1); };  // keys of this block; rows only grow
       for (std::int64_t g = 0; g < groups.count(); ++g) {
         std::int64_t const r0 = groups.first(g), size = groups.size(g);
         if (seen(r0 + size - 1) <= 0) continue;
-        panels::with_rows(size, [&](auto rows_here) {
+        panels::with_rows<most>(size, [&](auto rows_here) {
           for (std::int64_t c = 0; c < block; c += panels::panel) {
             panels::tile<rows_here> t;
             t.start();
             panels::multiply<rows_here>(t, page + at.key(head, 0, c), block, w.q + r0 * dim, dim);
-            for (int m = 0; m < rows_here; ++m) panels::write(t, m, w.p + (r0 + m) * block + c, panels::panel);
+            for (int m = 0; m < rows_here; ++m) t.write(m, w.p + (r0 + m) * block + c, panels::panel);
           }
         });
         for (std::int64_t r = r0; r < r0 + size; ++r)
           if (seen(r) > 0) softmax_step(w.p + r * block, seen(r), w.most[r], w.total[r], w.sum + r * columns, columns);
-        float const* const values = page + at.value(head, 0, 0);
+        value const* const values = page + at.value(head, 0, 0);
         if (seen(r0) == block) {  // then every row of the group sees the whole block
           for (std::int64_t m = 0; m < size; ++m)
             for (std::int64_t i = 0; i < block; ++i) w.p_packed[i * size + m] = w.p[(r0 + m) * block + i];
-          panels::with_rows(size,
+          panels::with_rows<most>(size,
                             [&](auto rows_here) { add_values<rows_here>(w.p_packed, values, dim, block, w.sum + r0 * columns, columns); });
         } else {  // the causal edge: each row on its own, so that none reads a key it may not see
           for (std::int64_t r = r0; r < r0 + size; ++r)
@@ -130,13 +132,13 @@ struct attend_op<exec::cpu<P>> {
 
   /// sum[m] += p[k][m] * values[k] over `keys` keys. Columns beyond dim are computed from what lies behind a row and never used.
   template <int Rows>
-  static void add_values(float const* p, float const* values, std::int64_t dim, std::int64_t keys, float* sum, std::int64_t columns) {
+  static void add_values(float const* p, value const* values, std::int64_t dim, std::int64_t keys, float* sum, std::int64_t columns) {
     for (std::int64_t c = 0; c < columns; c += panels::panel) {
       panels::tile<Rows> t;
       for (int m = 0; m < Rows; ++m)
         for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::load(sum + m * columns + c + h * simd::width);
       panels::multiply<Rows>(t, values + c, dim, p, keys);
-      for (int m = 0; m < Rows; ++m) panels::write(t, m, sum + m * columns + c, panels::panel);
+      for (int m = 0; m < Rows; ++m) t.write(m, sum + m * columns + c, panels::panel);
     }
   }
 };

@@ -9,53 +9,30 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct experts_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix const& gate,
-                  panel_matrix const& up, panel_matrix const& down, matrix_view<float> y) {
-    std::int64_t const d = x.cols(), f = gate.rows(), n = plan.num_experts, choices = plan.expert.cols(), rows = x.rows() * choices;
+  template <dtype Stored>
+  static void run(exec::cpu<P>& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix<Stored> const& gate,
+                  panel_matrix<Stored> const& up, panel_matrix<Stored> const& down, matrix_view<float> y) {
+    constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
+    std::int64_t const d = x.cols(), f = gate.rows(), choices = plan.expert.cols(), rows = x.rows() * choices;
     if (rows == 0) return;
     arena::frame const scratch(exec.workspace);
-    // Both in groups of rows, [k][row], as panels::multiply reads them.
-    float* const gathered = exec.workspace.template take<float>(rows * d);
-    float* const hidden = exec.workspace.template take<float>(rows * f);
-    matrix_view<float> const outputs = exec.template matrix<float>(rows, d);
+    panels::packed_rows<activations> const gathered(exec, rows, d), packed(exec, rows, f);
+    matrix_view<float> const hidden = exec.template matrix<float>(rows, f), outputs = exec.template matrix<float>(rows, d);
 
-    exec.parallel(n, [&](std::int64_t e, int) {
-      panels::row_groups const groups = groups_of(plan, e);
-      for (std::int64_t g = 0; g < groups.count(); ++g) {
-        std::int64_t const row = plan.first[e] + groups.first(g);
-        panels::pack_group([&](std::int64_t m) { return x.row(plan.token[row + m]); }, groups.size(g), d, gathered + row * d);
-      }
+    pack<activations>(exec, plan, gathered, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
+    for_runs<activations>(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, auto const& groups, auto first, auto end) {
+      std::int64_t const column = p * panels::panel;
+      panels::multiply_gated<Stored, activations>(gate.panel_data(e, p), up.panel_data(e, p), gathered, plan.first[e], groups, first, end, d,
+                                                  hidden, column, std::min<std::int64_t>(panels::panel, f - column));
     });
-    exec.parallel(n * gate.panels(), exec.grain(n * gate.panels()), [&](std::int64_t item, int) {
-      std::int64_t const e = item / gate.panels(), p = item % gate.panels();
-      std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, f - first);
-      panels::row_groups const groups = groups_of(plan, e);
-      for (std::int64_t g = 0; g < groups.count(); ++g) {
-        std::int64_t const row = plan.first[e] + groups.first(g);
-        panels::with_rows(groups.size(g), [&](auto size) {
-          panels::tile<size> t;
-          panels::gated_tile<size>(t, gate.panel_data(e, p), up.panel_data(e, p), gathered + row * d, d);
-          alignas(64) float values[panels::panel];
-          for (int m = 0; m < size; ++m) {
-            panels::write(t, m, values, panels::panel);
-            for (std::int64_t c = 0; c < count; ++c) hidden[row * f + (first + c) * size + m] = values[c];
-          }
-        });
-      }
-    });
-    exec.parallel(n * down.panels(), exec.grain(n * down.panels()), [&](std::int64_t item, int) {
-      std::int64_t const e = item / down.panels(), p = item % down.panels();
-      std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, d - first);
-      panels::row_groups const groups = groups_of(plan, e);
-      for (std::int64_t g = 0; g < groups.count(); ++g) {
-        std::int64_t const row = plan.first[e] + groups.first(g);
-        panels::with_rows(groups.size(g), [&](auto size) {
-          panels::tile<size> t;
-          t.start();
-          panels::multiply<size>(t, down.panel_data(e, p), panels::panel, hidden + row * f, f);
-          for (int m = 0; m < size; ++m) panels::write(t, m, outputs.row(row + m) + first, count);
-        });
-      }
+    pack<activations>(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
+    for_runs<activations>(exec, plan, down.panels(), [&](std::int64_t e, std::int64_t p, auto const& groups, auto first, auto end) {
+      std::int64_t const column = p * panels::panel, count = std::min<std::int64_t>(panels::panel, d - column);
+      panels::multiply_groups<Stored, activations>(
+          down.panel_data(e, p), packed, plan.first[e], groups, first, end, f, nullptr, count, [&](std::int64_t g, auto const& t) {
+            for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
+              t.write(m, outputs.row(plan.first[e] + groups.first(g) + m) + column, count);
+          });
     });
     exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       simd::for_each_packet(d, [&](std::int64_t c, std::int64_t count) {
@@ -68,7 +45,37 @@ struct experts_op<exec::cpu<P>> {
   }
 
  private:
-  static panels::row_groups groups_of(routing<float> const& plan, std::int64_t e) { return {plan.first[e + 1] - plan.first[e]}; }
+  template <dtype Activations>
+  static panels::row_groups groups_of(routing<float> const& plan, std::int64_t e) {
+    return {plan.first[e + 1] - plan.first[e], panels::max_rows(Activations)};
+  }
+
+  /// Packs every expert's rows, a group of them an item.
+  template <dtype Activations, class RowOf>
+  static void pack(exec::cpu<P>& exec, routing<float> const& plan, panels::packed_rows<Activations> const& packed, std::int64_t k,
+                   RowOf const& row_of) {
+    std::int64_t const threads = exec.threads();  // each takes its share of every expert's groups
+    exec.parallel(plan.num_experts * threads, [&](std::int64_t item, int) {
+      std::int64_t const e = item / threads;
+      panels::row_groups const groups = groups_of<Activations>(plan, e);
+      for (std::int64_t g = item % threads; g < groups.count(); g += threads) {
+        std::int64_t const row = plan.first[e] + groups.first(g);
+        panels::pack_group<Activations>([&](std::int64_t m) { return row_of(row + m); }, groups.size(g), k, packed.at(row),
+                                        packed.scale(row));
+      }
+    });
+  }
+
+  /// Calls body(expert, panel, groups, first, end) for every expert and panel, run by run of the expert's groups. Threads take items as
+  /// they come, so that an expert with many tokens holds up nobody.
+  template <dtype Activations, class Body>
+  static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t panels_a_matrix, Body const& body) {
+    exec.parallel(plan.num_experts * panels_a_matrix, exec.grain(plan.num_experts * panels_a_matrix) / 4 + 1, [&](std::int64_t item, int) {
+      std::int64_t const e = item / panels_a_matrix, p = item % panels_a_matrix;
+      panels::group_runs const runs{groups_of<Activations>(plan, e)};
+      for (std::int64_t run = 0; run < runs.count(); ++run) body(e, p, runs.groups, runs.first(run), runs.end(run));
+    });
+  }
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops

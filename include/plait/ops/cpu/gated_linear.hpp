@@ -1,4 +1,4 @@
-// gated_linear on the CPU, and the tile that experts share with it.
+// gated_linear on the CPU, and the pass over one panel that experts share with it.
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -7,16 +7,21 @@
 
 namespace plait::inline PLAIT_ABI::panels {
 
-/// silu(x gate) * (x up) for one group of rows and one panel: the result replaces the sums of `out`.
-template <int Rows>
-void gated_tile(tile<Rows>& out, float const* gate, float const* up, float const* x, std::int64_t k) {
-  tile<Rows> gated;
-  gated.start();
-  multiply<Rows>(gated, gate, panel, x, k);
-  out.start();
-  multiply<Rows>(out, up, panel, x, k);
-  for (int m = 0; m < Rows; ++m)
-    for (int h = 0; h < 2; ++h) out.sum[m][h] = simd::mul(simd::silu(gated.sum[m][h]), out.sum[m][h]);
+/// silu(x gate) * (x up) for groups [first, end) of packed rows and one panel of each: row r of the result is y.row(first_row + r).
+template <dtype Stored, dtype Activations>
+void multiply_gated(std::byte const* gate, std::byte const* up, packed_rows<Activations> const& x, std::int64_t first_row,
+                    row_groups const& groups, std::int64_t first, std::int64_t end, std::int64_t k, matrix_view<float> y,
+                    std::int64_t column, std::int64_t count) {
+  alignas(64) float gated[group_runs::groups_a_run * max_rows(Activations) * panel];
+  auto const place = [&](std::int64_t g) { return gated + (groups.first(g) - groups.first(first)) * panel; };
+  multiply_groups<Stored, Activations>(gate, x, first_row, groups, first, end, k, nullptr, panel,
+                                       [&](std::int64_t g, auto const& t) { t.store(place(g)); });
+  multiply_groups<Stored, Activations>(up, x, first_row, groups, first, end, k, nullptr, panel, [&](std::int64_t g, auto& t) {
+    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) {
+      for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::mul(simd::silu(simd::load(place(g) + m * panel + h * width)), t.sum[m][h]);
+      t.write(m, y.row(first_row + groups.first(g) + m) + column, count);
+    }
+  });
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
@@ -25,22 +30,20 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct gated_linear_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, matrix_view<float const> x, panel_matrix const& gate, panel_matrix const& up, matrix_view<float> y) {
+  template <dtype Stored>
+  static void run(exec::cpu<P>& exec, matrix_view<float const> x, panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
+                  matrix_view<float> y) {
+    constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
     if (x.rows() == 0) return;
     arena::frame const scratch(exec.workspace);
-    float const* const packed = panels::pack_rows(exec, x);
-    std::int64_t const k = x.cols();
-    panels::row_groups const groups{x.rows()};
-    panels::group_runs const runs{groups, k};
+    auto const packed = panels::pack_rows<activations>(exec, x);
+    panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
+    panels::group_runs const runs{groups};
     exec.parallel(runs.count() * gate.panels(), exec.grain(runs.count() * gate.panels()), [&](std::int64_t item, int) {
-      std::int64_t const run = item / gate.panels(), p = item % gate.panels();
-      std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, gate.rows() - first);
-      for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
-        panels::with_rows(groups.size(g), [&](auto size) {
-          panels::tile<size> t;
-          panels::gated_tile<size>(t, gate.panel_data(0, p), up.panel_data(0, p), packed + groups.first(g) * k, k);
-          for (int m = 0; m < size; ++m) panels::write(t, m, y.row(groups.first(g) + m) + first, count);
-        });
+      std::int64_t const run = item / gate.panels(), p = item % gate.panels(), first = p * panels::panel;
+      panels::multiply_gated<Stored, activations>(gate.panel_data(0, p), up.panel_data(0, p), packed, 0, groups, runs.first(run),
+                                                  runs.end(run), x.cols(), y, first,
+                                                  std::min<std::int64_t>(panels::panel, gate.rows() - first));
     });
   }
 };

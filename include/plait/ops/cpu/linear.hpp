@@ -9,42 +9,42 @@ namespace plait::inline PLAIT_ABI::ops {
 
 template <precision P>
 struct linear_op<exec::cpu<P>> {
-  template <class Outputs>
-  static void run(exec::cpu<P>& exec, matrix_view<float const> x, Outputs const& outputs) {
+  template <dtype Stored, class Vector, std::size_t Outputs>
+  static void run(exec::cpu<P>& exec, matrix_view<float const> x,
+                  std::array<linear_output<float, panel_matrix<Stored>, Vector>, Outputs> const& outputs) {
+    constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
     if (x.rows() == 0) return;
     arena::frame const scratch(exec.workspace);
-    float const* const packed = panels::pack_rows(exec, x);
+    auto const packed = panels::pack_rows<activations>(exec, x);
     std::int64_t total = 0;
     for (auto const& output : outputs) total += output.weight->panels();
-    panels::group_runs const runs{{x.rows()}, x.cols()};
+    panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
+    panels::group_runs const runs{groups};
     exec.parallel(runs.count() * total, exec.grain(runs.count() * total), [&](std::int64_t item, int) {
       std::int64_t const run = item / total;
       std::int64_t p = item % total;
-      for (auto const& [y, weight, bias] : outputs) {
-        if (p < weight->panels()) {
-          compute(packed, runs, run, *weight, p, bias_values(bias), y);
-          return;
+      for (auto const& output : outputs) {
+        if (p >= output.weight->panels()) {
+          p -= output.weight->panels();
+          continue;
         }
-        p -= weight->panels();
+        std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, output.weight->rows() - first);
+        float const* const bias = bias_values(output.bias);
+        panels::multiply_groups<Stored, activations>(
+            output.weight->panel_data(0, p), packed, 0, groups, runs.first(run), runs.end(run), x.cols(),
+            bias != nullptr ? bias + first : nullptr, count, [&](std::int64_t g, auto const& t) {
+              for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, output.y.row(groups.first(g) + m) + first, count);
+            });
+        return;
       }
     });
   }
 
  private:
   static float const* bias_values(channel_tensor const* bias) { return bias != nullptr ? bias->column(0) : nullptr; }
-  static float const* bias_values(panel_matrix const*) { return nullptr; }
-
-  static void compute(float const* packed, panels::group_runs const& runs, std::int64_t run, panel_matrix const& weight, std::int64_t p,
-                      float const* bias, matrix_view<float> y) {
-    std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, weight.rows() - first), k = weight.cols();
-    panels::row_groups const& groups = runs.groups;
-    for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
-      panels::with_rows(groups.size(g), [&](auto size) {
-        panels::tile<size> t;
-        t.start(bias != nullptr ? bias + first : nullptr, count);
-        panels::multiply<size>(t, weight.panel_data(0, p), panels::panel, packed + groups.first(g) * k, k);
-        for (int m = 0; m < size; ++m) panels::write(t, m, y.row(groups.first(g) + m) + first, count);
-      });
+  template <dtype Stored>
+  static float const* bias_values(panel_matrix<Stored> const*) {
+    return nullptr;
   }
 };
 

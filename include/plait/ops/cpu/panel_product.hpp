@@ -1,29 +1,26 @@
 // The product all linear maps are made of: a few rows of x times one panel of weights.
 //
 // One accumulation chain an output, over k upwards, whether one token is computed or a thousand: that is what makes prefill, chunks and
-// decode equal to the last bit. Rows are taken in groups small enough for all sums to stay in registers (after Goto and van de Geijn,
-// Anatomy of High-Performance Matrix Multiplication, 2008).
+// decode equal to the last bit. Rows are taken in groups small enough for all sums to stay in registers, and many groups share a piece of
+// the panel in the L1 cache: their sums rest in memory meanwhile and are continued, never added up (after Goto and van de Geijn, Anatomy of
+// High-Performance Matrix Multiplication, 2008).
 #pragma once
 
-#include <plait/core/storage.hpp>
+#include <plait/core/panel_matrix.hpp>
 #include <plait/core/view.hpp>
-#include <plait/exec/host.hpp>
+#include <plait/ops/cpu/narrow.hpp>
+#include <plait/ops/cpu/pack_rows.hpp>
 #include <plait/ops/cpu/simd.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::panels {
 
-using simd::packet;
-using simd::width;
-
-inline constexpr int panel = static_cast<int>(panel_matrix::panel);
+inline constexpr int panel = static_cast<int>(panel_rows);
 static_assert(panel == 2 * width);
-
-/// Rows whose two registers of sums fit beside the weights: 12 of 32 registers' worth, or 6 of 16.
-inline constexpr int max_rows = width == 16 ? 12 : 6;
 
 /// Sums of one tile: Rows rows, one panel wide.
 template <int Rows>
@@ -36,76 +33,229 @@ struct tile {
     packet const b = bias != nullptr && count > width ? simd::load(bias + width, count - width) : simd::set(0.0f);
     for (auto& row : sum) row[0] = a, row[1] = b;
   }
+  void load(float const* from) {
+    for (int m = 0; m < Rows; ++m) sum[m][0] = simd::load(from + m * panel), sum[m][1] = simd::load(from + m * panel + width);
+  }
+  void store(float* to) const {
+    for (int m = 0; m < Rows; ++m) simd::store(to + m * panel, sum[m][0]), simd::store(to + m * panel + width, sum[m][1]);
+  }
+  /// Writes `count` columns of row m.
+  void write(int m, float* y, std::int64_t count) const {
+    simd::store(y, sum[m][0], count);
+    if (count > width) simd::store(y + width, sum[m][1], count - width);
+  }
 };
 
-/// t[m] += sum_k x[k][m] * w[k], both read as streams: w has `stride` floats a row, x is [k][Rows].
-template <int Rows>
-[[gnu::always_inline]] inline void multiply(tile<Rows>& t, float const* w, std::int64_t stride, float const* x, std::int64_t k) {
-  [&]<int... M>(std::integer_sequence<int, M...>) __attribute__((always_inline)) {
-    packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
-    for (std::int64_t i = 0; i < k; ++i, w += stride, x += Rows) {
-      packet const a = simd::load(w), b = simd::load(w + width);
-      __builtin_prefetch(w + 768);  // 3 KB ahead: the hardware prefetcher stops at page ends
-      if constexpr (width == 16) __builtin_prefetch(w + 768 + 16);
-      ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
-    }
-    ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
-  }
+/// Calls body(integral_constant<int, m>...) with m = 0 .. Rows - 1: what is unrolled by hand elsewhere.
+template <int Rows, class Body>
+[[gnu::always_inline]] inline void for_rows(Body&& body) {
+  [&]<int... M>(std::integer_sequence<int, M...>) __attribute__((always_inline)) { body(std::integral_constant<int, M>{}...); }
   (std::make_integer_sequence<int, Rows>{});
 }
 
-/// Writes `count` columns of row m.
-template <int Rows>
-void write(tile<Rows> const& t, int m, float* y, std::int64_t count) {
-  simd::store(y, t.sum[m][0], count);
-  if (count > width) simd::store(y + width, t.sum[m][1], count - width);
+/// t[m] += sum_k x[k][m] * w[k], both read as streams: w has `stride` values a row, float or bf16_t; x is [k][Rows].
+template <int Rows, class Element>
+[[gnu::always_inline]] inline void multiply(tile<Rows>& t, Element const* w, std::int64_t stride, float const* x, std::int64_t k) {
+  constexpr int line = 64 / sizeof(Element), ahead = 3072 / sizeof(Element);  // the hardware prefetcher stops at page ends
+  for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
+    packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
+    for (std::int64_t i = 0; i < k; ++i, w += stride, x += Rows) {
+      packet const a = simd::load(w), b = simd::load(w + width);
+      __builtin_prefetch(w + ahead);
+      if constexpr (panel > line) __builtin_prefetch(w + ahead + line);
+      ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+    }
+    ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
+  });
 }
 
-/// Calls body(integral_constant<int, rows>) for rows in [1, max_rows].
-template <class Body>
-[[gnu::always_inline]] inline void with_rows(std::int64_t rows, Body&& body) {
-  [&]<int... M>(std::integer_sequence<int, M...>) {
-    (void)((rows == M + 1 ? (body(std::integral_constant<int, M + 1>{}), true) : false) || ...);
+/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and x
+/// standing at a step.
+template <dtype Stored, dtype Activations>
+struct product;
+
+template <>
+struct product<dtype::f32, dtype::f32> {
+  template <int Rows>
+  [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
+    multiply<Rows>(t, reinterpret_cast<float const*>(w), panel, x, k);
   }
-  (std::make_integer_sequence<int, max_rows>{});
-}
-
-/// How M rows are cut: as few groups as possible, as even as possible.
-struct row_groups {
-  std::int64_t rows;
-  constexpr std::int64_t count() const { return (rows + max_rows - 1) / max_rows; }
-  constexpr std::int64_t first(std::int64_t g) const { return rows / count() * g + (g < rows % count() ? g : rows % count()); }
-  constexpr std::int64_t size(std::int64_t g) const { return first(g + 1) - first(g); }
 };
 
-/// Groups in runs whose packed rows, of `cols` values each, stay in the L2 cache while every panel of weights passes by.
+/// Widened: the same as f32 weights of these values.
+template <>
+struct product<dtype::bf16, dtype::f32> {
+  template <int Rows>
+  [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
+    for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
+      packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
+      auto const step = [&](packet a, packet b, float const* values) __attribute__((always_inline)) {
+        ((low[M] = simd::fma(a, simd::set(values[M]), low[M]), high[M] = simd::fma(b, simd::set(values[M]), high[M])), ...);
+      };
+      for (std::int64_t i = 0; i + 1 < k; i += 2, w += panel * 4, x += 2 * Rows) {
+        simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
+        __builtin_prefetch(w + 3072);
+        if constexpr (width == 16) __builtin_prefetch(w + 3072 + 64);
+        step(simd::lower(a), simd::lower(b), x);
+        step(simd::upper(a), simd::upper(b), x + Rows);
+      }
+      if (k % 2 != 0) step(simd::lower(simd::words(w)), simd::lower(simd::words(w + width * 4)), x);
+      ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
+    });
+  }
+};
+
+template <>
+struct product<dtype::bf16, dtype::bf16> {
+  template <int Rows>
+  [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
+    for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
+      packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
+      for (std::int64_t i = 0; i < k; i += 2, w += panel * 4, x += Rows) {
+        simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
+        __builtin_prefetch(w + 3072);
+        if constexpr (width == 16) __builtin_prefetch(w + 3072 + 64);
+        ((low[M] = simd::dot_bf16(low[M], a, simd::words(x[M])), high[M] = simd::dot_bf16(high[M], b, simd::words(x[M]))), ...);
+      }
+      ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
+    });
+  }
+};
+
+/// Widened: scale * (byte - 128) has at most 19 significant bits, so that it is exact, and the same as f32 weights of these values.
+template <>
+struct product<dtype::int8, dtype::f32> {
+  template <int Rows>
+  [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
+    using format = panel_format<dtype::int8>;
+    for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
+      packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
+      for (; k > 0; k -= format::step, w += format::step_bytes) {
+        packet const scale_a = simd::load_f16(w), scale_b = simd::load_f16(w + width * 2);
+        packet const offset_a = simd::mul(scale_a, simd::set(-128.0f)), offset_b = simd::mul(scale_b, simd::set(-128.0f));
+        auto const column = [&](packet a, packet b) __attribute__((always_inline)) {
+          a = simd::fma(a, scale_a, offset_a), b = simd::fma(b, scale_b, offset_b);
+          ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+          x += Rows;
+        };
+        std::byte const* at = w + panel * 2;
+        std::int64_t const here = std::min(k, format::step);
+        __builtin_prefetch(w + 3072);
+        for (std::int64_t i = 0; i < here; i += 4, at += panel * 4) {
+          simd::integers const a = simd::words(at), b = simd::words(at + width * 4);
+          __builtin_prefetch(at + 3072);
+          if constexpr (width == 16) __builtin_prefetch(at + 3072 + 64);
+          column(simd::byte<0>(a), simd::byte<0>(b));
+          if (i + 1 < here) column(simd::byte<1>(a), simd::byte<1>(b));
+          if (i + 2 < here) column(simd::byte<2>(a), simd::byte<2>(b));
+          if (i + 3 < here) column(simd::byte<3>(a), simd::byte<3>(b));
+        }
+      }
+      ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
+    });
+  }
+};
+
+/// Products of bytes, exact within a block of 32; their sums, in f32, are scaled by the block's scale, and at the end by the row's.
+template <>
+struct product<dtype::int8, dtype::int8> {
+  template <int Rows>
+  [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
+    using format = panel_format<dtype::int8>;
+    for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
+      for (; k > 0; k -= format::step) {
+        packet const scale_a = simd::load_f16(w), scale_b = simd::load_f16(w + width * 2);
+        __builtin_prefetch(w + 3072);
+        w += panel * 2;
+#if PLAIT_INT8_DOT
+        simd::byte_sum low[Rows] = {simd::words(x[M])...}, high[Rows] = {simd::words(x[M])...};
+        x += Rows;
+        for (int i = 0; i < format::step; i += 4, w += panel * 4, x += Rows) {
+          simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
+          __builtin_prefetch(w + 3072);
+          if constexpr (width == 16) __builtin_prefetch(w + 3072 + 64);
+          ((low[M] = simd::dot_int8(low[M], a, simd::words(x[M])), high[M] = simd::dot_int8(high[M], b, simd::words(x[M]))), ...);
+        }
+        ((t.sum[M][0] = simd::fma(simd::value(low[M]), scale_a, t.sum[M][0]),
+          t.sum[M][1] = simd::fma(simd::value(high[M]), scale_b, t.sum[M][1])),
+         ...);
+#else
+        // In floats: whole numbers below 2^24 add up exactly.
+        packet low[Rows] = {simd::set(x[M])...}, high[Rows] = {simd::set(x[M])...};
+        x += Rows;
+        auto const column = [&](packet a, packet b) __attribute__((always_inline)) {
+          ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+          x += Rows;
+        };
+        for (int i = 0; i < format::step; i += 4, w += panel * 4) {
+          simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
+          column(simd::byte<0>(a), simd::byte<0>(b));
+          column(simd::byte<1>(a), simd::byte<1>(b));
+          column(simd::byte<2>(a), simd::byte<2>(b));
+          column(simd::byte<3>(a), simd::byte<3>(b));
+        }
+        ((t.sum[M][0] = simd::fma(low[M], scale_a, t.sum[M][0]), t.sum[M][1] = simd::fma(high[M], scale_b, t.sum[M][1])), ...);
+#endif
+      }
+    });
+  }
+};
+
+/// Groups in runs: the work of one thread on one panel. Long enough for the panel's weights to be worth their way from memory, short enough
+/// for the packed rows to stay in the L2 cache while the panels pass by.
 struct group_runs {
   row_groups groups;
-  std::int64_t cols;
-  constexpr std::int64_t groups_a_run() const { return std::max<std::int64_t>(1, 196608 / (max_rows * std::max<std::int64_t>(1, cols))); }
-  constexpr std::int64_t count() const { return (groups.count() + groups_a_run() - 1) / groups_a_run(); }
-  constexpr std::int64_t first(std::int64_t run) const { return run * groups_a_run(); }
+  static constexpr std::int64_t groups_a_run = 16;
+  constexpr std::int64_t count() const { return (groups.count() + groups_a_run - 1) / groups_a_run; }
+  constexpr std::int64_t first(std::int64_t run) const { return run * groups_a_run; }
   constexpr std::int64_t end(std::int64_t run) const { return std::min(groups.count(), first(run + 1)); }
 };
 
-/// Copies rows row_of(0), row_of(1), ... of x for one group: packed[k][m] = row_of(m)[k].
-template <class RowOf>
-void pack_group(RowOf const& row_of, std::int64_t rows, std::int64_t cols, float* packed) {
-  for (std::int64_t m = 0; m < rows; ++m) {
-    float const* const from = row_of(m);
-    for (std::int64_t k = 0; k < cols; ++k) packed[k * rows + m] = from[k];
+/// One panel times groups [first, end) of packed rows of k values: calls done(group, tile) for each when its sums are complete, tile as
+/// large as the group. Sums start at the `count` values of bias, where there is one.
+template <dtype Stored, dtype Activations, class Done>
+void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x, std::int64_t first_row, row_groups const& groups,
+                     std::int64_t first, std::int64_t end, std::int64_t k, float const* bias, std::int64_t count, Done const& done) {
+  using weight_format = panel_format<Stored>;
+  using format = row_format<Activations>;
+  constexpr int most = max_rows(Activations);
+  constexpr bool scaled = Activations == dtype::int8;
+  auto const finish = [&](std::int64_t g, auto& t) {
+    if constexpr (scaled) {
+      float const* const scales = x.scale(first_row + groups.first(g));
+      tile<1> start;
+      start.start(bias, count);
+      for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
+        for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::fma(t.sum[m][h], simd::set(scales[m]), start.sum[0][h]);
+    }
+    done(g, t);
+  };
+  if (end - first == 1) {
+    with_rows<most>(groups.size(first), [&](auto size) {
+      tile<size> t;
+      t.start(scaled ? nullptr : bias, count);
+      product<Stored, Activations>::template run<size>(t, weights, x.at(first_row + groups.first(first)), k);
+      finish(first, t);
+    });
+    return;
   }
-}
-
-/// All rows of x in groups, group g at packed + first(g) * cols. A single row is its own packed form.
-inline float const* pack_rows(exec::host& exec, matrix_view<float const> x) {
-  if (x.rows() == 1) return x.data();
-  float* const packed = exec.workspace.take<float>(x.rows() * x.cols());
-  row_groups const groups{x.rows()};
-  exec.parallel(groups.count(), [&](std::int64_t g, int) {
-    pack_group([&](std::int64_t m) { return x.row(groups.first(g) + m); }, groups.size(g), x.cols(), packed + groups.first(g) * x.cols());
-  });
-  return packed;
+  // Pieces of the panel that stay in the L1 cache while the groups pass by.
+  constexpr std::int64_t piece = std::max<std::int64_t>(1, 24576 / weight_format::step_bytes) * weight_format::step;
+  alignas(64) float sums[group_runs::groups_a_run * most * panel];
+  for (std::int64_t from = 0; from < k; from += piece) {
+    std::int64_t const here = std::min(piece, k - from);
+    std::byte const* const w = weights + from / weight_format::step * weight_format::step_bytes;
+    for (std::int64_t g = first; g < end; ++g)
+      with_rows<most>(groups.size(g), [&](auto size) {
+        float* const kept = sums + (g - first) * most * panel;
+        tile<size> t;
+        if (from == 0) t.start(scaled ? nullptr : bias, count);
+        else t.load(kept);
+        product<Stored, Activations>::template run<size>(t, w, x.at(first_row + groups.first(g)) + format::words(from) * size, here);
+        if (from + here < k) t.store(kept);
+        else finish(g, t);
+      });
+  }
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels

@@ -1,0 +1,131 @@
+// Linear maps packed for the CPU, as f32, bf16 or int8.
+#pragma once
+
+#include <plait/core/buffer.hpp>
+#include <plait/core/half.hpp>
+#include <plait/core/tensor_shape.hpp>
+#include <plait/policy/precision.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace plait::inline PLAIT_ABI {
+
+/// Rows of a linear map that lie together: two vector registers of outputs.
+inline constexpr std::int64_t panel_rows = 2 * PLAIT_PACKET;
+
+/// How one panel lies in memory. A step is as many columns as are kept together; steps follow one another, so that a kernel reads one
+/// stream whether it computes one token or many. A part [first, first + n) of a row begins at a step and ends at one or at the row's end.
+///   step, step_bytes                          columns and bytes of one
+///   set(panel, lane, first, n, values)        one part of one row
+///   get(panel, lane, first, n, values)
+template <dtype Type>
+struct panel_format;
+
+/// [k][panel] floats.
+template <>
+struct panel_format<dtype::f32> {
+  static constexpr std::int64_t step = 1, step_bytes = panel_rows * 4;
+  static void set(std::byte* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float const* values) {
+    float* const at = reinterpret_cast<float*>(panel) + first * panel_rows + lane;
+    for (std::int64_t c = 0; c < n; ++c) at[c * panel_rows] = values[c];
+  }
+  static void get(std::byte const* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float* values) {
+    float const* const at = reinterpret_cast<float const*>(panel) + first * panel_rows + lane;
+    for (std::int64_t c = 0; c < n; ++c) values[c] = at[c * panel_rows];
+  }
+};
+
+/// [k / 2][panel][2] bfloat16: two columns share a 32-bit word, the lower one in its lower half, as dot-product instructions read them.
+template <>
+struct panel_format<dtype::bf16> {
+  static constexpr std::int64_t step = 2, step_bytes = panel_rows * 4;
+  static void set(std::byte* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float const* values) {
+    std::uint16_t* const at = reinterpret_cast<std::uint16_t*>(panel) + first * panel_rows + 2 * lane;
+    for (std::int64_t c = 0; c < n; ++c) at[c / 2 * 2 * panel_rows + c % 2] = to_bf16(values[c]);
+  }
+  static void get(std::byte const* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float* values) {
+    std::uint16_t const* const at = reinterpret_cast<std::uint16_t const*>(panel) + first * panel_rows + 2 * lane;
+    for (std::int64_t c = 0; c < n; ++c) values[c] = from_bf16(at[c / 2 * 2 * panel_rows + c % 2]);
+  }
+};
+
+/// Blocks of 32 columns: [panel] binary16 scales, then [8][panel][4] bytes, value = scale * (byte - 128). Bytes are unsigned because
+/// dot-product instructions want one unsigned side, and the weights are the side whose offset costs no memory traffic to take back.
+/// The scale is the largest magnitude / 127; a block with a value that is not finite becomes NaN as a whole.
+template <>
+struct panel_format<dtype::int8> {
+  static constexpr std::int64_t step = 32, step_bytes = panel_rows * (2 + step);
+  static void set(std::byte* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float const* values) {
+    for (std::int64_t c = 0; c < n; c += step) set_block(panel + (first + c) / step * step_bytes, lane, std::min(step, n - c), values + c);
+  }
+  static void get(std::byte const* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float* values) {
+    for (std::int64_t c = 0; c < n; ++c) {
+      std::byte const* const block = panel + (first + c) / step * step_bytes;
+      int const byte = std::to_integer<int>(block[panel_rows * 2 + place(lane, c % step)]);
+      values[c] = from_f16(reinterpret_cast<std::uint16_t const*>(block)[lane]) * static_cast<float>(byte - 128);
+    }
+  }
+
+ private:
+  static std::int64_t place(std::int64_t lane, std::int64_t c) { return (c / 4 * panel_rows + lane) * 4 + c % 4; }
+
+  static void set_block(std::byte* block, std::int64_t lane, std::int64_t n, float const* values) {
+    std::uint32_t most = 0;  // of the magnitudes as integers, which order as the numbers do, infinity and NaN last
+    for (std::int64_t c = 0; c < n; ++c) most = std::max(most, std::bit_cast<std::uint32_t>(values[c]) & 0x7fffffffu);
+    float const largest = std::bit_cast<float>(most);
+    std::uint16_t scale = most >= 0x7f800000u ? std::uint16_t{0x7e00} : to_f16(largest / 127.0f);
+    if (from_f16(scale) * 127.5f < largest) ++scale;  // a subnormal scale rounded down too far
+    reinterpret_cast<std::uint16_t*>(block)[lane] = scale;
+    float const inverse = scale != 0 && most < 0x7f800000u ? 1.0f / from_f16(scale) : 0.0f;
+    for (std::int64_t c = 0; c < step; ++c) {
+      float const rounded = c < n && inverse != 0 ? std::nearbyint(values[c] * inverse) : 0.0f;
+      block[panel_rows * 2 + place(lane, c)] = static_cast<std::byte>(static_cast<int>(std::clamp(rounded, -127.0f, 127.0f)) + 128);
+    }
+  }
+};
+
+/// Linear maps in panels, [copy][rows / panel_rows] of panel_format<Type>. Rows that fill up the last panel, and columns that fill up the
+/// last step, are zero.
+template <dtype Type>
+class panel_matrix : public tensor_shape {
+ public:
+  using format = panel_format<Type>;
+  static constexpr dtype type = Type;
+
+  void allocate(tensor const& t) {
+    set_shape(t);
+    panel_bytes_ = (cols_ + format::step - 1) / format::step * format::step_bytes;
+    data_ = buffer<std::byte>(copies_ * panels() * panel_bytes_);
+  }
+  std::int64_t panels() const { return (rows_ + panel_rows - 1) / panel_rows; }
+  std::byte const* panel_data(std::int64_t copy, std::int64_t p) const { return data_.data() + (copy * panels() + p) * panel_bytes_; }
+
+  float at(std::int64_t copy, std::int64_t r, std::int64_t c) const {
+    std::int64_t const first = c / format::step * format::step;
+    float values[format::step];
+    format::get(panel_data(copy, r / panel_rows), r % panel_rows, first, c - first + 1, values);
+    return values[c - first];
+  }
+  float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
+  /// Columns [first, first + n) of a row; they begin at a step and end at one or at the row's end. Rows may be set by several threads.
+  void set_part(std::int64_t copy, std::int64_t r, std::int64_t first, std::int64_t n, float const* values) {
+    format::set(data_.data() + (copy * panels() + r / panel_rows) * panel_bytes_, r % panel_rows, first, n, values);
+  }
+  void set_row(std::int64_t copy, std::int64_t r, float const* values) { set_part(copy, r, 0, cols_, values); }
+  void get_row(std::int64_t copy, std::int64_t r, float* values) const {
+    format::get(panel_data(copy, r / panel_rows), r % panel_rows, 0, cols_, values);
+  }
+  /// The memory itself, panels behind one another: what a packed file holds.
+  buffer<std::byte>& storage() { return data_; }
+  buffer<std::byte> const& storage() const { return data_; }
+
+ private:
+  std::int64_t panel_bytes_ = 0;
+  buffer<std::byte> data_;
+};
+
+}  // namespace plait::inline PLAIT_ABI
