@@ -22,8 +22,9 @@ void add(char const* name) {
   }
 }
 
-template <class Exec>
+template <plait::precision P>
 void add_all() {
+  using Exec = plait::exec::cpu<P>;
   add<bench::config_1b.attention, Exec>("attention");
   add<bench::config_1b.recurrent, Exec>("mamba");
   add<bench::config_1b.dense, Exec>("mlp");
@@ -33,5 +34,12 @@ void add_all() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return bench::main(argc, argv, [] { add_all<plait::exec::cpu<plait::f32>>(); });
+  return bench::main(argc, argv, [] {
+    using namespace plait;
+    add_all<f32>();
+    add_all<bf16>();
+    add_all<with_compute(bf16, dtype::bf16)>();
+    add_all<int8>();
+    add_all<with_compute(int8, dtype::int8)>();
+  });
 }

@@ -10,8 +10,9 @@
 
 namespace {
 
-template <auto Config, class Exec>
+template <auto Config, plait::precision P>
 void add(std::string const& name) {
+  using Exec = plait::exec::cpu<P>;
   plait::bench::model_options options{.threads = bench::selected().threads,
                                       .weights = bench::selected().weights,
                                       .routing = bench::selected().routing,
@@ -25,11 +26,21 @@ void add(std::string const& name) {
   plait::bench::register_model<Config, Exec>(name + "/decode_together", options);
 }
 
+template <auto Config>
+void add_all(std::string const& name) {
+  using namespace plait;
+  add<Config, f32>(name);
+  add<Config, bf16>(name);
+  add<Config, with_compute(bf16, dtype::bf16)>(name);
+  add<Config, int8>(name);
+  add<Config, with_compute(int8, dtype::int8)>(name);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   return bench::main(argc, argv, [] {
-    add<bench::config_128m, plait::exec::cpu<plait::f32>>("128M");
-    if (bench::selected().large) add<bench::config_1b, plait::exec::cpu<plait::f32>>("932M");
+    add_all<bench::config_128m>("128M");
+    if (bench::selected().large) add_all<bench::config_1b>("932M");
   });
 }

@@ -165,9 +165,13 @@ TEST_CASE("names") {
   CHECK(bench::name_of(f32) == "f32");
   CHECK(bench::name_of(experts_int8) == "experts_int8");
   CHECK(bench::name_of(precision{.weights = dtype::bf16, .experts = dtype::bf16, .compute = dtype::bf16, .kv = dtype::bf16}) ==
-        "bf16+compute=bf16");
-  CHECK(bench::name_of(precision{.weights = dtype::int8, .experts = dtype::int8}) == "int8+kv=f32");
-  CHECK(bench::name_of(precision{.experts = dtype::int8}) == "weights=f32+experts=int8+compute=f32+kv=f32");
+        "bf16,compute:bf16");
+  CHECK(bench::name_of(precision{.weights = dtype::int8, .experts = dtype::int8}) == "int8,kv:f32");
+  CHECK(bench::name_of(precision{.experts = dtype::int8}) == "weights:f32,experts:int8,compute:f32,kv:f32");
+  CHECK(bench::arithmetic_of(bf16) == dtype::f32);
+  CHECK(bench::arithmetic_of(with_compute(bf16, dtype::bf16)) == dtype::bf16);
+  CHECK(bench::arithmetic_of(with_compute(int8, dtype::bf16)) == dtype::f32);  // int8 weights meet f32
+  CHECK(bench::arithmetic_of(with_compute(experts_int8, dtype::int8)) == dtype::int8);
   CHECK(bench::policy_name<attention>() == "attention");
   CHECK(bench::policy_name<std::vector<int>>() == "vector");
 }

@@ -310,6 +310,40 @@ TEST_CASE("a model runs at every point, with what it has and keeps") {
   tables.clear();
 }
 
+namespace {
+template <plait::precision P>
+void check_precision(std::string const& name) {
+  CAPTURE(name);
+  using exec = plait::exec::cpu<P>;
+  auto const results = run([&] {
+    auto all =
+        plait::bench::register_layer<layer<attention>, exec>("attention", {.tokens = {5}, .context = {70}, .threads = {1}, .max_bytes = 1});
+    auto const add = [&](plait::bench::registered more) { all.insert(all.end(), more.begin(), more.end()); };
+    add(plait::bench::register_layer<layer<mamba>, exec>("mamba", few({5})));
+    add(plait::bench::register_layer<layer<mlp>, exec>("mlp", few({5})));
+    add(plait::bench::register_layer<layer<moe>, exec>("moe", {.tokens = {5}, .threads = {1}, .routing = routing::zipf, .max_bytes = 1}));
+    add(plait::bench::register_model<small, exec>("small", {.tokens = {5}, .threads = {1}, .routing = routing::balanced, .max_bytes = 1}));
+    return all;
+  });
+  REQUIRE(results.size() == 5);
+  for (auto const& r : results) {
+    check_complete(r);
+    CHECK(r.name.find("/" + name + "/") != std::string::npos);
+  }
+  // weights as they are stored
+  double const seconds = 5 / results[2].counter("tokens/s");
+  CHECK(results[2].counter("GB/s") * 1e9 * seconds ==
+        doctest::Approx(double(plait::policies::bytes(mlp, width, P)) + 2.0 * 4 * width * 5).epsilon(1e-6));
+}
+}  // namespace
+
+TEST_CASE("every precision is checked with its own weights and counted in its own bytes") {
+  SUBCASE("bf16") { check_precision<plait::bf16>("bf16"); }
+  SUBCASE("bf16 dot") { check_precision<plait::with_compute(plait::bf16, plait::dtype::bf16)>("bf16,compute:bf16"); }
+  SUBCASE("int8") { check_precision<plait::int8>("int8"); }
+  SUBCASE("int8 dot") { check_precision<plait::with_compute(plait::int8, plait::dtype::int8)>("int8,compute:int8"); }
+}
+
 TEST_CASE("a model's tokens are routed as asked, in every layer") {
   for (routing r : {routing::random, routing::balanced, routing::zipf, routing::one}) {
     CAPTURE(int(r));

@@ -1,6 +1,7 @@
 // Whether a result is right before it is timed: the same weights in the reference, and how far rounding may lead.
 #pragma once
 
+#include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/view.hpp>
 #include <plait/policy/precision.hpp>
@@ -18,13 +19,14 @@
 namespace plait::inline PLAIT_ABI::bench {
 
 /// How far a result may be from the reference's with the same, dequantised weights, as a share of the reference's largest value.
-///   compute f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a wrong kernel by more than 1e-4.
+///   products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a wrong kernel by more than 1e-4.
 ///   keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
-///   compute bf16: activations rounded by up to 2^-9 before every product, several products in a row: 5e-2.
-///   compute int8: activations rounded to 1/254 of their token's largest, which is up to ten times the others: 2e-1.
+///   of bf16: activations rounded by up to 2^-9 before every product, several products in a row: 5e-2.
+///   of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the others: 2e-1.
 inline double tolerance(precision const& p, bool keeps_keys) {
-  double const computed = p.compute == dtype::f32 ? 1e-4 : p.compute == dtype::bf16 ? 5e-2 : 2e-1;
-  double const kept = !keeps_keys || p.kv == dtype::f32 ? 0 : p.kv == dtype::bf16 ? 1e-2 : 1e-1;
+  dtype const products = arithmetic_of(p);
+  double const computed = products == dtype::f32 ? 1e-4 : products == dtype::bf16 ? 5e-2 : 2e-1;
+  double const kept = keeps_keys && p.kv != dtype::f32 ? 1e-2 : 0;
   return std::max(computed, kept);
 }
 

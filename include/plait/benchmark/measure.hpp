@@ -67,12 +67,12 @@ std::unique_ptr<Exec> make_exec(int threads) {
   else return std::make_unique<Exec>();
 }
 
-/// Measured once a process for each number of threads and compute type, when it is first needed.
+/// Measured once a process for each number of threads and type of products, when it is first needed.
 template <class Exec>
-roofline const& roofline_of_run(Exec& exec, dtype compute) {
+roofline const& roofline_of_run(Exec& exec, dtype products) {
   static std::map<std::pair<int, dtype>, roofline> known;
-  auto const [at, is_new] = known.try_emplace({exec.threads(), compute});
-  if (is_new) at->second = probe_roofline(exec, compute);
+  auto const [at, is_new] = known.try_emplace({exec.threads(), products});
+  if (is_new) at->second = probe_roofline(exec, products);
   return at->second;
 }
 

@@ -11,7 +11,7 @@ namespace plait::inline PLAIT_ABI::bench {
 
 constexpr char const* name_of(dtype t) { return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8"; }
 
-/// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16+compute=bf16"; otherwise all four, "weights=int8+...".
+/// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16,compute:bf16"; otherwise all four, "weights:int8,...".
 inline std::string name_of(precision const& p) {
   struct named {
     char const* name;
@@ -20,13 +20,13 @@ inline std::string name_of(precision const& p) {
   for (named const& known : {named{"f32", f32}, named{"bf16", bf16}, named{"int8", int8}, named{"experts_int8", experts_int8}}) {
     if (p.weights != known.is.weights || p.experts != known.is.experts) continue;
     std::string name = known.name;
-    if (p.compute != known.is.compute) name.append("+compute=").append(name_of(p.compute));
-    if (p.kv != known.is.kv) name.append("+kv=").append(name_of(p.kv));
+    if (p.compute != known.is.compute) name.append(",compute:").append(name_of(p.compute));
+    if (p.kv != known.is.kv) name.append(",kv:").append(name_of(p.kv));
     return name;
   }
-  std::string name = "weights=";
-  name.append(name_of(p.weights)).append("+experts=").append(name_of(p.experts));
-  name.append("+compute=").append(name_of(p.compute)).append("+kv=").append(name_of(p.kv));
+  std::string name = "weights:";
+  name.append(name_of(p.weights)).append(",experts:").append(name_of(p.experts));
+  name.append(",compute:").append(name_of(p.compute)).append(",kv:").append(name_of(p.kv));
   return name;
 }
 

@@ -61,7 +61,7 @@ struct f32_chains {
   }
 };
 
-#if defined(__AVX512BF16__) && PLAIT_PACKET == 16
+#if PLAIT_BF16_DOT
 /// Pairs of bf16 products added to f32.
 struct bf16_chains {
   static constexpr int chains = 12;
@@ -86,7 +86,7 @@ struct bf16_chains {
 using bf16_chains = f32_chains;
 #endif
 
-#if defined(__AVX512VNNI__) && PLAIT_PACKET == 16
+#if PLAIT_INT8_DOT
 /// Fours of int8 products added to int32.
 struct int8_chains {
   static constexpr int chains = 12;
@@ -103,26 +103,6 @@ struct int8_chains {
       __m512i all = sum[0];
       for (int i = 1; i < chains; ++i) all = _mm512_add_epi32(all, sum[i]);
       return static_cast<float>(_mm512_cvtsi512_si32(all));
-    }
-    (std::make_integer_sequence<int, chains>{});
-  }
-};
-#elif defined(__AVXVNNI__) && PLAIT_PACKET == 8
-struct int8_chains {
-  static constexpr int chains = 12;
-  static constexpr double flops_a_round = 8.0 * chains * 8;
-  static constexpr char const* name = "int8 dot (AVX_VNNI)";
-  [[gnu::noinline]] static float run(std::int64_t rounds) {
-    return [&]<int... I>(std::integer_sequence<int, I...>) {
-      __m256i sum[chains] = {((void)I, _mm256_set1_epi32(I))...};
-      __m256i const a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-2);
-      for (std::int64_t i = 0; i < rounds; ++i) {
-        ((sum[I] = _mm256_dpbusd_avx_epi32(sum[I], a, b)), ...);
-        __asm__ volatile("" : "+x"(sum[0]));
-      }
-      __m256i all = sum[0];
-      for (int i = 1; i < chains; ++i) all = _mm256_add_epi32(all, sum[i]);
-      return static_cast<float>(_mm256_cvtsi256_si32(all));
     }
     (std::make_integer_sequence<int, chains>{});
   }
@@ -192,19 +172,21 @@ double probe_bytes(Exec& exec) {
 
 }  // namespace detail
 
-/// What the peak was measured with: the instruction that exec::cpu<P>'s `compute` asks for, or f32's where this instruction set has none.
-inline char const* peak_instruction(dtype compute) {
-  return compute == dtype::bf16 ? detail::bf16_chains::name : compute == dtype::int8 ? detail::int8_chains::name : detail::f32_chains::name;
+/// What the peak of products of this type is measured with: its dot product, or f32's multiply-add where this instruction set has none.
+inline char const* peak_instruction(dtype products) {
+  return products == dtype::bf16   ? detail::bf16_chains::name
+         : products == dtype::int8 ? detail::int8_chains::name
+                                   : detail::f32_chains::name;
 }
 
-/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the compute type; and reading four times the last-level
-/// cache, the better of two ways, the best of a few passes. Takes a fraction of a second. The data are first touched by one thread, as a
-/// model's weights are. plait::error where memory runs out.
+/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that products are made of; and reading four
+/// times the last-level cache, the better of two ways, the best of a few passes. Takes a fraction of a second. The data are first touched
+/// by one thread, as a model's weights are. plait::error where memory runs out.
 template <class Exec>
-roofline probe_roofline(Exec& exec, dtype compute = dtype::f32) {
-  double const flops = compute == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)
-                       : compute == dtype::int8 ? detail::probe_flops<detail::int8_chains>(exec)
-                                                : detail::probe_flops<detail::f32_chains>(exec);
+roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
+  double const flops = products == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)
+                       : products == dtype::int8 ? detail::probe_flops<detail::int8_chains>(exec)
+                                                 : detail::probe_flops<detail::f32_chains>(exec);
   return {.flops = flops, .bytes = detail::probe_bytes(exec)};
 }
 

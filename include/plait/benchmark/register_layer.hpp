@@ -147,8 +147,8 @@ class layer_work {
   };
 
   std::int64_t copy_bytes() const {
-    std::int64_t const kept =
-        (policies::state(policy, D) + policies::kv(policy, D) * (call_.context + call_.tokens + page_tokens)) * std::int64_t{sizeof(T)};
+    std::int64_t const kept = policies::state(policy, D) * std::int64_t{sizeof(T)} +
+                              policies::kv(policy, D) * (call_.context + call_.tokens + page_tokens) * value_bytes(Exec::types.kv);
     return policies::bytes(policy, D, Exec::types) + kept;
   }
 
@@ -371,7 +371,7 @@ registered register_layer(std::string const& name, layer_options const& options 
                 work& w = detail::keep<work>(key, [&] { return std::make_shared<work>(options); });
                 w.go(tokens, context, threads);
                 if (!w.wrong().empty()) return state.SkipWithError(w.wrong().c_str());
-                roofline const& on = detail::roofline_of_run(w.exec(), Exec::types.compute);
+                roofline const& on = detail::roofline_of_run(w.exec(), arithmetic_of(Exec::types));
                 w.rewind(), w.run();
                 detail::measure(
                     state, tokens, w.cost(), on.seconds(w.cost().flops, w.cost().bytes), on, [&] { w.rewind(); }, [&] { w.run(); });

@@ -160,7 +160,8 @@ class model_steps {
         n = std::min(chunk, what.context - at);
         cache.reserve(n);
         batch_.clear();
-        tokens_of(s, at, n, what.context + at).add(batch_, cache);
+        new_tokens const some = tokens_of(s, at, n, at);  // embeddings are read when forward runs
+        some.add(batch_, cache);
         forward(exec, unused.view());
       }
       starts_.push_back(cache.snapshot());
@@ -371,7 +372,7 @@ class model_work {
 
   std::int64_t copy_bytes() const {
     return weight_bytes(config, Exec::types) + recurrent_state_bytes(config, call_.sequences) +
-           kv_cache_bytes(config, call_.context + call_.tokens + page_tokens, sizeof(T), call_.sequences);
+           kv_cache_bytes(config, call_.context + call_.tokens + page_tokens, value_bytes(Exec::types.kv), call_.sequences);
   }
   void prepare(std::size_t i) {
     if (copies_.size() <= i) copies_.resize(i + 1);
@@ -509,7 +510,7 @@ registered register_model(std::string const& name, model_options const& options 
                 work& w = detail::keep<work>(key, [&] { return std::make_shared<work>(options); });
                 w.go(what, threads);
                 if (!w.wrong().empty()) return state.SkipWithError(w.wrong().c_str());
-                roofline const& on = detail::roofline_of_run(w.exec(), Exec::types.compute);
+                roofline const& on = detail::roofline_of_run(w.exec(), arithmetic_of(Exec::types));
                 explanation const least = w.explanation_of(on);
                 w.rewind(), w.run();
                 detail::measure(

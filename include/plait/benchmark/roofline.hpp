@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/macros.hpp>
+#include <plait/policy/precision.hpp>
 
 #include <algorithm>
 
@@ -17,5 +18,13 @@ struct roofline {
   /// The least time in seconds for work of this many operations and bytes: the longer of the two.
   constexpr double seconds(double operations, double traffic) const { return std::max(operations / flops, traffic / bytes); }
 };
+
+/// What the fastest of a precision's products are made of, as its weights and `compute` say: the peak that a roofline is drawn with. Norms,
+/// attention, convolution and scan are f32 in every precision.
+constexpr dtype arithmetic_of(precision const& p) {
+  dtype const matrix = activation_type(p.weights, p.compute), expert = activation_type(p.experts, p.compute);
+  if (matrix == dtype::int8 || expert == dtype::int8) return dtype::int8;
+  return matrix == dtype::bf16 || expert == dtype::bf16 ? dtype::bf16 : dtype::f32;
+}
 
 }  // namespace plait::inline PLAIT_ABI::bench

@@ -21,8 +21,8 @@ inline int run(int argc, char** argv) {
                                                      std::to_string(PLAIT_VERSION_PATCH));
   ::benchmark::AddCustomContext("plait_packet_floats", std::to_string(PLAIT_PACKET));
   ::benchmark::AddCustomContext("plait_last_level_cache", detail::text_of_bytes(double(last_level_cache())));
-  for (dtype const compute : {dtype::f32, dtype::bf16, dtype::int8})
-    ::benchmark::AddCustomContext(std::string("plait_peak_of_compute_") + name_of(compute), peak_instruction(compute));
+  for (dtype const products : {dtype::f32, dtype::bf16, dtype::int8})
+    ::benchmark::AddCustomContext(std::string("plait_peak_of_") + name_of(products), peak_instruction(products));
   ::benchmark::RunSpecifiedBenchmarks();
   ::benchmark::Shutdown();
   detail::kept() = {};
