@@ -2,7 +2,6 @@
 #pragma once
 
 #include <plait/benchmark/measure.hpp>
-#include <plait/version.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -17,8 +16,6 @@ namespace plait::inline PLAIT_ABI::bench {
 inline int run(int argc, char** argv) {
   ::benchmark::Initialize(&argc, argv);
   if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  ::benchmark::AddCustomContext("plait_version", std::to_string(PLAIT_VERSION_MAJOR) + "." + std::to_string(PLAIT_VERSION_MINOR) + "." +
-                                                     std::to_string(PLAIT_VERSION_PATCH));
   ::benchmark::AddCustomContext("plait_packet_floats", std::to_string(PLAIT_PACKET));
   ::benchmark::AddCustomContext("plait_last_level_cache", detail::text_of_bytes(double(last_level_cache())));
   for (dtype const products : {dtype::f32, dtype::bf16, dtype::int8})
