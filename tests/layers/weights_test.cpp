@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
+
 #include <string>
 
 namespace {
@@ -84,12 +86,23 @@ TEST_CASE("storage: every tensor type returns the rows it was given") {
     }
 }
 
-TEST_CASE("storage: a state tensor keeps A = -exp(A_log) beside the logarithm; panels are padded with zeros") {
-  auto const a = test::make_tensor<packed, plait::role::state>({0, std::log(2.0f), -1, 3, 1, 0.5f}, 3, 2);
-  CHECK(a.negative_exp(0)[0] == -1);
-  CHECK(a.negative_exp(1)[0] == doctest::Approx(-2));
-  CHECK(a.negative_exp(1)[2] == doctest::Approx(-std::exp(0.5)));
+TEST_CASE("storage: a state tensor keeps A log2(e), A = -exp(A_log), in blocks beside the logarithm; panels are padded with zeros") {
+  constexpr std::int64_t block = plait::state_tensor::block, rows = block + 1, cols = 2;
+  std::vector<float> a_log(static_cast<std::size_t>(rows * cols), 0.0f);
+  a_log[1] = std::log(2.0f), a_log[2] = -1, a_log[3] = 3, a_log[5] = 0.5f;
+  a_log.back() = std::bit_cast<float>(0x7fc12345u);
+  auto const a = test::make_tensor<packed, plait::role::state>(a_log, rows, cols);
+  double const log2e = std::log2(std::exp(1.0));
+  CHECK(a.log2_decay(0)[0] == static_cast<float>(-log2e));
+  CHECK(a.log2_decay(0)[block] == doctest::Approx(-2 * log2e));
+  CHECK(a.log2_decay(0)[1] == doctest::Approx(-std::exp(-1) * log2e));
+  CHECK(a.log2_decay(0)[block + 2] == doctest::Approx(-std::exp(0.5) * log2e));
+  CHECK(a.log2_decay(block)[0] == static_cast<float>(-log2e));
+  for (std::int64_t i = 1; i < block; ++i) CHECK(a.log2_decay(block)[i] == 0);
+  CHECK(std::isnan(a.log2_decay(block)[block]));
+  CHECK((std::bit_cast<std::uint32_t>(a.log2_decay(block)[block]) & 0x3fffffu) == 0);
   CHECK(a.column(1)[1] == 3);
+  CHECK(std::bit_cast<std::uint32_t>(a.column(1)[block]) == 0x7fc12345u);
   auto const m = test::make_tensor<packed, plait::role::matrix>(std::vector<float>(3, 1.0f), 3, 1);
   for (std::int64_t i = 0; i < plait::panel_rows; ++i)
     CHECK(reinterpret_cast<float const*>(m.panel_data(0, 0))[i] == (i < 3 ? 1.0f : 0.0f));

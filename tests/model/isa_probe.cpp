@@ -2,6 +2,10 @@
 // Exit status 77: this machine lacks the instruction set.
 #include <plait/plait.hpp>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -24,8 +28,11 @@ bool supported() {
 #if PLAIT_BF16_DOT
   if (!__builtin_cpu_supports("avx512bf16")) return false;
 #endif
-#if PLAIT_INT8_DOT
+#if PLAIT_INT8_DOT && PLAIT_PACKET == 16
   if (!__builtin_cpu_supports("avx512vnni")) return false;
+#elif PLAIT_INT8_DOT
+  unsigned a = 0, b = 0, c = 0, d = 0;  // compilers of 2022 know no name for it
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & 1u << 4) == 0) return false;
 #endif
 #if PLAIT_PACKET == 16
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&

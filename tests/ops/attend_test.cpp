@@ -30,7 +30,7 @@ template <class Exec>
 struct attend_run {
   using T = typename Exec::value_type;
   std::vector<test::matrix<T>> y;
-  test::ragged<T> batch;
+  test::ragged<T, typename Exec::kv_type> batch;
 
   attend_run(Exec& exec, attend_shape shape, std::vector<std::vector<std::int64_t>> const& lengths, attend_data const& in, bool in_place)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0), 0, 2 * shape.kv_heads * shape.dim * plait::page_tokens) {
@@ -81,6 +81,42 @@ TEST_CASE("attend: lengths on both sides of a page's end, as one call, as prefil
   attend_shape const shape{5, 1, 24};
   for (std::int64_t n : {63, 64, 65, 127, 128, 129, 192})
     for (std::int64_t m : {1, 2, 63, 64, 65}) check(random, shape, {{n}, {m}, {1}}, tolerance);
+}
+
+// 1,024 keys are a split: fewer tiles than threads share the splits of each, in more than one round.
+TEST_CASE("attend: long contexts, shared over threads or not, as one call and as several, to the last bit") {
+  test::random random(24);
+  attend_shape const shape{3, 1, 5};
+  std::vector<std::vector<std::int64_t>> const lengths = {{1000, 0}, {40, 3}, {5000, 1100}, {1, 1}, {3, 1}};
+  auto const data = inputs(random, lengths, shape);
+  auto oracle = test::oracle();
+  attend_run<test::reference> const expected(oracle, shape, lengths, data, false);
+  auto one = test::cpu_with(1);
+  attend_run<test::cpu> const alone(one, shape, lengths, data, false);
+  for (std::size_t call = 0; call < lengths.size(); ++call) CHECK(test::difference(alone.y[call], expected.y[call], 0.1) < tolerance);
+  for (int threads : {2, 3, 5, 40}) {
+    auto cpu = test::cpu_with(threads);
+    attend_run<test::cpu> const got(cpu, shape, lengths, data, false);
+    for (std::size_t call = 0; call < lengths.size(); ++call) CHECK(test::same_bits(got.y[call], alone.y[call]));
+  }
+}
+
+TEST_CASE("attend: bf16 keys and values are f32 ones rounded") {
+  test::random random(25);
+  for (attend_shape shape : {attend_shape{1, 1, 1}, {4, 2, 3}, {20, 1, 24}, {4, 4, 33}, {2, 1, 128}}) {
+    std::vector<std::vector<std::int64_t>> const lengths = {{3, 1, 17}, {60, 5, 0}, {1, 1, 129}};
+    auto const data = inputs(random, lengths, shape);
+    auto rounded = data;
+    for (auto* calls : {&rounded.k, &rounded.v})
+      for (auto& m : *calls)
+        for (std::int64_t r = 0; r < m.rows(); ++r)
+          for (std::int64_t c = 0; c < m.cols(); ++c) m(r, c) = plait::from_bf16(plait::to_bf16(m(r, c)));
+    auto narrow = test::cpu_in<plait::bf16>(2);
+    auto wide = test::cpu_with(1);
+    attend_run<plait::exec::cpu<plait::bf16>> const got(narrow, shape, lengths, data, false);
+    attend_run<test::cpu> const expected(wide, shape, lengths, rounded, false);
+    for (std::size_t call = 0; call < lengths.size(); ++call) CHECK(test::same_bits(got.y[call], expected.y[call]));
+  }
 }
 
 TEST_CASE("attend: keys and values lie where page_layout says, other layers' parts are left alone") {

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
+
 using plait::role;
 
 namespace {
@@ -56,7 +58,7 @@ struct scan_run {
 
 }  // namespace
 
-// A state is a sum of decaying terms, each with an exp of 1.3e-7, a softplus of 3e-7 and a few roundings; decay factors multiply, so that
+// A state is a sum of decaying terms, each with an exp2 of 1.8e-7, a softplus of 3e-7 and a few roundings; decay factors multiply, so that
 // errors of slow channels add up over some tens of tokens, of either sign: 5e-6 of the largest.
 TEST_CASE("selective_scan: widths, states, ragged calls on top of one another, in place and not") {
   test::random random(16);
@@ -117,4 +119,109 @@ TEST_CASE("selective_scan: a NaN stays in its channel of its sequence, from its 
   scan_run<test::cpu> run(cpu, random.values(21 * 16), random.values(21), {{5, 5}}, data, false);
   for (std::int64_t t = 0; t < 10; ++t)
     for (std::int64_t c = 0; c < 21; ++c) REQUIRE(std::isnan(run.y[0](t, c)) == (c == 18 && t >= 2 && t < 5));
+}
+
+// Blocks of channels of a few tokens are computed together, up to 1024 channels of one token; more states than are computed at a time.
+TEST_CASE("selective_scan: one to some tokens of many channels, any number of states") {
+  test::random random(19);
+  for (std::int64_t tokens : {1, 2, 3, 15, 16, 17})
+    for (std::int64_t n : {3, 16, 29}) {
+      CAPTURE(tokens);
+      CAPTURE(n);
+      std::int64_t const d = 1100;
+      std::vector<std::vector<std::int64_t>> const lengths = {{tokens}, {tokens}};
+      auto const data = inputs(random, lengths, d, n);
+      std::vector<float> const a_log = random.values(d * n, -3, 3), skip = random.values(d);
+      auto oracle = test::oracle();
+      scan_run<test::reference> expected(oracle, a_log, skip, lengths, data, false);
+      for (int threads : {1, 2}) {
+        auto cpu = test::cpu_with(threads);
+        scan_run<test::cpu> got(cpu, a_log, skip, lengths, data, true);
+        for (std::size_t call = 0; call < 2; ++call) CHECK(test::difference(got.y[call], expected.y[call], 1) < 5e-6);
+        CHECK(test::difference(got.batch.state(0), expected.batch.state(0), d * n, 0.1) < 5e-6);
+      }
+    }
+}
+
+// Each call's first tile is another one than in a single call, and so is what is computed together with it.
+TEST_CASE("selective_scan: any split into calls gives the same bits, any number of threads too") {
+  test::random random(20);
+  std::int64_t const d = 300, n = 21, total = 70;
+  auto const data = inputs(random, {{total}}, d, n);
+  std::vector<float> const a_log = random.values(d * n, -3, 3), skip = random.values(d);
+  auto one = test::cpu_with(1), three = test::cpu_with(3);
+  scan_run<test::cpu> whole(one, a_log, skip, {{total}}, data, false);
+  for (std::vector<std::int64_t> const& split : {std::vector<std::int64_t>{1, 69}, {16, 54}, {1, 1, 2, 3, 5, 17, 41}, {33, 4, 32, 1}}) {
+    std::vector<std::vector<std::int64_t>> lengths;
+    scan_data parts;
+    std::int64_t first = 0;
+    for (std::int64_t tokens : split) {
+      lengths.push_back({tokens});
+      auto const cut = [&](std::vector<test::matrix<float>>& to, test::matrix<float> const& from, std::int64_t cols) {
+        to.emplace_back(tokens, cols);
+        for (std::int64_t t = 0; t < tokens; ++t)
+          for (std::int64_t c = 0; c < cols; ++c) to.back()(t, c) = from(first + t, c);
+      };
+      cut(parts.u, data.u[0], d), cut(parts.z, data.z[0], d), cut(parts.dt, data.dt[0], d), cut(parts.B, data.B[0], n),
+          cut(parts.C, data.C[0], n);
+      first += tokens;
+    }
+    scan_run<test::cpu> chunks(three, a_log, skip, lengths, parts, true);
+    first = 0;
+    for (std::size_t call = 0; call < split.size(); first += split[call], ++call)
+      for (std::int64_t t = 0; t < split[call]; ++t)
+        for (std::int64_t c = 0; c < d; ++c) REQUIRE(chunks.y[call](t, c) == whole.y[0](first + t, c));
+    for (std::int64_t i = 0; i < d * n; ++i) REQUIRE(chunks.batch.state(0)[i] == whole.batch.state(0)[i]);
+  }
+}
+
+// Factors a little below 1, each rounded by at most 3e-8 and of another step, so that roundings are of either sign; the sum's time constant
+// is about 3000 tokens: 3e-8 sqrt(3000) = 1.6e-6 from them, as much from the roundings of the sums, 3e-7 each from A, delta and exp2's
+// slope.
+TEST_CASE("selective_scan: a slow channel over thousands of tokens") {
+  test::random random(21);
+  std::int64_t const d = 16, n = 4;
+  std::vector<std::vector<std::int64_t>> const lengths = {{4000}};
+  auto data = inputs(random, lengths, d, n);
+  for (std::int64_t t = 0; t < 4000; ++t)
+    for (std::int64_t i = 0; i < n; ++i) data.B[0](t, i) = 1 + 0.1f * data.B[0](t, i);
+  std::vector<float> const a_log(static_cast<std::size_t>(d * n), -8.0f), skip = random.values(d);
+  for (std::int64_t t = 0; t < 4000; ++t)
+    for (std::int64_t c = 0; c < d; ++c) data.dt[0](t, c) = 0.1f * data.dt[0](t, c) + 0.5f, data.u[0](t, c) = 1 + 0.01f * data.u[0](t, c);
+  auto cpu = test::cpu_with(1);
+  auto oracle = test::oracle();
+  scan_run<test::cpu> got(cpu, a_log, skip, lengths, data, false);
+  scan_run<test::reference> expected(oracle, a_log, skip, lengths, data, false);
+  CHECK(test::difference(got.batch.state(0), expected.batch.state(0), d * n) < 5e-6);
+}
+
+TEST_CASE("selective_scan: a NaN is seen whatever its payload and wherever it stands, A_log included; infinite logarithms are limits") {
+  test::random random(22);
+  std::int64_t const d = 35, n = 17, bad = 18;
+  for (std::uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00001u, 0x7f800001u, 0xffffffffu, 0x7fc001ffu, 0x7f812345u}) {
+    CAPTURE(bits);
+    float const nan = std::bit_cast<float>(bits);
+    for (int place = 0; place < 4; ++place) {
+      CAPTURE(place);
+      auto data = inputs(random, {{3}}, d, n);
+      std::vector<float> a_log = random.values(d * n);
+      if (place == 0) a_log[static_cast<std::size_t>(bad * n + 16)] = nan;
+      if (place == 1) data.dt[0](0, bad) = nan;
+      if (place == 2) data.u[0](0, bad) = nan;
+      if (place == 3) data.z[0](0, bad) = nan;
+      auto cpu = test::cpu_with(1);
+      scan_run<test::cpu> run(cpu, a_log, random.values(d), {{3}}, data, false);
+      for (std::int64_t t = 0; t < 3; ++t)
+        for (std::int64_t c = 0; c < d; ++c) REQUIRE(std::isnan(run.y[0](t, c)) == (c == bad && (t == 0 || place != 3)));
+    }
+  }
+  auto const data = inputs(random, {{9}}, d, n);
+  std::vector<float> a_log = random.values(d * n), skip = random.values(d);
+  float const odd[] = {test::infinity, -test::infinity, 1000, -1000, 88, -88, 40};
+  for (std::size_t i = 0; i < a_log.size(); i += 3) a_log[i] = odd[i / 3 % 7];
+  auto cpu = test::cpu_with(1);
+  auto oracle = test::oracle();
+  scan_run<test::cpu> got(cpu, a_log, skip, {{9}}, data, false);
+  scan_run<test::reference> expected(oracle, a_log, skip, {{9}}, data, false);
+  CHECK(test::difference(got.y[0], expected.y[0]) < 5e-6);
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace plait::inline PLAIT_ABI {
 
@@ -59,7 +60,9 @@ class arena {
 
   /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken. plait::error when memory runs out.
   void reserve(std::int64_t bytes) {
-    if (bytes > memory_.size()) memory_ = buffer<std::byte>(bytes);
+    if (bytes <= memory_.size()) return;
+    memory_ = buffer<std::byte>(bytes);
+    std::memset(memory_.data(), 0, static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
   }
 
  private:

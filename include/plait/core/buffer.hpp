@@ -4,49 +4,103 @@
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
+
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
 
 namespace plait::inline PLAIT_ABI {
 
 /// Zero-filled, 64-byte aligned array of a plain type, with room for two vector registers beyond its end, so that a kernel may load
 /// whole registers from anywhere inside. Throws plait::error when memory runs out.
+///
+/// From mapped_bytes on the memory is the system's own zero pages, huge ones where it has them: nothing is written before its user does,
+/// so that the threads that fill it touch it first, and what nobody fills is never there.
 template <class T>
 class buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  static constexpr std::int64_t alignment = 64, slack_bytes = 128;
+  static constexpr std::int64_t alignment = 64, slack_bytes = 128, mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
   explicit buffer(std::int64_t size) : size_(size) {
     if (size == 0) return;
     constexpr std::int64_t most = INT64_MAX / static_cast<std::int64_t>(sizeof(T)) - 2 * slack_bytes;
     void* memory = nullptr;
+    std::size_t mapped = 0;
     if (size > 0 && size <= most) {
       std::size_t const bytes = (static_cast<std::size_t>(size) * sizeof(T) + slack_bytes + alignment - 1) / alignment * alignment;
-      memory = std::aligned_alloc(alignment, bytes);
-      if (memory != nullptr) std::memset(memory, 0, bytes);
+      if (bytes >= mapped_bytes) memory = zero_pages(bytes), mapped = memory != nullptr ? bytes : 0;
+      if (memory == nullptr) {
+        memory = std::aligned_alloc(alignment, bytes);
+        if (memory != nullptr) std::memset(memory, 0, bytes);
+      }
     }
     if (memory == nullptr)
       throw error("out of memory: " + std::to_string(size) + " values of " + std::to_string(sizeof(T)) + " bytes are needed");
-    data_.reset(static_cast<T*>(memory));
+    data_ = {static_cast<T*>(memory), {.mapped = mapped}};
   }
 
-  T* data() { return data_.get(); }
+  /// Somebody else's memory, which `owner` keeps: read-only, aligned and readable beyond its end as above. What would change it is a
+  /// plait::error.
+  static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> owner) {
+    buffer b;
+    b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = std::move(owner)}};  // leaves this object as T const* only
+    b.size_ = size;
+    return b;
+  }
+
+  T* data() {
+    if (borrowed()) refuse_change();
+    return data_.get();
+  }
   T const* data() const { return data_.get(); }
   std::int64_t size() const { return size_; }
-  T& operator[](std::int64_t i) { return data_.get()[i]; }
+  bool borrowed() const { return data_.get_deleter().borrowed; }
+  T& operator[](std::int64_t i) { return data()[i]; }
   T const& operator[](std::int64_t i) const { return data_.get()[i]; }
 
  private:
   struct release {
-    void operator()(T* p) const { std::free(p); }
+    std::size_t mapped = 0;  // bytes of zero pages, 0 where the memory is the heap's
+    bool borrowed = false;
+    std::shared_ptr<void const> owner{};
+    void operator()(T* p) const {
+      if (borrowed) return;
+#if defined(MAP_ANONYMOUS)
+      if (mapped > 0) return void(::munmap(p, mapped));
+#endif
+      std::free(p);
+    }
   };
+
+  /// Null where the system has none.
+  static void* zero_pages([[maybe_unused]] std::size_t bytes) {
+#if defined(MAP_ANONYMOUS)
+    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: small pages hold the same
+#endif
+    return memory;
+#else
+    return nullptr;
+#endif
+  }
+
+  [[noreturn]] static void refuse_change() {
+    throw error("these weights are borrowed, from a packed file for instance, and cannot be changed; load the checkpoint to change them");
+  }
+
   std::unique_ptr<T[], release> data_;
   std::int64_t size_ = 0;
 };

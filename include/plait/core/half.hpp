@@ -14,8 +14,8 @@ constexpr float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std:
 /// To the nearest bfloat16, ties to the even one; what is too large becomes infinite, and a NaN stays one, quiet.
 constexpr std::uint16_t to_bf16(float value) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
-  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+  std::uint32_t const rounded = bits + 0x7fffu + (bits >> 16 & 1u), quiet = bits | 0x400000u;  // both computed: loops vectorize
+  return static_cast<std::uint16_t>(((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded) >> 16);
 }
 
 /// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++ leaves a floating-point product behind

@@ -8,8 +8,8 @@
     "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
 #endif
 
-// Floats in one vector register of the instruction set this translation unit is compiled for, and whether it has dot products of 16-bit
-// and 8-bit pieces (PLAIT_BF16_DOT, PLAIT_INT8_DOT).
+// Floats in one vector register of the instruction set this translation unit is compiled for, and whether it can make dot products of
+// 16-bit and of 8-bit pieces (PLAIT_BF16_DOT, PLAIT_INT8_DOT).
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define PLAIT_PACKET 16
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
@@ -24,7 +24,12 @@
 #endif
 #elif defined(__AVX2__) && defined(__FMA__)
 #define PLAIT_PACKET 8
+#define PLAIT_INT8_DOT 1
+#if defined(__AVXVNNI__)
+#define PLAIT_ISA avx2_vnni
+#else
 #define PLAIT_ISA avx2
+#endif
 #else
 #define PLAIT_PACKET 4
 #define PLAIT_ISA base

@@ -7,7 +7,7 @@
 #include <plait/policy/precision.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -44,8 +44,15 @@ template <>
 struct panel_format<dtype::bf16> {
   static constexpr std::int64_t step = 2, step_bytes = panel_rows * 4;
   static void set(std::byte* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float const* values) {
-    std::uint16_t* const at = reinterpret_cast<std::uint16_t*>(panel) + first * panel_rows + 2 * lane;
-    for (std::int64_t c = 0; c < n; ++c) at[c / 2 * 2 * panel_rows + c % 2] = to_bf16(values[c]);
+    constexpr std::int64_t chunk = 64;
+    std::byte* at = panel + (first / 2 * panel_rows + lane) * 4;
+    for (std::int64_t c = 0; c < n; c += chunk) {
+      std::int64_t const here = std::min(chunk, n - c);
+      std::uint16_t narrow[chunk + 1];
+      for (std::int64_t i = 0; i < here; ++i) narrow[i] = to_bf16(values[c + i]);
+      narrow[here] = 0;  // beside an odd last column
+      for (std::int64_t i = 0; i < here; i += 2, at += panel_rows * 4) std::memcpy(at, narrow + i, 4);
+    }
   }
   static void get(std::byte const* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float* values) {
     std::uint16_t const* const at = reinterpret_cast<std::uint16_t const*>(panel) + first * panel_rows + 2 * lane;
@@ -81,10 +88,14 @@ struct panel_format<dtype::int8> {
     if (from_f16(scale) * 127.5f < largest) ++scale;  // a subnormal scale rounded down too far
     reinterpret_cast<std::uint16_t*>(block)[lane] = scale;
     float const inverse = scale != 0 && most < 0x7f800000u ? 1.0f / from_f16(scale) : 0.0f;
-    for (std::int64_t c = 0; c < step; ++c) {
-      float const rounded = c < n && inverse != 0 ? std::nearbyint(values[c] * inverse) : 0.0f;
-      block[panel_rows * 2 + place(lane, c)] = static_cast<std::byte>(static_cast<int>(std::clamp(rounded, -127.0f, 127.0f)) + 128);
-    }
+    // 1.5 * 2^23 + 128: a sum with it is rounded to an integer, which then stands in the lowest byte, 128 added.
+    constexpr float to_integer = 12582912.0f + 128.0f;
+    float whole[step] = {};
+    if (inverse != 0) std::copy_n(values, n, whole);
+    std::uint8_t bytes[step];
+    for (std::int64_t c = 0; c < step; ++c)
+      bytes[c] = static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(std::clamp(whole[c] * inverse, -127.0f, 127.0f) + to_integer));
+    for (std::int64_t c = 0; c < step; c += 4) std::memcpy(block + panel_rows * 2 + place(lane, c), bytes + c, 4);
   }
 };
 
@@ -120,7 +131,6 @@ class panel_matrix : public tensor_shape {
     format::get(panel_data(copy, r / panel_rows), r % panel_rows, 0, cols_, values);
   }
   /// The memory itself, panels behind one another: what a packed file holds.
-  buffer<std::byte>& storage() { return data_; }
   buffer<std::byte> const& storage() const { return data_; }
 
  private:

@@ -2,7 +2,8 @@
 //
 // Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values), rows(), cols() and copies(), so that
 // loading, saving, initialization and comparison need to know no layout; and at(copy, row, col), (row, col) for copy 0, for an op that has
-// no fast path to write. allocate gives zeros; copy, row and col are not checked.
+// no fast path to write. allocate gives zeros; copy, row and col are not checked. One whose rows may be set by several threads at once, in
+// parts that begin at multiples of 32 columns, has set_part(copy, row, first, n, values), too, and is loaded by several threads.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -13,6 +14,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace plait::inline PLAIT_ABI {
 
@@ -54,18 +56,30 @@ class channel_tensor : public tensor_shape {
   buffer<float> data_;
 };
 
-/// A state matrix by channel, [cols][rows], as A = -exp(A_log), computed once; the logarithm is kept to be saved again exactly.
+/// A state matrix by channel, [cols][rows], and beside it what the recurrence multiplies by its step, computed once: A log2(e) with
+/// A = -exp(A_log), so that exp(delta A) is 2^(delta times it). That lies in blocks of a register of channels, [rows / block][cols][block],
+/// the last padded with zeros: one stream for all states of a block, where columns a power of two apart would share a few lines of a cache.
 class state_tensor : public channel_tensor {
  public:
-  void allocate(tensor const& t) { channel_tensor::allocate(t), negative_exp_ = buffer<float>(t.rows * t.cols); }
-  float const* negative_exp(std::int64_t c) const { return negative_exp_.data() + c * rows_; }
+  static constexpr std::int64_t block = PLAIT_PACKET;
+
+  void allocate(tensor const& t) {
+    channel_tensor::allocate(t);
+    log2_decay_ = buffer<float>((t.rows + block - 1) / block * block * t.cols);
+  }
+  /// A log2(e) of the channels from c on, a multiple of `block`: [cols][block]. A NaN has no payload (ops/cpu/simd.hpp, exp2).
+  float const* log2_decay(std::int64_t c) const { return log2_decay_.data() + c * cols_; }
   void set_row(std::int64_t copy, std::int64_t r, float const* values) {
     channel_tensor::set_row(copy, r, values);
-    for (std::int64_t c = 0; c < cols_; ++c) negative_exp_[c * rows_ + r] = static_cast<float>(-std::exp(double{values[c]}));
+    float* const at = log2_decay_.data() + r / block * block * cols_ + r % block;
+    for (std::int64_t c = 0; c < cols_; ++c) {
+      double const decay = -std::exp(double{values[c]}) * 1.4426950408889634;
+      at[c * block] = std::isnan(decay) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(decay);
+    }
   }
 
  private:
-  buffer<float> negative_exp_;
+  buffer<float> log2_decay_;
 };
 
 namespace storage {

@@ -26,14 +26,15 @@ struct experts_op<exec::cpu<P>> {
                                                   hidden, column, std::min<std::int64_t>(panels::panel, f - column));
     });
     pack<activations>(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
-    for_runs<activations>(exec, plan, down.panels(), [&](std::int64_t e, std::int64_t p, auto const& groups, auto first, auto end) {
-      std::int64_t const column = p * panels::panel, count = std::min<std::int64_t>(panels::panel, d - column);
-      panels::multiply_groups<Stored, activations>(
-          down.panel_data(e, p), packed, plan.first[e], groups, first, end, f, nullptr, count, [&](std::int64_t g, auto const& t) {
-            for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
-              t.write(m, outputs.row(plan.first[e] + groups.first(g) + m) + column, count);
-          });
-    });
+    for_runs<activations>(exec, plan, panels::items<Stored, activations>(down),
+                          [&](std::int64_t e, std::int64_t item, auto const& groups, auto first, auto end) {
+                            panels::multiply_item<Stored, activations>(
+                                down, e, item, packed, plan.first[e], groups, first, end, nullptr,
+                                [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
+                                  for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
+                                    t.write(m, outputs.row(plan.first[e] + groups.first(g) + m) + column, count);
+                                });
+                          });
     exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       simd::for_each_packet(d, [&](std::int64_t c, std::int64_t count) {
         simd::packet sum = simd::set(0.0f);
@@ -55,7 +56,8 @@ struct experts_op<exec::cpu<P>> {
   static void pack(exec::cpu<P>& exec, routing<float> const& plan, panels::packed_rows<Activations> const& packed, std::int64_t k,
                    RowOf const& row_of) {
     std::int64_t const threads = exec.threads();  // each takes its share of every expert's groups
-    exec.parallel(plan.num_experts * threads, [&](std::int64_t item, int) {
+    std::int64_t const items = plan.num_experts * threads;
+    exec.parallel(items, plan.expert.rows() * plan.expert.cols() < 8 ? items : 1, [&](std::int64_t item, int) {
       std::int64_t const e = item / threads;
       panels::row_groups const groups = groups_of<Activations>(plan, e);
       for (std::int64_t g = item % threads; g < groups.count(); g += threads) {
@@ -66,12 +68,12 @@ struct experts_op<exec::cpu<P>> {
     });
   }
 
-  /// Calls body(expert, panel, groups, first, end) for every expert and panel, run by run of the expert's groups. Threads take items as
-  /// they come, so that an expert with many tokens holds up nobody.
+  /// Calls body(expert, item, groups, first, end) for every expert and item of its matrix, run by run of the expert's groups. Threads take
+  /// items as they come, so that an expert with many tokens holds up nobody.
   template <dtype Activations, class Body>
-  static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t panels_a_matrix, Body const& body) {
-    exec.parallel(plan.num_experts * panels_a_matrix, exec.grain(plan.num_experts * panels_a_matrix) / 4 + 1, [&](std::int64_t item, int) {
-      std::int64_t const e = item / panels_a_matrix, p = item % panels_a_matrix;
+  static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t items_a_matrix, Body const& body) {
+    exec.parallel(plan.num_experts * items_a_matrix, exec.grain(plan.num_experts * items_a_matrix) / 4 + 1, [&](std::int64_t item, int) {
+      std::int64_t const e = item / items_a_matrix, p = item % items_a_matrix;
       panels::group_runs const runs{groups_of<Activations>(plan, e)};
       for (std::int64_t run = 0; run < runs.count(); ++run) body(e, p, runs.groups, runs.first(run), runs.end(run));
     });

@@ -13,14 +13,26 @@ void multiply_gated(std::byte const* gate, std::byte const* up, packed_rows<Acti
                     row_groups const& groups, std::int64_t first, std::int64_t end, std::int64_t k, matrix_view<float> y,
                     std::int64_t column, std::int64_t count) {
   alignas(64) float gated[group_runs::groups_a_run * max_rows(Activations) * panel];
+  auto const gate_tile = [&](auto& t, float const* gates) {
+    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
+      for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::mul(simd::silu(simd::load(gates + m * panel + h * width)), t.sum[m][h]);
+  };
+  if constexpr (product<Stored, Activations>::pairs)
+    if (groups.rows == 1) {
+      tile<1> t, u;
+      t.start(), u.start();
+      product<Stored, Activations>::run_pair(t, u, gate, up, x.at(first_row), k);
+      t.store(gated);
+      gate_tile(u, gated);
+      u.write(0, y.row(first_row) + column, count);
+      return;
+    }
   auto const place = [&](std::int64_t g) { return gated + (groups.first(g) - groups.first(first)) * panel; };
   multiply_groups<Stored, Activations>(gate, x, first_row, groups, first, end, k, nullptr, panel,
                                        [&](std::int64_t g, auto const& t) { t.store(place(g)); });
   multiply_groups<Stored, Activations>(up, x, first_row, groups, first, end, k, nullptr, panel, [&](std::int64_t g, auto& t) {
-    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) {
-      for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::mul(simd::silu(simd::load(place(g) + m * panel + h * width)), t.sum[m][h]);
-      t.write(m, y.row(first_row + groups.first(g) + m) + column, count);
-    }
+    gate_tile(t, place(g));
+    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, y.row(first_row + groups.first(g) + m) + column, count);
   });
 }
 

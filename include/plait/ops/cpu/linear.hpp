@@ -17,23 +17,21 @@ struct linear_op<exec::cpu<P>> {
     arena::frame const scratch(exec.workspace);
     auto const packed = panels::pack_rows<activations>(exec, x);
     std::int64_t total = 0;
-    for (auto const& output : outputs) total += output.weight->panels();
+    for (auto const& output : outputs) total += panels::items<Stored, activations>(*output.weight);
     panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
     panels::group_runs const runs{groups};
     exec.parallel(runs.count() * total, exec.grain(runs.count() * total), [&](std::int64_t item, int) {
       std::int64_t const run = item / total;
       std::int64_t p = item % total;
       for (auto const& output : outputs) {
-        if (p >= output.weight->panels()) {
-          p -= output.weight->panels();
+        if (std::int64_t const here = panels::items<Stored, activations>(*output.weight); p >= here) {
+          p -= here;
           continue;
         }
-        std::int64_t const first = p * panels::panel, count = std::min<std::int64_t>(panels::panel, output.weight->rows() - first);
-        float const* const bias = bias_values(output.bias);
-        panels::multiply_groups<Stored, activations>(
-            output.weight->panel_data(0, p), packed, 0, groups, runs.first(run), runs.end(run), x.cols(),
-            bias != nullptr ? bias + first : nullptr, count, [&](std::int64_t g, auto const& t) {
-              for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, output.y.row(groups.first(g) + m) + first, count);
+        panels::multiply_item<Stored, activations>(
+            *output.weight, 0, p, packed, 0, groups, runs.first(run), runs.end(run), bias_values(output.bias),
+            [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
+              for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, output.y.row(groups.first(g) + m) + column, count);
             });
         return;
       }

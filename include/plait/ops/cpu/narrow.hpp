@@ -1,7 +1,5 @@
-// Vector registers of narrow values: bfloat16 and bytes widened to float, and the dot products of their pieces.
-//
-// Where the instruction set has no dot product, the same sums are made in f32: of bfloat16 pairs the upper product is added first, then
-// the lower, each with one rounding, as the instruction does (subnormal values apart, which it takes for zero); sums of bytes are exact.
+// Vector registers of narrow values: bfloat16 and bytes widened to float, and the dot products of their pieces where the instruction set
+// has them (ops/cpu/panel_product.hpp makes the same sums without).
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -57,25 +55,41 @@ inline packet load_f16(void const* p) {
 #endif
 }
 
+#if PLAIT_BF16_DOT
 /// sum + the products of the bfloat16 in the words of w and x.
 inline packet dot_bf16(packet sum, integers w, integers x) {
-#if PLAIT_BF16_DOT
   // Not the intrinsic: g++ 12 spills its accumulators.
   asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
   return sum;
-#else
-  return fma(lower(w), lower(x), fma(upper(w), upper(x), sum));
-#endif
 }
+#endif
 
 #if PLAIT_INT8_DOT
-/// A sum of products of bytes, and the activations' side of it.
+/// A sum of products of bytes: w unsigned, the weights as they are stored, x signed, from -127 to 127.
 using byte_sum = integers;
+inline packet value(byte_sum sum) { return Eigen::internal::pcast<integers, packet>(sum); }
+#if PLAIT_PACKET == 16
+/// Whether w is taken as it is; else its offset of 128 is taken back before, not afterwards.
+inline constexpr bool keeps_offset = true;
 inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
   return sum;
 }
-inline packet value(byte_sum sum) { return Eigen::internal::pcast<integers, packet>(sum); }
+#elif defined(__AVXVNNI__)
+inline constexpr bool keeps_offset = true;
+inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+  return sum;
+}
+#else
+inline constexpr bool keeps_offset = false;
+inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
+  // Unsigned times signed with 16-bit sums: the sign of x goes to w, so that two products of at most 127 * 128 fit.
+  __m256i const weights = _mm256_xor_si256(w, _mm256_set1_epi8(static_cast<char>(0x80)));
+  __m256i const pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(weights, x));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+#endif
 #endif
 
 }  // namespace plait::inline PLAIT_ABI::simd

@@ -4,6 +4,7 @@
 #include <plait/core/half.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/host.hpp>
+#include <plait/ops/cpu/narrow.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -21,7 +22,7 @@ using simd::width;
 /// Sums of bytes need two more each until they are scaled.
 constexpr int max_rows(dtype activations) {
   if (width == 16) return activations == dtype::int8 && PLAIT_INT8_DOT ? 6 : 12;
-  return activations == dtype::int8 ? 2 : width == 8 ? 6 : 4;
+  return activations != dtype::int8 && width == 8 ? 6 : 4;
 }
 
 /// How M rows are cut: as few groups as possible, as even as possible.
@@ -54,11 +55,12 @@ struct row_format<dtype::f32> {
   static constexpr std::int64_t words(std::int64_t k) { return k; }
 };
 
-/// Two values a word, rounded to the nearest bfloat16, the first in the lower half; behind an odd number of them a zero.
+/// Two values a word, rounded to the nearest bfloat16, the first in the lower half; behind an odd number of them a zero. As floats, one a
+/// word, where there is no dot product of pairs.
 template <>
 struct row_format<dtype::bf16> {
   static constexpr std::int64_t step = 2;
-  static constexpr std::int64_t words(std::int64_t k) { return (k + 1) / 2; }
+  static constexpr std::int64_t words(std::int64_t k) { return PLAIT_BF16_DOT ? (k + 1) / 2 : (k + 1) / 2 * 2; }
   static void convert(float const* row, std::int64_t first, std::int64_t n, float, float* out) {
     row += first;
     std::int64_t i = 0;
@@ -67,10 +69,13 @@ struct row_format<dtype::bf16> {
       auto const pairs = _mm512_cvtne2ps_pbh(simd::load(row + 2 * i + 16), simd::load(row + 2 * i));
       __builtin_memcpy(out + i, &pairs, sizeof(pairs));
     }
-#endif
     for (; 2 * i + 1 < n; ++i)
       out[i] = std::bit_cast<float>(std::uint32_t{to_bf16(row[2 * i])} | std::uint32_t{to_bf16(row[2 * i + 1])} << 16);
     if (2 * i < n) out[i] = std::bit_cast<float>(std::uint32_t{to_bf16(row[2 * i])});
+#else
+    for (; i < n; ++i) out[i] = from_bf16(to_bf16(row[i]));
+    if (n % 2 != 0) out[n] = 0;
+#endif
   }
 };
 
@@ -101,7 +106,7 @@ struct row_format<dtype::int8> {
       std::int32_t values[step], sum = 0;
       for (std::int64_t i = 0; i < step; ++i) values[i] = static_cast<std::int32_t>(inverse != 0 ? rounded[i] : 0.0f), sum += values[i];
 #if PLAIT_INT8_DOT
-      out[0] = std::bit_cast<float>(-128 * sum);
+      out[0] = std::bit_cast<float>(simd::keeps_offset ? -128 * sum : 0);
       std::int8_t bytes[step];
       for (std::int64_t i = 0; i < step; ++i) bytes[i] = static_cast<std::int8_t>(values[i]);
       __builtin_memcpy(out + 1, bytes, sizeof(bytes));

@@ -70,12 +70,14 @@ template <int Rows, class Element>
 }
 
 /// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and x
-/// standing at a step.
+/// standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
+/// one row with two panels at once.
 template <dtype Stored, dtype Activations>
 struct product;
 
 template <>
 struct product<dtype::f32, dtype::f32> {
+  static constexpr bool pairs = false;
   template <int Rows>
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
     multiply<Rows>(t, reinterpret_cast<float const*>(w), panel, x, k);
@@ -85,6 +87,7 @@ struct product<dtype::f32, dtype::f32> {
 /// Widened: the same as f32 weights of these values.
 template <>
 struct product<dtype::bf16, dtype::f32> {
+  static constexpr bool pairs = false;
   template <int Rows>
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
     for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
@@ -107,15 +110,28 @@ struct product<dtype::bf16, dtype::f32> {
 
 template <>
 struct product<dtype::bf16, dtype::bf16> {
+  static constexpr bool pairs = false;
   template <int Rows>
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
     for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
       packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
-      for (std::int64_t i = 0; i < k; i += 2, w += panel * 4, x += Rows) {
+      for (std::int64_t i = 0; i < k; i += 2, w += panel * 4) {
         simd::integers const a = simd::words(w), b = simd::words(w + width * 4);
         __builtin_prefetch(w + 3072);
         if constexpr (width == 16) __builtin_prefetch(w + 3072 + 64);
+#if PLAIT_BF16_DOT
         ((low[M] = simd::dot_bf16(low[M], a, simd::words(x[M])), high[M] = simd::dot_bf16(high[M], b, simd::words(x[M]))), ...);
+        x += Rows;
+#else
+        // The upper product first, then the lower, each with one rounding, as the instruction does (subnormal values apart, which it takes
+        // for zero).
+        auto const step = [&](packet p, packet q, float const* values) __attribute__((always_inline)) {
+          ((low[M] = simd::fma(p, simd::set(values[M]), low[M]), high[M] = simd::fma(q, simd::set(values[M]), high[M])), ...);
+        };
+        step(simd::upper(a), simd::upper(b), x + Rows);
+        step(simd::lower(a), simd::lower(b), x);
+        x += 2 * Rows;
+#endif
       }
       ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
     });
@@ -125,40 +141,79 @@ struct product<dtype::bf16, dtype::bf16> {
 /// Widened: scale * (byte - 128) has at most 19 significant bits, so that it is exact, and the same as f32 weights of these values.
 template <>
 struct product<dtype::int8, dtype::f32> {
+  static constexpr bool pairs = true;
+
   template <int Rows>
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
-    using format = panel_format<dtype::int8>;
     for_rows<Rows>([&](auto... M) __attribute__((always_inline)) {
       packet low[Rows] = {t.sum[M][0]...}, high[Rows] = {t.sum[M][1]...};
       for (; k > 0; k -= format::step, w += format::step_bytes) {
-        packet const scale_a = simd::load_f16(w), scale_b = simd::load_f16(w + width * 2);
-        packet const offset_a = simd::mul(scale_a, simd::set(-128.0f)), offset_b = simd::mul(scale_b, simd::set(-128.0f));
-        auto const column = [&](packet a, packet b) __attribute__((always_inline)) {
-          a = simd::fma(a, scale_a, offset_a), b = simd::fma(b, scale_b, offset_b);
-          ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
-          x += Rows;
-        };
-        std::byte const* at = w + panel * 2;
+        block const scales(w);
         std::int64_t const here = std::min(k, format::step);
-        __builtin_prefetch(w + 3072);
-        for (std::int64_t i = 0; i < here; i += 4, at += panel * 4) {
-          simd::integers const a = simd::words(at), b = simd::words(at + width * 4);
-          __builtin_prefetch(at + 3072);
-          if constexpr (width == 16) __builtin_prefetch(at + 3072 + 64);
-          column(simd::byte<0>(a), simd::byte<0>(b));
-          if (i + 1 < here) column(simd::byte<1>(a), simd::byte<1>(b));
-          if (i + 2 < here) column(simd::byte<2>(a), simd::byte<2>(b));
-          if (i + 3 < here) column(simd::byte<3>(a), simd::byte<3>(b));
-        }
+        for (std::int64_t i = 0; i < here; i += 4)
+          scales.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+            ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+            x += Rows;
+          });
       }
       ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
     });
   }
+
+  [[gnu::always_inline]] static void run_pair(tile<1>& t, tile<1>& u, std::byte const* w, std::byte const* v, float const* x,
+                                              std::int64_t k) {
+    packet t0 = t.sum[0][0], t1 = t.sum[0][1], u0 = u.sum[0][0], u1 = u.sum[0][1];
+    for (; k > 0; k -= format::step, w += format::step_bytes, v += format::step_bytes, x += format::step) {
+      block const of_w(w), of_v(v);
+      std::int64_t const here = std::min(k, format::step);
+      for (std::int64_t i = 0; i < here; i += 4) {
+        float const *at_w = x + i, *at_v = x + i;
+        of_w.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+          t0 = simd::fma(a, simd::set(*at_w), t0), t1 = simd::fma(b, simd::set(*at_w), t1), ++at_w;
+        });
+        of_v.columns(v, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+          u0 = simd::fma(a, simd::set(*at_v), u0), u1 = simd::fma(b, simd::set(*at_v), u1), ++at_v;
+        });
+      }
+    }
+    t.sum[0][0] = t0, t.sum[0][1] = t1, u.sum[0][0] = u0, u.sum[0][1] = u1;
+  }
+
+ private:
+  using format = panel_format<dtype::int8>;
+
+  /// The scales of a block, which turn bytes into weights.
+  struct block {
+    packet scale_a, scale_b, offset_a, offset_b;
+    explicit block(std::byte const* w)
+        : scale_a(simd::load_f16(w)),
+          scale_b(simd::load_f16(w + width * 2)),
+          offset_a(simd::mul(scale_a, simd::set(-128.0f))),
+          offset_b(simd::mul(scale_b, simd::set(-128.0f))) {
+      __builtin_prefetch(w + 3072);
+    }
+    /// Calls use(a, b) for columns i to i + 3, as far as they are below `end`.
+    template <class Use>
+    [[gnu::always_inline]] void columns(std::byte const* w, std::int64_t i, std::int64_t end, Use const& use) const {
+      std::byte const* const at = w + panel * 2 + i * panel;
+      simd::integers const a = simd::words(at), b = simd::words(at + width * 4);
+      __builtin_prefetch(at + 3072);
+      if constexpr (width == 16) __builtin_prefetch(at + 3072 + 64);
+      auto const weights = [&](packet p, packet q) __attribute__((always_inline)) {
+        use(simd::fma(p, scale_a, offset_a), simd::fma(q, scale_b, offset_b));
+      };
+      weights(simd::byte<0>(a), simd::byte<0>(b));
+      if (i + 1 < end) weights(simd::byte<1>(a), simd::byte<1>(b));
+      if (i + 2 < end) weights(simd::byte<2>(a), simd::byte<2>(b));
+      if (i + 3 < end) weights(simd::byte<3>(a), simd::byte<3>(b));
+    }
+  };
 };
 
 /// Products of bytes, exact within a block of 32; their sums, in f32, are scaled by the block's scale, and at the end by the row's.
 template <>
 struct product<dtype::int8, dtype::int8> {
+  static constexpr bool pairs = false;
   template <int Rows>
   [[gnu::always_inline]] static void run(tile<Rows>& t, std::byte const* w, float const* x, std::int64_t k) {
     using format = panel_format<dtype::int8>;
@@ -256,6 +311,38 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
         else finish(g, t);
       });
   }
+}
+
+/// Panels that one item of work computes.
+template <dtype Stored, dtype Activations>
+inline constexpr std::int64_t panels_an_item = product<Stored, Activations>::pairs ? 2 : 1;
+
+template <dtype Stored, dtype Activations>
+constexpr std::int64_t items(panel_matrix<Stored> const& w) {
+  return (w.panels() + panels_an_item<Stored, Activations> - 1) / panels_an_item<Stored, Activations>;
+}
+
+/// The panels of item `item` of one copy of w, as multiply_groups, with the whole bias: calls done(group, tile, first column, columns).
+template <dtype Stored, dtype Activations, class Done>
+void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_t item, packed_rows<Activations> const& x,
+                   std::int64_t first_row, row_groups const& groups, std::int64_t first, std::int64_t end, float const* bias,
+                   Done const& done) {
+  using kernel = product<Stored, Activations>;
+  auto const count = [&](std::int64_t p) { return std::min<std::int64_t>(panel, w.rows() - p * panel); };
+  auto const bias_of = [&](std::int64_t p) { return bias != nullptr ? bias + p * panel : nullptr; };
+  std::int64_t const p = item * panels_an_item<Stored, Activations>, behind = std::min(w.panels(), p + panels_an_item<Stored, Activations>);
+  if constexpr (kernel::pairs)
+    if (groups.rows == 1 && behind - p == 2) {
+      tile<1> t, u;
+      t.start(bias_of(p), count(p)), u.start(bias_of(p + 1), count(p + 1));
+      kernel::run_pair(t, u, w.panel_data(copy, p), w.panel_data(copy, p + 1), x.at(first_row), w.cols());
+      done(first, t, p * panel, count(p));
+      done(first, u, (p + 1) * panel, count(p + 1));
+      return;
+    }
+  for (std::int64_t i = p; i < behind; ++i)
+    multiply_groups<Stored, Activations>(w.panel_data(copy, i), x, first_row, groups, first, end, w.cols(), bias_of(i), count(i),
+                                         [&](std::int64_t g, auto& t) { done(g, t, i * panel, count(i)); });
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels

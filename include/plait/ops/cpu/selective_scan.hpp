@@ -1,4 +1,4 @@
-// selective_scan on the CPU: channels side by side in a register, a run of states in registers, tiles of tokens in the L1 cache.
+// selective_scan on the CPU: channels side by side in a register, a run of states in registers, tiles in the L1 cache.
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -11,65 +11,96 @@ template <precision P>
 struct selective_scan_op<exec::cpu<P>> {
   static void run(exec::cpu<P>& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
                   channel_tensor const& d, matrix_view<float> y) {
-    std::int64_t const blocks = (a_log.rows() + simd::width - 1) / simd::width, items = seqs.count * blocks;
-    exec.parallel(items, exec.grain(items),
-                  [&](std::int64_t item, int) { channels(seqs, item / blocks, item % blocks * simd::width, in, a_log, d, y); });
+    std::int64_t const blocks = (a_log.rows() + width - 1) / width, run = std::min(most_blocks, exec.grain(blocks * seqs.count));
+    std::int64_t const runs = (blocks + run - 1) / run;
+    exec.parallel(seqs.count * runs, [&](std::int64_t item, int) {
+      std::int64_t const s = item / runs, begin = item % runs * run, end = std::min(begin + run, blocks);
+      for (std::int64_t first = seqs.first_row[s]; first < seqs.first_row[s + 1]; first += most_tokens) {
+        std::int64_t const tokens = std::min(most_tokens, seqs.first_row[s + 1] - first), together = slots / tokens;
+        for (std::int64_t b = begin; b < end; b += together)
+          scan_tile({first, tokens, b * width, std::min(std::min(b + together, end) * width, a_log.rows())}, seqs.state_of(s), in, a_log, d,
+                    y);
+      }
+    });
   }
 
  private:
   using packet = simd::packet;
-  static constexpr int width = simd::width, tile_tokens = 32;
-  static constexpr int most_states = width == 16 ? 16 : 4;  ///< as many as leave registers for the exp
+  static constexpr std::int64_t width = simd::width;
+  static_assert(width == state_tensor::block);
+  /// Blocks (registers) of channels that a thread takes through all tokens, tile by tile: their state and A stay in the L2 cache, and rows
+  /// are read 4 KiB at a time where there are more channels than that.
+  static constexpr std::int64_t most_blocks = 64;
+  /// A tile is `most_tokens` of some blocks, or fewer tokens of more blocks, so that what depends on one another is never all there is to
+  /// do.
+  static constexpr std::int64_t most_tokens = 16, slots = 64;
+  static constexpr int most_states = width == 16 ? 16 : 8;  ///< in registers at a time
 
-  /// One tile of one register of channels: delta, delta * u, and the output's chains, which begin at D * u.
-  struct tile {
-    alignas(64) float delta[tile_tokens * width], delta_u[tile_tokens * width], y[tile_tokens * width];
+  /// A tile's delta, delta * u, and the output's chains, which begin at D * u: [block][token] registers.
+  struct tile_values {
+    alignas(64) float delta[slots * width], delta_u[slots * width], y[slots * width];
+  };
+  /// Rows [first, first + tokens) and channels [begin, end).
+  struct range {
+    std::int64_t first, tokens, begin, end;
+    std::int64_t channels(std::int64_t c) const { return std::min(width, end - c); }  ///< in the block from c on
   };
 
-  static void channels(sequences<float> const& seqs, std::int64_t s, std::int64_t c, scan_input<float> const& in, state_tensor const& a_log,
-                       channel_tensor const& d, matrix_view<float> out) {
+  static void scan_tile(range const r, float* S, scan_input<float> const& in, state_tensor const& a_log, channel_tensor const& d,
+                        matrix_view<float> out) {
     using namespace simd;
-    std::int64_t const n = std::min<std::int64_t>(width, a_log.rows() - c), states = a_log.cols();
-    packet const skip = load(d.column(0) + c, n);
-    for (std::int64_t first = seqs.first_row[s]; first < seqs.first_row[s + 1]; first += tile_tokens) {
-      std::int64_t const tokens = std::min<std::int64_t>(tile_tokens, seqs.first_row[s + 1] - first);
-      tile t;
-      for (std::int64_t i = 0; i < tokens; ++i) {
-        packet const u = load(in.u.row(first + i) + c, n), delta = simd::softplus(load(in.dt.row(first + i) + c, n));
-        store(t.delta + i * width, delta);
-        store(t.delta_u + i * width, mul(delta, u));
-        store(t.y + i * width, mul(skip, u));
+    tile_values t;
+    std::int64_t at = 0;
+    for (std::int64_t c = r.begin; c < r.end; c += width) {
+      std::int64_t const n = r.channels(c);
+      packet const skip = load(d.column(0) + c, n);
+      for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width) {
+        packet const u = load(in.u.row(i) + c, n), delta = simd::softplus(load(in.dt.row(i) + c, n));
+        store(t.delta + at, delta);
+        store(t.delta_u + at, mul(delta, u));
+        store(t.y + at, mul(skip, u));
       }
-      std::int64_t state = 0;
-      while (states - state >= most_states) run_states<most_states>(t, tokens, first, c, n, state, seqs.state_of(s), in, a_log);
-      if constexpr (most_states > 8)
-        if (states - state >= 8) run_states<8>(t, tokens, first, c, n, state, seqs.state_of(s), in, a_log);
-      if constexpr (most_states > 4)
-        if (states - state >= 4) run_states<4>(t, tokens, first, c, n, state, seqs.state_of(s), in, a_log);
-      while (states - state >= 1) run_states<1>(t, tokens, first, c, n, state, seqs.state_of(s), in, a_log);
-      for (std::int64_t i = 0; i < tokens; ++i)
-        store(out.row(first + i) + c, mul(load(t.y + i * width), simd::silu(load(in.z.row(first + i) + c, n))), n);
     }
+    // One or two tokens are traffic of states above all: states of all blocks, a few at a time, so that lines a power of two apart need not
+    // stay in the L1 cache together.
+    std::int64_t const states = a_log.cols();
+    std::int64_t state = 0;
+    if (most_states > 8 && r.tokens <= 2)
+      while (states - state >= 8) run_states<8>(t, r, state, S, in, a_log);
+    while (states - state >= most_states) run_states<most_states>(t, r, state, S, in, a_log);
+    if (most_states > 8 && states - state >= 8) run_states<8>(t, r, state, S, in, a_log);
+    if (states - state >= 4) run_states<4>(t, r, state, S, in, a_log);
+    while (states - state >= 1) run_states<1>(t, r, state, S, in, a_log);
+    at = 0;
+    for (std::int64_t c = r.begin; c < r.end; c += width)
+      for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width)
+        store(out.row(i) + c, mul(load(t.y + at), simd::silu(load(in.z.row(i) + c, r.channels(c)))), r.channels(c));
   }
 
   /// States [state, state + States) over the tile; the chain of an output runs over the states upwards, run after run.
   template <int States>
-  static void run_states(tile& t, std::int64_t tokens, std::int64_t first, std::int64_t c, std::int64_t n, std::int64_t& state, float* S,
-                         scan_input<float> const& in, state_tensor const& a_log) {
+  static void run_states(tile_values& t, range const r, std::int64_t& state, float* S, scan_input<float> const& in,
+                         state_tensor const& a_log) {
     using namespace simd;
-    std::int64_t const d = a_log.rows();
-    S += state * d + c;
+    std::int64_t const d = a_log.rows(), to_next = r.end - r.begin;
+    std::int64_t at = 0;
     [&]<int... N>(std::integer_sequence<int, N...>) __attribute__((always_inline)) {
-      packet h[States] = {load(S + N * d, n)...};
-      float const* const a[States] = {a_log.negative_exp(state + N) + c...};  // a full register from here stays inside the tensor
-      for (std::int64_t i = 0; i < tokens; ++i) {
-        packet const delta = load(t.delta + i * width), delta_u = load(t.delta_u + i * width);
-        packet y = load(t.y + i * width);
-        float const *const B = in.B.row(first + i) + state, *const C = in.C.row(first + i) + state;
-        ((h[N] = fma(exp(mul(delta, load(a[N]))), h[N], mul(delta_u, set(B[N]))), y = fma(h[N], set(C[N]), y)), ...);
-        store(t.y + i * width, y);
+      for (std::int64_t c = r.begin; c < r.end; c += width) {
+        std::int64_t const n = r.channels(c);
+        float* const s = S + state * d + c;
+        float const* const a = a_log.log2_decay(c) + state * width;
+        packet h[States] = {load(s + N * d, n)...};
+        for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width) {
+          if (state == 0)
+            for (float const* row : {in.dt.row(i), in.u.row(i), in.z.row(i)}) __builtin_prefetch(row + c + to_next);  // of the next tile
+          packet const delta = load(t.delta + at), delta_u = load(t.delta_u + at);
+          packet y = load(t.y + at);
+          float const *const B = in.B.row(i) + state, *const C = in.C.row(i) + state;
+          ((h[N] = fma(exp2(mul(delta, load(a + N * width))), h[N], mul(delta_u, set(B[N]))), y = fma(h[N], set(C[N]), y)), ...);
+          store(t.y + at, y);
+        }
+        (store(s + N * d, h[N], n), ...);
       }
-      (store(S + N * d, h[N], n), ...);
     }
     (std::make_integer_sequence<int, States>{});
     state += States;
