@@ -22,6 +22,7 @@ void add() {
   plait::bench::register_model<swept<a, m, e, n, K>, exec>("sweep/" + name, options);
   constexpr bool of_contexts = e == 2 && n == 8 && K == 2 && !(a == 1 && m == 1);
   if constexpr (of_contexts) {
+    options.weights = plait::bench::weights::warm;  // one copy: a context is computed once. 200 MB of weights do not fit the caches anyway
     options.context.clear();
     for (std::int64_t context = 1024; context <= selected().max_context; context *= 2) options.context.push_back(context);
     if (!options.context.empty()) plait::bench::register_model<swept<a, m, e, n, K>, exec>("context/" + name, options);

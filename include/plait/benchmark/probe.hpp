@@ -35,9 +35,10 @@ inline std::int64_t last_level_cache() {
   return bytes > 0 ? bytes : std::int64_t{64} << 20;
 }
 
-/// So many bytes that nothing of them is left in the caches once they have been read: four times the last level's, which every four threads
-/// may have to themselves; at most an eighth of the memory.
-inline std::int64_t cold_bytes(int threads) { return std::min(4 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8); }
+/// So many bytes that next to nothing of them is left in the caches once they have been read: eight times the last level's, which every
+/// four threads may have to themselves; at most an eighth of the memory. Four times are too few, as caches do not drop the oldest line
+/// first.
+inline std::int64_t cold_bytes(int threads) { return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8); }
 
 namespace detail {
 
@@ -152,7 +153,7 @@ template <class Chains, class Exec>
 double probe_flops(Exec& exec) {
   std::int64_t rounds = 1000;
   auto const seconds = [&](int runs) { return best_seconds(exec, runs, [&](std::int64_t) { use(Chains::run(rounds)); }); };
-  while (seconds(1) < 4e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
+  while (seconds(4) < 4e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
   return Chains::flops_a_round * double(rounds) * exec.threads() / seconds(40);
 }
 
@@ -161,7 +162,8 @@ double probe_bytes(Exec& exec) {
   constexpr std::int64_t step = 8 * 16;  // floats: a whole number of registers and of cache lines
   std::int64_t const threads = exec.threads();
   std::int64_t const each = std::max<std::int64_t>(1, cold_bytes(exec.threads()) / std::int64_t{sizeof(float)} / threads / step) * step;
-  buffer<float> const data(each * threads);
+  buffer<float> data(each * threads);
+  for (std::int64_t i = 0; i < data.size(); ++i) data[i] = 1;  // memory nobody has written may be one page, many times over
   auto const pass = [&](auto ahead) {
     return best_seconds(exec, 8, [&](std::int64_t item) { use(read_all<decltype(ahead)::value>(data.data() + item * each, each)); });
   };
@@ -179,9 +181,9 @@ inline char const* peak_instruction(dtype products) {
                                    : detail::f32_chains::name;
 }
 
-/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that products are made of; and reading four
-/// times the last-level cache, the better of two ways, the best of a few passes. Takes a fraction of a second. The data are first touched
-/// by one thread, as a model's weights are. plait::error where memory runs out.
+/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that products are made of; and reading
+/// cold_bytes, the better of two ways, the best of a few passes. Takes about half a second. The data are first touched by one thread.
+/// plait::error where memory runs out.
 template <class Exec>
 roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
   double const flops = products == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)
