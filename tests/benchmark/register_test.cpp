@@ -302,10 +302,10 @@ TEST_CASE("a model runs at every point, with what it has and keeps") {
   // Predicted beside measured, row by row.
   auto& tables = plait::bench::detail::tables();
   REQUIRE(tables.size() == 8);
-  for (auto const& [name, table] : tables) {
-    CAPTURE(name);
-    REQUIRE(table.rows.size() == 2 + 4 * 2);
-    for (auto const& row : table.rows) CHECK(row.measured > 0);
+  for (auto const& table : tables) {
+    CAPTURE(table.first);
+    REQUIRE(table.second.rows.size() == 2 + 4 * 2);
+    for (auto const& row : table.second.rows) CHECK(row.measured > 0);
   }
   tables.clear();
 }
