@@ -90,7 +90,6 @@ enum class mistake { none, scale, nan, many_rows };
 
 struct broken {
   mistake how = mistake::none;
-  friend constexpr bool operator==(broken const&, broken const&) = default;
 };
 template <class Visit>
 constexpr void describe(broken const&, int d_model, Visit&& visit) {
@@ -116,7 +115,6 @@ struct broken_layer {
 /// A router that sends every token to the last experts, whatever its logits.
 struct stubborn {
   int num_experts = 4, top_k = 1;
-  friend constexpr bool operator==(stubborn const&, stubborn const&) = default;
 };
 template <class Visit>
 constexpr void describe(stubborn const& p, int d_model, Visit&& visit) {
@@ -148,7 +146,6 @@ struct stubborn_layer {
 // ---------------------------------------------------------------------------------------------------------------
 /// h_t = h_(t-1) / 2 + x_t a channel, y = proj h.
 struct echo {
-  friend constexpr bool operator==(echo const&, echo const&) = default;
 };
 template <class Visit>
 constexpr void describe(echo const&, int d_model, Visit&& visit) {
