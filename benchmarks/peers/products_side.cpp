@@ -7,8 +7,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include <dnnl.hpp>
 #include <omp.h>
+#include <dnnl.hpp>
 
 namespace {
 
@@ -16,7 +16,7 @@ struct shape {
   char const* name;
   std::int64_t k, n;
 };
-constexpr shape shapes[] = {{"in_proj", 4096, 16384}, {"x_proj", 8192, 288},    {"dt_proj", 256, 8192},  {"out_proj", 8192, 4096},
+constexpr shape shapes[] = {{"in_proj", 4096, 16384}, {"x_proj", 8192, 288},  {"dt_proj", 256, 8192},     {"out_proj", 8192, 4096},
                             {"q_proj", 4096, 4096},   {"k_proj", 4096, 1024}, {"gate_proj", 4096, 14336}, {"down_proj", 14336, 4096}};
 
 template <plait::precision P>
@@ -50,10 +50,12 @@ void compare(char const* precision, shape const& s, std::int64_t m, int threads,
   dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   dnnl::stream stream(engine);
   auto const type = narrow ? data_type::bf16 : data_type::f32;
-  dnnl::matmul::primitive_desc const description(engine, dnnl::memory::desc({m, s.k}, type, tag::ab), dnnl::memory::desc({s.k, s.n}, type, tag::any),
+  dnnl::matmul::primitive_desc const description(engine, dnnl::memory::desc({m, s.k}, type, tag::ab),
+                                                 dnnl::memory::desc({s.k, s.n}, type, tag::any),
                                                  dnnl::memory::desc({m, s.n}, data_type::f32, tag::ab));
   dnnl::matmul product(description);
-  dnnl::memory f32_weights({{s.k, s.n}, data_type::f32, tag::ba}, engine, w.data()), f32_input({{m, s.k}, data_type::f32, tag::ab}, engine, x.data());
+  dnnl::memory f32_weights({{s.k, s.n}, data_type::f32, tag::ba}, engine, w.data()),
+      f32_input({{m, s.k}, data_type::f32, tag::ab}, engine, x.data());
   dnnl::memory their_input(description.src_desc(), engine), result(description.dst_desc(), engine, theirs.data());
   dnnl::reorder(f32_input, their_input).execute(stream, f32_input, their_input);
   std::vector<dnnl::memory> their_weights;
@@ -71,9 +73,19 @@ void compare(char const* precision, shape const& s, std::int64_t m, int threads,
   double const off = side::difference(ours.data(), theirs.data(), m * s.n);
   if (!(off < 1e-4)) throw std::runtime_error(std::string(s.name) + ": the results differ by " + std::to_string(off) + " of the largest");
   double const gigaflop = 2e-9 * double(m) * double(s.k) * double(s.n);
-  side::print({{"what", "product"}, {"name", s.name}, {"k", s.k}, {"n", s.n}, {"m", m}, {"precision", precision}, {"threads", threads},
-               {"plait_gflop_s", gigaflop / plait_seconds}, {"peer", "oneDNN"}, {"peer_gflop_s", gigaflop / dnnl_seconds}, {"ratio", dnnl_seconds / plait_seconds},
-               {"difference", off}, {"implementation", description.impl_info_str()}});
+  side::print({{"what", "product"},
+               {"name", s.name},
+               {"k", s.k},
+               {"n", s.n},
+               {"m", m},
+               {"precision", precision},
+               {"threads", threads},
+               {"plait_gflop_s", gigaflop / plait_seconds},
+               {"peer", "oneDNN"},
+               {"peer_gflop_s", gigaflop / dnnl_seconds},
+               {"ratio", dnnl_seconds / plait_seconds},
+               {"difference", off},
+               {"implementation", description.impl_info_str()}});
 }
 
 }  // namespace

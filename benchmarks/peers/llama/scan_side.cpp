@@ -44,25 +44,34 @@ struct one_sequence {
 void report(char const* name, int threads, std::pair<double, double> seconds, double off) {
   if (!(off < 1e-4)) throw std::runtime_error(std::string(name) + ": the results differ by " + std::to_string(off) + " of the largest");
   double const each = 1e9 / double(channels * tokens);
-  side::print({{"what", name}, {"threads", threads}, {"plait_ns", seconds.first * each}, {"peer", "ggml"}, {"peer_ns", seconds.second * each},
-               {"ratio", seconds.second / seconds.first}, {"difference", off}});
+  side::print({{"what", name},
+               {"threads", threads},
+               {"plait_ns", seconds.first * each},
+               {"peer", "ggml"},
+               {"peer_ns", seconds.second * each},
+               {"ratio", seconds.second / seconds.first},
+               {"difference", off}});
 }
 
 void scan(int threads, int turns) {
   graph g(std::size_t{1} << 30);
   ggml_tensor *s = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, states, 1, channels, 1),
               *x = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, 1, channels, tokens, 1),
-              *dt = ggml_new_tensor_3d(g.context, GGML_TYPE_F32, channels, tokens, 1), *a = ggml_new_tensor_2d(g.context, GGML_TYPE_F32, states, channels),
-              *b = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, states, 1, tokens, 1), *c = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, states, 1, tokens, 1),
+              *dt = ggml_new_tensor_3d(g.context, GGML_TYPE_F32, channels, tokens, 1),
+              *a = ggml_new_tensor_2d(g.context, GGML_TYPE_F32, states, channels),
+              *b = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, states, 1, tokens, 1),
+              *c = ggml_new_tensor_4d(g.context, GGML_TYPE_F32, states, 1, tokens, 1),
               *id = ggml_new_tensor_1d(g.context, GGML_TYPE_I32, 1);
-  side::fill(values(s), states * channels, 0, 0, 1), side::fill(values(x), channels * tokens, -1, 1, 2), side::fill(values(dt), channels * tokens, -5, -1, 3);
+  side::fill(values(s), states * channels, 0, 0, 1), side::fill(values(x), channels * tokens, -1, 1, 2),
+      side::fill(values(dt), channels * tokens, -5, -1, 3);
   side::fill(values(b), states * tokens, -1, 1, 4), side::fill(values(c), states * tokens, -1, 1, 5);
   static_cast<std::int32_t*>(id->data)[0] = 0;
   plait::state_tensor a_log;
   a_log.allocate({.name = "A_log", .role = plait::role::state, .rows = channels, .cols = states});
   for (std::int64_t d = 0; d < channels; ++d) {
     float row[states];
-    for (std::int64_t n = 0; n < states; ++n) row[n] = std::log(static_cast<float>(n + 1) + 0.01f * static_cast<float>(d % 7)), values(a)[d * states + n] = -std::exp(row[n]);
+    for (std::int64_t n = 0; n < states; ++n)
+      row[n] = std::log(static_cast<float>(n + 1) + 0.01f * static_cast<float>(d % 7)), values(a)[d * states + n] = -std::exp(row[n]);
     a_log.set_row(0, d, row);
   }
   ggml_tensor* const y = ggml_ssm_scan(g.context, s, x, dt, a, b, c, id, 1);
@@ -73,11 +82,16 @@ void scan(int threads, int turns) {
   skip.allocate({.name = "D", .rows = channels});
   one_sequence sequence(channels * states);
   // A gate z with silu(z) = 1.
-  std::vector<float> out(static_cast<std::size_t>(channels * tokens)), z(out.size(), 1.2784645f), u(values(x), values(x) + channels * tokens);
+  std::vector<float> out(static_cast<std::size_t>(channels * tokens)), z(out.size(), 1.2784645f),
+      u(values(x), values(x) + channels * tokens);
   auto const run = [&] {
     std::fill(sequence.state.begin(), sequence.state.end(), 0.0f);
     plait::ops::selective_scan(exec, sequence.view(),
-                               {{u.data(), tokens, channels}, {z.data(), tokens, channels}, {values(dt), tokens, channels}, {values(b), tokens, states}, {values(c), tokens, states}},
+                               {{u.data(), tokens, channels},
+                                {z.data(), tokens, channels},
+                                {values(dt), tokens, channels},
+                                {values(b), tokens, states},
+                                {values(c), tokens, states}},
                                a_log, skip, {out.data(), tokens, channels});
   };
   auto const seconds = side::in_turns(turns, run, [&] { g.run(); });
@@ -86,7 +100,8 @@ void scan(int threads, int turns) {
 
 void conv(int threads, int turns) {
   graph g(std::size_t{1} << 29);
-  ggml_tensor *x = ggml_new_tensor_3d(g.context, GGML_TYPE_F32, tokens + taps - 1, channels, 1), *w = ggml_new_tensor_2d(g.context, GGML_TYPE_F32, taps, channels);
+  ggml_tensor *x = ggml_new_tensor_3d(g.context, GGML_TYPE_F32, tokens + taps - 1, channels, 1),
+              *w = ggml_new_tensor_2d(g.context, GGML_TYPE_F32, taps, channels);
   side::fill(values(x), (tokens + taps - 1) * channels, -1, 1, 6), side::fill(values(w), taps * channels, -1, 1, 7);
   for (std::int64_t d = 0; d < channels; ++d)
     for (std::int64_t t = 0; t < taps - 1; ++t) values(x)[d * (tokens + taps - 1) + t] = 0;  // an empty window
@@ -100,7 +115,8 @@ void conv(int threads, int turns) {
   one_sequence sequence(channels * (taps - 1));
   std::vector<float> u(static_cast<std::size_t>(channels * tokens)), out(u.size()), expected(u.size());
   for (std::int64_t t = 0; t < tokens; ++t)
-    for (std::int64_t d = 0; d < channels; ++d) u[static_cast<std::size_t>(t * channels + d)] = values(x)[d * (tokens + taps - 1) + t + taps - 1];
+    for (std::int64_t d = 0; d < channels; ++d)
+      u[static_cast<std::size_t>(t * channels + d)] = values(x)[d * (tokens + taps - 1) + t + taps - 1];
   auto const run = [&] {
     std::fill(sequence.state.begin(), sequence.state.end(), 0.0f);
     plait::ops::conv_silu(exec, sequence.view(), {u.data(), tokens, channels}, kernel, &bias, {out.data(), tokens, channels});

@@ -21,7 +21,8 @@ struct attend_op<exec::cpu<P>> {
     exec.parallel(seqs.count * shape.kv_heads,
                   [&](std::int64_t i, int) { append_to_pages<value>(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
     arena::frame const scratch(exec.workspace);
-    std::int64_t const threads = exec.threads(), per_thread = rounded(workspace::floats(shape)), per_partial = rounded(partial::floats(shape));
+    std::int64_t const threads = exec.threads(), per_thread = rounded(workspace::floats(shape)),
+                       per_partial = rounded(partial::floats(shape));
     float* const memory = exec.workspace.template take<float>(threads * per_thread);
     float* const shared = exec.workspace.template take<float>(threads * partials_a_thread * per_partial);
     std::int64_t* const first_item = exec.workspace.template take<std::int64_t>(seqs.count + 1);  // of each sequence, then the total
@@ -152,8 +153,7 @@ struct attend_op<exec::cpu<P>> {
       for (std::int64_t r = 0; r < groups_.rows; ++r) {
         float *const to = out.row(row_of(r)) + column_of(r), *const sum = all.sum + r * columns_;
         simd::packet const total = simd::set(all.total[r]);
-        simd::for_each_packet(dim_,
-                              [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(sum + d), total), n); });
+        simd::for_each_packet(dim_, [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(sum + d), total), n); });
       }
     }
 

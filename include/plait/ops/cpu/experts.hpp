@@ -22,8 +22,8 @@ struct experts_op<exec::cpu<P>> {
     pack<activations>(exec, plan, gathered, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
     for_runs<activations>(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, auto const& groups, auto first, auto end) {
       std::int64_t const column = p * panels::panel;
-      panels::multiply_gated<Stored, activations>(gate.panel_data(e, p), up.panel_data(e, p), gathered, plan.first[e], groups, first, end, d,
-                                                  hidden, column, std::min<std::int64_t>(panels::panel, f - column));
+      panels::multiply_gated<Stored, activations>(gate.panel_data(e, p), up.panel_data(e, p), gathered, plan.first[e], groups, first, end,
+                                                  d, hidden, column, std::min<std::int64_t>(panels::panel, f - column));
     });
     pack<activations>(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
     for_runs<activations>(exec, plan, panels::items<Stored, activations>(down),

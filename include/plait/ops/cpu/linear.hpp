@@ -28,11 +28,12 @@ struct linear_op<exec::cpu<P>> {
           p -= here;
           continue;
         }
-        panels::multiply_item<Stored, activations>(
-            *output.weight, 0, p, packed, 0, groups, runs.first(run), runs.end(run), bias_values(output.bias),
-            [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
-              for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, output.y.row(groups.first(g) + m) + column, count);
-            });
+        panels::multiply_item<Stored, activations>(*output.weight, 0, p, packed, 0, groups, runs.first(run), runs.end(run),
+                                                   bias_values(output.bias),
+                                                   [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
+                                                     for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
+                                                       t.write(m, output.y.row(groups.first(g) + m) + column, count);
+                                                   });
         return;
       }
     });

@@ -69,8 +69,8 @@ template <int Rows, class Element>
   });
 }
 
-/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and x
-/// standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
+/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and
+/// x standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
 /// one row with two panels at once.
 template <dtype Stored, dtype Activations>
 struct product;
@@ -151,10 +151,11 @@ struct product<dtype::int8, dtype::f32> {
         block const scales(w);
         std::int64_t const here = std::min(k, format::step);
         for (std::int64_t i = 0; i < here; i += 4)
-          scales.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-            ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
-            x += Rows;
-          });
+          scales.columns(
+              w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+                ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+                x += Rows;
+              });
       }
       ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
     });
@@ -168,12 +169,14 @@ struct product<dtype::int8, dtype::f32> {
       std::int64_t const here = std::min(k, format::step);
       for (std::int64_t i = 0; i < here; i += 4) {
         float const *at_w = x + i, *at_v = x + i;
-        of_w.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-          t0 = simd::fma(a, simd::set(*at_w), t0), t1 = simd::fma(b, simd::set(*at_w), t1), ++at_w;
-        });
-        of_v.columns(v, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-          u0 = simd::fma(a, simd::set(*at_v), u0), u1 = simd::fma(b, simd::set(*at_v), u1), ++at_v;
-        });
+        of_w.columns(
+            w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+              t0 = simd::fma(a, simd::set(*at_w), t0), t1 = simd::fma(b, simd::set(*at_w), t1), ++at_w;
+            });
+        of_v.columns(
+            v, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+              u0 = simd::fma(a, simd::set(*at_v), u0), u1 = simd::fma(b, simd::set(*at_v), u1), ++at_v;
+            });
       }
     }
     t.sum[0][0] = t0, t.sum[0][1] = t1, u.sum[0][0] = u0, u.sum[0][1] = u1;
@@ -294,8 +297,11 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
     });
     return;
   }
-  // Pieces of the panel that stay in the L1 cache while the groups pass by.
-  constexpr std::int64_t piece = std::max<std::int64_t>(1, 24576 / weight_format::step_bytes) * weight_format::step;
+  // Pieces of the panel, as even as possible, that stay in the L1 cache while the groups pass by.
+  constexpr std::int64_t steps_a_piece = std::max<std::int64_t>(1, 24576 / weight_format::step_bytes);
+  std::int64_t const steps = (k + weight_format::step - 1) / weight_format::step,
+                     pieces = std::max<std::int64_t>(1, (steps + steps_a_piece / 2) / steps_a_piece);
+  std::int64_t const piece = (steps + pieces - 1) / pieces * weight_format::step;
   alignas(64) float sums[group_runs::groups_a_run * most * panel];
   for (std::int64_t from = 0; from < k; from += piece) {
     std::int64_t const here = std::min(piece, k - from);
