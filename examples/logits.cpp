@@ -1,9 +1,10 @@
 // logits: the logits of given token ids, for the checkpoint this program was built for.
 //
-//   logits --checkpoint DIR --tokens FILE --out FILE.safetensors [--chunk N] [--threads N]
+//   logits --checkpoint DIR --tokens FILE --out FILE.safetensors [--packed FILE] [--chunk N] [--threads N]
 //
 // FILE holds one sequence of ids a line. All sequences run as one ragged batch; the logits of line i become the tensor logits.<i>,
-// F32 [tokens, vocab]. The same input gives the same bytes, whatever the chunks and threads.
+// F32 [tokens, vocab]. The same input gives the same bytes, whatever the chunks and threads. With --packed the weights are mapped from that
+// file, which is written from the checkpoint where it is not there yet.
 #include "support/tool.hpp"
 
 #include <plait/io.hpp>
@@ -12,6 +13,8 @@
 #include <plait_architecture.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,23 +45,30 @@ std::vector<line> read_lines(std::string const& path) {
   return lines;
 }
 
+std::unique_ptr<model> weights(std::string const& directory, std::string const& packed) {
+  if (packed.empty()) return plait::io::load<model>(directory);
+  if (!std::filesystem::exists(packed)) plait::io::save_packed(*plait::io::load<model>(directory), packed);
+  return plait::io::load_packed<model>(packed);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Writes the logits of given token ids, for the architecture this program was built for.", "logits");
-  std::string directory, tokens, out;
+  std::string directory, tokens, out, packed;
   std::int64_t chunk = 0;
   int threads = 0;
   app.add_option("--checkpoint", directory, "Hugging Face directory with config.json and safetensors")->required();
   app.add_option("--tokens", tokens, "file with one sequence of token ids a line, separated by blanks")->required();
   app.add_option("--out", out, "safetensors file to write: logits.<line>, F32 [tokens, vocab]")->required();
+  app.add_option("--packed", packed, "packed file to start from; written from the checkpoint where it is not there");
   app.add_option("--chunk", chunk, "tokens of each sequence in a call (default: all)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")->check(CLI::Range(1, 1024));
 
   return tool::run("logits", app, argc, argv, [&] {
     std::vector<line> const lines = read_lines(tokens);
-    auto const net = plait::io::load<model>(directory);
+    auto const net = weights(directory, packed);
     model::exec_type exec = threads > 0 ? model::exec_type(threads) : model::exec_type();
     plait::io::safetensors_writer writer(out);
     for (std::size_t i = 0; i < lines.size(); ++i)

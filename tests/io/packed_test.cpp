@@ -307,6 +307,17 @@ TEST_CASE("packed: every flipped bit is noticed, those of the data by verificati
   }
 }
 
+TEST_CASE("packed: a damaged tensor is refused where verification is asked for, and a wrong number where it is not") {
+  saved const s;
+  std::string bytes = contents(s.file);
+  bytes[sizeof(packed_prefix) + parts(s.file).prefix.header_bytes + 5] ^= 1;  // of the embedding, which comes first
+  std::string const path = s.where.write("changed", bytes);
+  PLAIT_REFUSED(load_packed<small>(path, {.verify = true}),
+                path + ": tensor \"embedding.weight\" is damaged: the checksum of its bytes is ");
+  auto const net = load_packed<small>(path);
+  CHECK(net->embedding()(1, 0) != test::model_with_weights<small>().embedding()(1, 0));
+}
+
 TEST_CASE("packed: what is refused leaves nothing behind") {
   saved const s;
   std::string const before = contents(s.file);

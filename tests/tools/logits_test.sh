@@ -28,6 +28,11 @@ for option in '--chunk 1' '--chunk 2' '--chunk 7' '--chunk 1000' '--threads 2' '
   "$logits" --checkpoint "$checkpoint" --tokens tokens --out other.safetensors $option || fail "with $option"
   cmp whole.safetensors other.safetensors || fail "other bytes with $option"
 done
+for run in first second; do
+  "$logits" --checkpoint "$checkpoint" --tokens tokens --out other.safetensors --packed weights || fail "the $run run with --packed"
+  cmp whole.safetensors other.safetensors || fail "other bytes in the $run run with --packed"
+done
+"$logits" --checkpoint nowhere --tokens tokens --out other.safetensors --packed weights || fail 'a packed file without its checkpoint'
 head -c 400 whole.safetensors | tr -d '\0' | grep -q '"logits.0".*"logits.1".*"logits.2"' || fail 'the names of the tensors'
 printf '5 4 3 2 1 0 9 8 7 6 5 4 3' >alone    # no newline at the end
 "$logits" --checkpoint "$checkpoint" --tokens alone --out alone.safetensors || fail 'a file without a last newline'
@@ -49,6 +54,8 @@ printf '1 \000 2\n' >t;           refuses 'is not a whole number' "${run[@]}" t
 refuses 'missing: ' "${run[@]}" missing
 refuses 'directory' "${run[@]}" .
 refuses 'nowhere' --checkpoint nowhere --tokens tokens
+refuses 'nowhere' --checkpoint nowhere --tokens tokens --packed none
+refuses 'tokens: is not a packed file' "${run[@]}" tokens --packed tokens
 refuses 'chunk' "${run[@]}" tokens --chunk 0
 refuses 'threads' "${run[@]}" tokens --threads 0
 refuses 'wrong' "${run[@]}" tokens --wrong
