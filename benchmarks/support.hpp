@@ -1,4 +1,4 @@
-// What the benchmarks share: the command line, inputs and weights, the check against the reference, counters.
+// What the benchmarks of ops need beside plait/benchmark.hpp: cases, their check against the reference, counters.
 //
 // A case is a struct with a member template `on<Exec>`, constructed with (exec, tokens, context): it owns inputs and outputs, and
 //   run()                   does the work once more, from the same starting point
@@ -7,7 +7,10 @@
 // The same source runs on exec::cpu and on exec::reference, and the first rows of its inputs are the same whatever `tokens`.
 #pragma once
 
-#include <plait/plait.hpp>
+#include "command_line.hpp"
+#include "shapes.hpp"
+
+#include <plait/benchmark.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -27,113 +30,15 @@
 
 namespace bench {
 
-// ---- The shapes: a hybrid of 932 M parameters, a quarter of Jamba v0.1's width --------------------------------------------------
+using plait::bench::fill;
+using plait::bench::matrix;
 
-inline constexpr int d_model = 1024;
-inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config_1b{
-    .d_model = d_model,
-    .vocab_size = 65536,
-    .layers = {.blocks = 1, .layers_per_block = 8, .attend = 1, .recur = 7, .moe_every = 2},
-    .attention = {.num_heads = 16, .num_kv_heads = 4},
-    .recurrent = {.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 64},
-    .dense = {.d_ff = 3584},
-    .sparse = {.d_ff = 3584, .num_experts = 16, .top_k = 2}};
-static_assert(plait::count(config_1b).total_parameters == 932'269'728);
-
-// ---- The command line ------------------------------------------------------------------------------------------------------------------
-
-struct options {
-  int threads = 0;     ///< 0: all
-  bool large = false;  ///< bench_model: the model of 932 M parameters too
-};
-inline options& selected() {
-  static options o;
-  return o;
-}
-inline plait::exec::cpu<> make_cpu() { return selected().threads > 0 ? plait::exec::cpu<>(selected().threads) : plait::exec::cpu<>(); }
-
-/// Takes --threads=N and --large out of the arguments, calls register_all, and runs what it registered.
-template <class Register>
-int main(int argc, char** argv, Register&& register_all) {
-  int kept = 1;
-  for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], "--threads=", 10) == 0) {
-      char* end = nullptr;
-      long const n = std::strtol(argv[i] + 10, &end, 10);
-      if (*end != '\0' || n < 1 || n > 4096) {
-        std::fprintf(stderr, "%s: --threads wants a number, at least 1, not '%s'\n", argv[0], argv[i] + 10);
-        return 1;
-      }
-      selected().threads = static_cast<int>(n);
-    } else if (std::strcmp(argv[i], "--large") == 0) {
-      selected().large = true;
-    } else {
-      argv[kept++] = argv[i];
-    }
-  }
-  argc = kept;
-  register_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::AddCustomContext("plait_threads", std::to_string(make_cpu().threads()));
-  benchmark::AddCustomContext("plait_packet_floats", std::to_string(PLAIT_PACKET));
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
+inline plait::exec::cpu<> make_cpu() {
+  return selected().threads.empty() ? plait::exec::cpu<>() : plait::exec::cpu<>(selected().threads.front());
 }
 
-// ---- Inputs and weights ----------------------------------------------------------------------------------------------------------------
-
-/// A fast stream of numbers, uniform in (-scale, scale) (Knuth's linear congruential generator).
-class numbers {
- public:
-  explicit numbers(std::uint64_t seed, float scale = 1.0f)
-      : state_(static_cast<std::uint32_t>(plait::detail::mix(7, seed))), scale_(scale / 2147483648.0f) {}
-  float operator()() { return scale_ * static_cast<float>(static_cast<std::int32_t>(state_ = state_ * 1664525u + 1013904223u)); }
-
- private:
-  std::uint32_t state_;
-  float scale_;
-};
-
-/// An owned matrix whose rows are filled each from its own stream: the same values in any element type and for any number of rows.
-template <class T>
-class matrix {
- public:
-  matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed = 0) : rows_(rows), cols_(cols), data_(rows * cols) {
-    if (seed == 0) return;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      numbers random(plait::detail::mix(seed, std::uint64_t(r)));
-      for (std::int64_t c = 0; c < cols; ++c) data_[r * cols + c] = random();
-    }
-  }
-  plait::matrix_view<T> view() { return {data_.data(), rows_, cols_}; }
-  plait::matrix_view<T const> read() const { return {data_.data(), rows_, cols_}; }
-
- private:
-  std::int64_t rows_, cols_;
-  plait::buffer<T> data_;
-};
-
-/// Fills a tensor cheaply: uniform numbers of the published deviation, 0.02, where the description says normal.
-template <class Tensor>
-void fill(plait::tensor const& t, Tensor& data, std::uint64_t stream) {
-  if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, stream);
-  std::vector<float> row(static_cast<std::size_t>(t.cols));
-  for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
-    numbers random(plait::detail::mix(stream, std::uint64_t(i)), 0.0346f);
-    for (float& v : row) v = random();
-    data.set_row(i / t.rows, i % t.rows, row.data());
-  }
-}
-
-/// Fills anything with for_each_tensor.
-template <class Model>
-void fill(Model& m) {
-  m.for_each_tensor([](int layer, std::string_view part, plait::tensor const& t, auto& data) {
-    fill(t, data, plait::detail::mix(plait::detail::mix(std::uint64_t(layer + 2), part), std::string_view(t.name)));
-  });
-}
+// ---- Weights
+// -------------------------------------------------------------------------------------------------------------------------------
 
 /// What `make` makes, once for the CPU; for the reference only as long as somebody holds it.
 template <class Exec, class Make>
@@ -200,15 +105,7 @@ std::string const& disagreement(std::int64_t context) {
   typename Case::template on<plait::exec::cpu<>> fast(cpu, checked_rows, context);
   typename Case::template on<plait::exec::reference> slow(reference, checked_rows, context);
   fast.run(), slow.run();
-  double largest = 0, worst = 0;
-  for (std::int64_t r = 0; r < slow.output().rows(); ++r)
-    for (std::int64_t c = 0; c < slow.output().cols(); ++c) {
-      double const expected = slow.output()(r, c), off = std::abs(expected - double(fast.output()(r, c)));
-      largest = std::max(largest, std::abs(expected));
-      worst = off <= worst ? worst : off;  // NaN too
-    }
-  if (!(worst <= 1e-4 * largest))
-    at->second = "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest);
+  at->second = plait::bench::compare(fast.output(), slow.output()).complaint(plait::bench::tolerance(plait::f32, false));
   return at->second;
 }
 

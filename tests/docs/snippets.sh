@@ -48,7 +48,7 @@ check() {
   take_apart "$page" "$dir"
   for program in "$dir"/program.*.cpp; do
     [ -e "$program" ] || continue
-    if grep -q '#include <benchmark/' "$program" && ! echo '#include <benchmark/benchmark.h>' | "$@" -x c++ -fsyntax-only - 2>/dev/null; then
+    if grep -qE '#include <(benchmark/|plait/benchmark\.hpp>)' "$program" && ! echo '#include <benchmark/benchmark.h>' | "$@" -x c++ -fsyntax-only - 2>/dev/null; then
       echo "SKIPPED: a program of $page needs Google Benchmark" >>"$work/skipped"
     else
       compiles "$@" -fsyntax-only "$program"

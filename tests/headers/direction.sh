@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io}. Eigen is included by ops/cpu alone, JSON by io.
+# Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io, benchmark}. Eigen is included by ops/cpu alone, JSON by
+# io, Google Benchmark by benchmark.
 # Everything but the policies is in the inline namespace.
 #   direction.sh INCLUDE_DIR
 set -u
 cd "$1/plait" || exit 1
-level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io) echo 6 ;; *) echo 9 ;; esac; }
+level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io | benchmark) echo 6 ;; *) echo 9 ;; esac; }
 status=0
 # Nothing escapes: every folder has a level, every file is a header, every include is in the form that is looked for.
 for folder in */; do
@@ -22,6 +23,8 @@ while IFS=: read -r file line; do
 done < <(grep -rE '^#include <plait/' . --include='*.hpp')
 grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
 grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
+grep -rlE '^#include <benchmark' . | grep -v '^./benchmark/' && { echo 'Google Benchmark is for benchmark'; status=1; }
+grep -lE '^#include <(benchmark/|plait/(ops|exec|layers|model|models|io)/)' benchmark/{names,roofline,routing,call,explain}.hpp && { echo 'explain and what it needs include policy and core alone'; status=1; }
 grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
 grep -rhE '^namespace plait' . --exclude-dir=policy | grep -vE '^namespace plait::inline PLAIT_ABI(::[a-z]+)* \{$' && { echo 'only policies are outside the inline namespace'; status=1; }
 grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }

@@ -168,7 +168,7 @@ TEST_CASE("logits, intermediates and caches") {
 
     // What the cache holds, in plait's layouts: conv [W-1][d] where transformers keeps [d][W], ssm [N][d] for [d][N], keys by page.
     run& state = const_cast<run&>(whole);
-    std::vector<float*> pages(std::size_t(length / plait::page_tokens + 1));
+    std::vector<std::byte*> pages(std::size_t(length / plait::page_tokens + 1));
     state.cache.page_table(length, pages.data());
     for (int i = 0; i < model::config.num_layers(); ++i) {
       CAPTURE(i);
@@ -185,7 +185,7 @@ TEST_CASE("logits, intermediates and caches") {
             for (std::int64_t d = 0; d < dim; ++d) {
               std::int64_t const t = kept[r];
               plait::page_layout const at{heads, dim};
-              float const* const page = pages[std::size_t(t / plait::page_tokens)] + place.page_offset;
+              float const* const page = reinterpret_cast<float const*>(pages[std::size_t(t / plait::page_tokens)]) + place.page_offset;
               std::size_t const there = std::size_t(((h + 1) * rows - std::int64_t(kept.size() - r)) * dim + d);
               ours.push_back(page[at.key(h, d, t % plait::page_tokens)]), theirs.push_back(k[there]);
               ours.push_back(page[at.value(h, t % plait::page_tokens, d)]), theirs.push_back(v[there]);

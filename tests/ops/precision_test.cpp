@@ -216,7 +216,7 @@ TEST_CASE_TEMPLATE("precision: gated_linear and experts are made of the same pro
     test::matrix<float> const x = test::random_matrix(random, tokens, d), logits = test::random_matrix(random, tokens, n);
     std::vector<float> const gate = random.values(n * f * d), up = random.values(n * f * d), down = random.values(n * d * f);
     auto const run = [&]<plait::precision P, dtype Kept>(std::vector<float> const& g, std::vector<float> const& u,
-                                                        std::vector<float> const& o) {
+                                                         std::vector<float> const& o) {
       auto cpu = test::cpu_in<P>(2);
       plait::arena::frame const scratch(cpu.workspace);
       test::matrix<float> hidden(tokens, f), y(tokens, d);
@@ -224,8 +224,8 @@ TEST_CASE_TEMPLATE("precision: gated_linear and experts are made of the same pro
                                hidden.view());
       auto const plan = plait::ops::make_routing(cpu, tokens, n, k);
       plait::ops::route(cpu, test::matrix<float>(logits).view(), plan, plait::gate_weights::as_they_are);
-      plait::ops::experts(cpu, test::matrix<float>(x).view(), plan, tensor_of<stored<Kept>>(g, f, d, n), tensor_of<stored<Kept>>(u, f, d, n),
-                          tensor_of<stored<Kept>>(o, d, f, n), y.view());
+      plait::ops::experts(cpu, test::matrix<float>(x).view(), plan, tensor_of<stored<Kept>>(g, f, d, n),
+                          tensor_of<stored<Kept>>(u, f, d, n), tensor_of<stored<Kept>>(o, d, f, n), y.view());
       CHECK(hidden.intact());
       CHECK(y.intact());
       return std::pair{hidden, y};

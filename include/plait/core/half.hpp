@@ -37,7 +37,7 @@ constexpr std::uint16_t to_f16(float value) {
   auto const with_sign = [&](std::uint32_t m) { return static_cast<std::uint16_t>(m | (bits >> 16 & 0x8000u)); };
   if (magnitude > 0x7f800000u) return with_sign(0x7e00u);
   if (magnitude >= 0x47800000u) return with_sign(0x7c00u);  // 65536 and more
-  if (magnitude < 0x38800000u) {                             // subnormal: a multiple of 2^-24, which adding 0.5 rounds to
+  if (magnitude < 0x38800000u) {                            // subnormal: a multiple of 2^-24, which adding 0.5 rounds to
     float const sum = std::bit_cast<float>(magnitude) + 0.5f;
     return with_sign(std::bit_cast<std::uint32_t>(sum) - 0x3f000000u);
   }

@@ -114,7 +114,8 @@ class panel_matrix : public tensor_shape {
     reshape(t);
     data_ = buffer<std::byte>(bytes_of(t));
   }
-  /// Instead of allocate: the bytes of storage() of another one of this shape, which `owner` keeps. It cannot be set then (core/buffer.hpp).
+  /// Instead of allocate: the bytes of storage() of another one of this shape, which `owner` keeps. It cannot be set then
+  /// (core/buffer.hpp).
   void borrow(tensor const& t, std::byte const* memory, std::shared_ptr<void const> owner) {
     reshape(t);
     data_ = buffer<std::byte>::borrow(memory, bytes_of(t), std::move(owner));

@@ -15,6 +15,9 @@ namespace plait::inline PLAIT_ABI {
 /// Cost: 4 T D dim (num_heads + num_kv_heads) operations in the projections, and attend's. Workspace: q, k and v.
 template <int D, attention P>
 struct attention_layer {
+  static constexpr int d_model = D;
+  static constexpr auto policy = P;
+
   PLAIT_RULE(num_heads, P.num_heads > 0, "plait: attention needs num_heads");
   PLAIT_RULE(num_kv_heads, P.num_kv_heads > 0, "plait: attention needs num_kv_heads");
   PLAIT_RULE(kv_heads_divide, P.num_kv_heads <= 0 || P.num_heads % P.num_kv_heads == 0, "plait: num_kv_heads must divide num_heads");

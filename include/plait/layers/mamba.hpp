@@ -20,6 +20,9 @@ namespace plait::inline PLAIT_ABI {
 /// (Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887.)
 template <int D, mamba P>
 struct mamba_layer {
+  static constexpr int d_model = D;
+  static constexpr auto policy = P;
+
   PLAIT_RULE(d_state, P.d_state > 0, "plait: mamba needs d_state");
   PLAIT_RULE(d_conv, P.d_conv > 0, "plait: mamba needs d_conv, at least 1");
   PLAIT_RULE(expand, P.expand > 0, "plait: mamba needs expand");

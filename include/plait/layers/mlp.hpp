@@ -12,6 +12,9 @@ namespace plait::inline PLAIT_ABI {
 /// y = down_proj(silu(gate_proj x) * up_proj x) (Shazeer, arXiv:2002.05202). Cost: 6 T D d_ff operations. Workspace: T d_ff values.
 template <int D, mlp P>
 struct mlp_layer {
+  static constexpr int d_model = D;
+  static constexpr auto policy = P;
+
   PLAIT_RULE(d_ff, P.d_ff > 0, "plait: mlp needs d_ff");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>

@@ -16,6 +16,9 @@ namespace plait::inline PLAIT_ABI {
 /// An observer sees "router_logits" [T, n], "experts" [T, K] by falling weight, and "expert_weights" [T, K].
 template <int D, moe P>
 struct moe_layer {
+  static constexpr int d_model = D;
+  static constexpr auto policy = P;
+
   PLAIT_RULE(d_ff, P.d_ff > 0, "plait: moe needs d_ff");
   PLAIT_RULE(num_experts, P.num_experts > 1,
              "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");

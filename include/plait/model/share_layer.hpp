@@ -13,8 +13,8 @@
 namespace plait::inline PLAIT_ABI {
 
 /// Makes layer `to` of a model use the weights of layer `from`, which must be of the same kind: its linear maps are read where `from` has
-/// them, and take no memory any more (core/panel_matrix.hpp); the small tensors, and those of a storage that cannot share, are copied. State
-/// and cache stay each layer's own. Sharing layers is an architecture of its own (Lan et al., ALBERT, arXiv:1909.11942; Zamba,
+/// them, and take no memory any more (core/panel_matrix.hpp); the small tensors, and those of a storage that cannot share, are copied.
+/// State and cache stay each layer's own. Sharing layers is an architecture of its own (Lan et al., ALBERT, arXiv:1909.11942; Zamba,
 /// arXiv:2405.16712), and a way to time a model that is larger than the machine.
 ///
 /// plait::error unless both are layers, different ones, of one kind: then nothing has changed. Afterwards weights of `to` cannot be set.

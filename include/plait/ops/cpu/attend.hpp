@@ -21,7 +21,8 @@ struct attend_op<exec::cpu<P>> {
     exec.parallel(seqs.count * shape.kv_heads,
                   [&](std::int64_t i, int) { append_to_pages<value>(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
     arena::frame const scratch(exec.workspace);
-    std::int64_t const threads = exec.threads(), per_thread = rounded(workspace::floats(shape)), per_partial = rounded(partial::floats(shape));
+    std::int64_t const threads = exec.threads(), per_thread = rounded(workspace::floats(shape)),
+                       per_partial = rounded(partial::floats(shape));
     float* const memory = exec.workspace.template take<float>(threads * per_thread);
     float* const shared = exec.workspace.template take<float>(threads * partials_a_thread * per_partial);
     std::int64_t* const first_item = exec.workspace.template take<std::int64_t>(seqs.count + 1);  // of each sequence, then the total
@@ -120,7 +121,7 @@ struct attend_op<exec::cpu<P>> {
       for (std::int64_t g = 0; g < groups_.count(); ++g)
         for (std::int64_t m = 0; m < groups_.size(g); ++m) {
           std::int64_t const r = groups_.first(g) + m;
-          float const* const from = q.row(row(r)) + column(r);
+          float const* const from = q.row(row_of(r)) + column_of(r);
           for (std::int64_t d = 0; d < dim_; ++d) w.q[groups_.first(g) * dim_ + d * groups_.size(g) + m] = from[d] * scale;
         }
     }
@@ -150,16 +151,15 @@ struct attend_op<exec::cpu<P>> {
 
     void write(partial const& all, matrix_view<float> out) const {
       for (std::int64_t r = 0; r < groups_.rows; ++r) {
-        float *const to = out.row(row(r)) + column(r), *const sum = all.sum + r * columns_;
+        float *const to = out.row(row_of(r)) + column_of(r), *const sum = all.sum + r * columns_;
         simd::packet const total = simd::set(all.total[r]);
-        simd::for_each_packet(dim_,
-                              [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(sum + d), total), n); });
+        simd::for_each_packet(dim_, [&](std::int64_t d, std::int64_t n) { simd::store(to + d, simd::div(simd::load(sum + d), total), n); });
       }
     }
 
    private:
-    std::int64_t row(std::int64_t r) const { return seqs_.first_row[s_] + (first_ + r) / share_; }
-    std::int64_t column(std::int64_t r) const { return (head_ * share_ + (first_ + r) % share_) * dim_; }
+    std::int64_t row_of(std::int64_t r) const { return seqs_.first_row[s_] + (first_ + r) / share_; }
+    std::int64_t column_of(std::int64_t r) const { return (head_ * share_ + (first_ + r) % share_) * dim_; }
     std::int64_t position(std::int64_t r) const { return seqs_.length[s_] + (first_ + r) / share_; }
     /// Keys of block b that row r sees; rows only grow.
     std::int64_t seen(std::int64_t r, std::int64_t b) const { return std::min(block, position(r) - b * block + 1); }

@@ -20,20 +20,13 @@ struct experts_op<exec::cpu<P>> {
     matrix_view<float> const hidden = exec.template matrix<float>(rows, f), outputs = exec.template matrix<float>(rows, d);
 
     pack<activations>(exec, plan, gathered, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
-    for_runs<activations>(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, auto const& groups, auto first, auto end) {
-      std::int64_t const column = p * panels::panel;
-      panels::multiply_gated<Stored, activations>(gate.panel_data(e, p), up.panel_data(e, p), gathered, plan.first[e], groups, first, end, d,
-                                                  hidden, column, std::min<std::int64_t>(panels::panel, f - column));
+    for_runs<activations>(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, panels::group_runs const& runs, std::int64_t run) {
+      panels::multiply_gated<Stored, activations>(gate, up, e, p, gathered, plan.first[e], runs, run, hidden);
     });
     pack<activations>(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
     for_runs<activations>(exec, plan, panels::items<Stored, activations>(down),
-                          [&](std::int64_t e, std::int64_t item, auto const& groups, auto first, auto end) {
-                            panels::multiply_item<Stored, activations>(
-                                down, e, item, packed, plan.first[e], groups, first, end, nullptr,
-                                [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
-                                  for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
-                                    t.write(m, outputs.row(plan.first[e] + groups.first(g) + m) + column, count);
-                                });
+                          [&](std::int64_t e, std::int64_t item, panels::group_runs const& runs, std::int64_t run) {
+                            panels::multiply_item<Stored, activations>(down, e, item, packed, plan.first[e], runs, run, nullptr, outputs);
                           });
     exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       simd::for_each_packet(d, [&](std::int64_t c, std::int64_t count) {
@@ -68,14 +61,14 @@ struct experts_op<exec::cpu<P>> {
     });
   }
 
-  /// Calls body(expert, item, groups, first, end) for every expert and item of its matrix, run by run of the expert's groups. Threads take
+  /// Calls body(expert, item, runs, run) for every expert and item of its matrix, run by run of the expert's groups. Threads take
   /// items as they come, so that an expert with many tokens holds up nobody.
   template <dtype Activations, class Body>
   static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t items_a_matrix, Body const& body) {
     exec.parallel(plan.num_experts * items_a_matrix, exec.grain(plan.num_experts * items_a_matrix) / 4 + 1, [&](std::int64_t item, int) {
       std::int64_t const e = item / items_a_matrix, p = item % items_a_matrix;
       panels::group_runs const runs{groups_of<Activations>(plan, e)};
-      for (std::int64_t run = 0; run < runs.count(); ++run) body(e, p, runs.groups, runs.first(run), runs.end(run));
+      for (std::int64_t run = 0; run < runs.count(); ++run) body(e, p, runs, run);
     });
   }
 };

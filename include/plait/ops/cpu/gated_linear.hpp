@@ -7,33 +7,33 @@
 
 namespace plait::inline PLAIT_ABI::panels {
 
-/// silu(x gate) * (x up) for groups [first, end) of packed rows and one panel of each: row r of the result is y.row(first_row + r).
+/// silu(x gate) * (x up) for the groups of a run of packed rows and panel p of each, copy `copy`: their columns of y, whose row first_row
+/// is the first of x.
 template <dtype Stored, dtype Activations>
-void multiply_gated(std::byte const* gate, std::byte const* up, packed_rows<Activations> const& x, std::int64_t first_row,
-                    row_groups const& groups, std::int64_t first, std::int64_t end, std::int64_t k, matrix_view<float> y,
-                    std::int64_t column, std::int64_t count) {
-  alignas(64) float gated[group_runs::groups_a_run * max_rows(Activations) * panel];
-  auto const gate_tile = [&](auto& t, float const* gates) {
-    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
-      for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::mul(simd::silu(simd::load(gates + m * panel + h * width)), t.sum[m][h]);
-  };
+void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up, std::int64_t copy, std::int64_t p,
+                    packed_rows<Activations> const& x, std::int64_t first_row, group_runs const& runs, std::int64_t run,
+                    matrix_view<float> y) {
+  std::int64_t const first = runs.first(run), end = runs.end(run), before = runs.groups.first(first), k = gate.cols();
+  std::int64_t const column = p * panel, count = std::min<std::int64_t>(panel, gate.rows() - column);
+  panel_sums<Activations> gates, ups;
+  bool done = false;
   if constexpr (product<Stored, Activations>::pairs)
-    if (groups.rows == 1) {
+    if (runs.groups.rows == 1) {
       tile<1> t, u;
       t.start(), u.start();
-      product<Stored, Activations>::run_pair(t, u, gate, up, x.at(first_row), k);
-      t.store(gated);
-      gate_tile(u, gated);
-      u.write(0, y.row(first_row) + column, count);
-      return;
+      multiply_pair<Stored, Activations>(gate.panel_data(copy, p), up.panel_data(copy, p), x.at(first_row), k, t, u);
+      t.store(gates.row(0)), u.store(ups.row(0));
+      done = true;
     }
-  auto const place = [&](std::int64_t g) { return gated + (groups.first(g) - groups.first(first)) * panel; };
-  multiply_groups<Stored, Activations>(gate, x, first_row, groups, first, end, k, nullptr, panel,
-                                       [&](std::int64_t g, auto const& t) { t.store(place(g)); });
-  multiply_groups<Stored, Activations>(up, x, first_row, groups, first, end, k, nullptr, panel, [&](std::int64_t g, auto& t) {
-    gate_tile(t, place(g));
-    for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, y.row(first_row + groups.first(g) + m) + column, count);
-  });
+  if (!done) {
+    multiply_groups<Stored, Activations>(gate.panel_data(copy, p), x, first_row, runs.groups, first, end, k, nullptr, panel, gates);
+    multiply_groups<Stored, Activations>(up.panel_data(copy, p), x, first_row, runs.groups, first, end, k, nullptr, panel, ups);
+  }
+  for (std::int64_t r = 0; r < runs.groups.first(end) - before; ++r) {
+    float *const g = gates.row(r), *const u = ups.row(r);
+    for (int h = 0; h < panel; h += width) simd::store(u + h, simd::mul(simd::silu(simd::load(g + h)), simd::load(u + h)));
+    copy_columns(u, y.row(first_row + before + r) + column, count);
+  }
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
@@ -52,10 +52,7 @@ struct gated_linear_op<exec::cpu<P>> {
     panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
     panels::group_runs const runs{groups};
     exec.parallel(runs.count() * gate.panels(), exec.grain(runs.count() * gate.panels()), [&](std::int64_t item, int) {
-      std::int64_t const run = item / gate.panels(), p = item % gate.panels(), first = p * panels::panel;
-      panels::multiply_gated<Stored, activations>(gate.panel_data(0, p), up.panel_data(0, p), packed, 0, groups, runs.first(run),
-                                                  runs.end(run), x.cols(), y, first,
-                                                  std::min<std::int64_t>(panels::panel, gate.rows() - first));
+      panels::multiply_gated<Stored, activations>(gate, up, 0, item % gate.panels(), packed, 0, runs, item / gate.panels(), y);
     });
   }
 };

@@ -15,30 +15,46 @@ struct linear_op<exec::cpu<P>> {
     constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
     if (x.rows() == 0) return;
     arena::frame const scratch(exec.workspace);
-    auto const packed = panels::pack_rows<activations>(exec, x);
     std::int64_t total = 0;
     for (auto const& output : outputs) total += panels::items<Stored, activations>(*output.weight);
     panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
+    if (total <= narrow && groups.count() >= 4 * exec.threads()) {
+      // So few columns that packing all rows first would cost as much as multiplying them from memory: each thread packs some, and
+      // multiplies them while they are in its L2 cache.
+      panels::packed_rows<activations> const packed(exec, x.rows(), x.cols());
+      std::int64_t const group_bytes = panels::max_rows(activations) * packed.words_a_row * 4;
+      panels::group_runs const runs{
+          groups, std::clamp<std::int64_t>((std::int64_t{768} << 10) / group_bytes, 1,
+                                           std::min<std::int64_t>(panels::group_runs::most, groups.count() / (4 * exec.threads())))};
+      exec.parallel(runs.count(), [&](std::int64_t run, int) {
+        for (std::int64_t g = runs.first(run); g < runs.end(run); ++g) panels::pack_group<activations>(x, groups, g, packed);
+        for (auto const& output : outputs)
+          for (std::int64_t item = 0; item < panels::items<Stored, activations>(*output.weight); ++item)
+            multiply<activations>(output, item, packed, runs, run);
+      });
+      return;
+    }
+    auto const packed = panels::pack_rows<activations>(exec, x);
     panels::group_runs const runs{groups};
-    exec.parallel(runs.count() * total, exec.grain(runs.count() * total), [&](std::int64_t item, int) {
-      std::int64_t const run = item / total;
-      std::int64_t p = item % total;
+    exec.parallel(runs.count() * total, exec.grain(runs.count() * total), [&](std::int64_t index, int) {
+      std::int64_t item = index % total;
       for (auto const& output : outputs) {
-        if (std::int64_t const here = panels::items<Stored, activations>(*output.weight); p >= here) {
-          p -= here;
-          continue;
-        }
-        panels::multiply_item<Stored, activations>(
-            *output.weight, 0, p, packed, 0, groups, runs.first(run), runs.end(run), bias_values(output.bias),
-            [&](std::int64_t g, auto const& t, std::int64_t column, std::int64_t count) {
-              for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m) t.write(m, output.y.row(groups.first(g) + m) + column, count);
-            });
-        return;
+        std::int64_t const here = panels::items<Stored, activations>(*output.weight);
+        if (item < here) return multiply<activations>(output, item, packed, runs, index / total);
+        item -= here;
       }
     });
   }
 
  private:
+  static constexpr std::int64_t narrow = 16;  ///< items
+
+  template <dtype Activations, dtype Stored, class Vector>
+  static void multiply(linear_output<float, panel_matrix<Stored>, Vector> const& output, std::int64_t item,
+                       panels::packed_rows<Activations> const& packed, panels::group_runs const& runs, std::int64_t run) {
+    panels::multiply_item<Stored, Activations>(*output.weight, 0, item, packed, 0, runs, run, bias_values(output.bias), output.y);
+  }
+
   static float const* bias_values(channel_tensor const* bias) { return bias != nullptr ? bias->column(0) : nullptr; }
   template <dtype Stored>
   static float const* bias_values(panel_matrix<Stored> const*) {

@@ -19,8 +19,7 @@ inline integers words(float x) { return Eigen::internal::preinterpret<integers>(
 /// The bfloat16 in the lower or upper half of every word, as floats.
 inline packet lower(integers w) { return Eigen::internal::preinterpret<packet>(Eigen::internal::plogical_shift_left<16>(w)); }
 inline packet upper(integers w) {
-  return Eigen::internal::preinterpret<packet>(
-      Eigen::internal::pand(w, Eigen::internal::pset1<integers>(static_cast<int>(0xffff0000u))));
+  return Eigen::internal::preinterpret<packet>(Eigen::internal::pand(w, Eigen::internal::pset1<integers>(static_cast<int>(0xffff0000u))));
 }
 /// Byte B of every word, 0 to 255, as floats.
 template <int B>

@@ -187,6 +187,14 @@ struct packed_rows {
   float* scale(std::int64_t row) const { return Activations == dtype::int8 ? scales + row : nullptr; }
 };
 
+/// Group g of the rows of x.
+template <dtype Activations>
+void pack_group(matrix_view<float const> x, row_groups const& groups, std::int64_t g, packed_rows<Activations> const& packed) {
+  std::int64_t const first = groups.first(g);
+  pack_group<Activations>([&](std::int64_t m) { return x.row(first + m); }, groups.size(g), x.cols(), packed.at(first),
+                          packed.scale(first));
+}
+
 /// All rows of x.
 template <dtype Activations>
 packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x) {
@@ -194,11 +202,7 @@ packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x)
     if (x.rows() == 1) return {x.data(), x.cols()};
   packed_rows<Activations> const packed(exec, x.rows(), x.cols());
   row_groups const groups{x.rows(), max_rows(Activations)};
-  exec.parallel(groups.count(), [&](std::int64_t g, int) {
-    std::int64_t const first = groups.first(g);
-    pack_group<Activations>([&](std::int64_t m) { return x.row(first + m); }, groups.size(g), x.cols(), packed.at(first),
-                            packed.scale(first));
-  });
+  exec.parallel(groups.count(), [&](std::int64_t g, int) { pack_group(x, groups, g, packed); });
   return packed;
 }
 

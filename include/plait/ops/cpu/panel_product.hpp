@@ -69,8 +69,8 @@ template <int Rows, class Element>
   });
 }
 
-/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and x
-/// standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
+/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and
+/// x standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
 /// one row with two panels at once.
 template <dtype Stored, dtype Activations>
 struct product;
@@ -151,10 +151,11 @@ struct product<dtype::int8, dtype::f32> {
         block const scales(w);
         std::int64_t const here = std::min(k, format::step);
         for (std::int64_t i = 0; i < here; i += 4)
-          scales.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-            ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
-            x += Rows;
-          });
+          scales.columns(
+              w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+                ((low[M] = simd::fma(a, simd::set(x[M]), low[M]), high[M] = simd::fma(b, simd::set(x[M]), high[M])), ...);
+                x += Rows;
+              });
       }
       ((t.sum[M][0] = low[M], t.sum[M][1] = high[M]), ...);
     });
@@ -168,12 +169,14 @@ struct product<dtype::int8, dtype::f32> {
       std::int64_t const here = std::min(k, format::step);
       for (std::int64_t i = 0; i < here; i += 4) {
         float const *at_w = x + i, *at_v = x + i;
-        of_w.columns(w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-          t0 = simd::fma(a, simd::set(*at_w), t0), t1 = simd::fma(b, simd::set(*at_w), t1), ++at_w;
-        });
-        of_v.columns(v, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
-          u0 = simd::fma(a, simd::set(*at_v), u0), u1 = simd::fma(b, simd::set(*at_v), u1), ++at_v;
-        });
+        of_w.columns(
+            w, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+              t0 = simd::fma(a, simd::set(*at_w), t0), t1 = simd::fma(b, simd::set(*at_w), t1), ++at_w;
+            });
+        of_v.columns(
+            v, i, here, [&](packet a, packet b) __attribute__((always_inline)) {
+              u0 = simd::fma(a, simd::set(*at_v), u0), u1 = simd::fma(b, simd::set(*at_v), u1), ++at_v;
+            });
       }
     }
     t.sum[0][0] = t0, t.sum[0][1] = t1, u.sum[0][0] = u0, u.sum[0][1] = u1;
@@ -256,61 +259,80 @@ struct product<dtype::int8, dtype::int8> {
   }
 };
 
+/// `count` columns of a row of sums.
+inline void copy_columns(float const* sums, float* y, std::int64_t count) {
+  simd::store(y, simd::load(sums), count);
+  if (count > width) simd::store(y + width, simd::load(sums + width), count - width);
+}
+
+/// sums [rows][panel] continued over k columns, w and x standing at a step.
+using kernel = void (*)(float* sums, std::byte const* w, float const* x, std::int64_t k);
+
+template <dtype Stored, dtype Activations>
+kernel kernel_of(std::int64_t rows) {
+  return []<int... M>(std::integer_sequence<int, M...>, std::int64_t r) {
+    static constexpr kernel all[] = {+[](float* sums, std::byte const* w, float const* x, std::int64_t k) {
+      tile<M + 1> t;
+      t.load(sums);
+      product<Stored, Activations>::template run<M + 1>(t, w, x, k);
+      t.store(sums);
+    }...};
+    return all[r - 1];
+  }
+  (std::make_integer_sequence<int, max_rows(Activations)>{}, rows);
+}
+
 /// Groups in runs: the work of one thread on one panel. Long enough for the panel's weights to be worth their way from memory, short enough
 /// for the packed rows to stay in the L2 cache while the panels pass by.
 struct group_runs {
+  static constexpr std::int64_t most = 16;
   row_groups groups;
-  static constexpr std::int64_t groups_a_run = 16;
+  std::int64_t groups_a_run = most;
   constexpr std::int64_t count() const { return (groups.count() + groups_a_run - 1) / groups_a_run; }
   constexpr std::int64_t first(std::int64_t run) const { return run * groups_a_run; }
   constexpr std::int64_t end(std::int64_t run) const { return std::min(groups.count(), first(run + 1)); }
 };
 
-/// One panel times groups [first, end) of packed rows of k values: calls done(group, tile) for each when its sums are complete, tile as
-/// large as the group. Sums start at the `count` values of bias, where there is one.
-template <dtype Stored, dtype Activations, class Done>
+/// Sums of one panel for up to a run of groups, [row][panel], rows counted from the run's first.
+template <dtype Activations>
+struct alignas(64) panel_sums {
+  float values[group_runs::most * max_rows(Activations) * panel];
+  float* row(std::int64_t r) { return values + r * panel; }
+};
+
+/// One panel times groups [first, end) of packed rows of k values, begun at the `count` values of bias, where there is one.
+template <dtype Stored, dtype Activations>
 void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x, std::int64_t first_row, row_groups const& groups,
-                     std::int64_t first, std::int64_t end, std::int64_t k, float const* bias, std::int64_t count, Done const& done) {
+                     std::int64_t first, std::int64_t end, std::int64_t k, float const* bias, std::int64_t count,
+                     panel_sums<Activations>& sums) {
   using weight_format = panel_format<Stored>;
-  using format = row_format<Activations>;
-  constexpr int most = max_rows(Activations);
   constexpr bool scaled = Activations == dtype::int8;
-  auto const finish = [&](std::int64_t g, auto& t) {
-    if constexpr (scaled) {
-      float const* const scales = x.scale(first_row + groups.first(g));
-      tile<1> start;
-      start.start(bias, count);
-      for (int m = 0; m < static_cast<int>(std::size(t.sum)); ++m)
-        for (int h = 0; h < 2; ++h) t.sum[m][h] = simd::fma(t.sum[m][h], simd::set(scales[m]), start.sum[0][h]);
-    }
-    done(g, t);
-  };
-  if (end - first == 1) {
-    with_rows<most>(groups.size(first), [&](auto size) {
-      tile<size> t;
-      t.start(scaled ? nullptr : bias, count);
-      product<Stored, Activations>::template run<size>(t, weights, x.at(first_row + groups.first(first)), k);
-      finish(first, t);
-    });
-    return;
-  }
-  // Pieces of the panel that stay in the L1 cache while the groups pass by.
-  constexpr std::int64_t piece = std::max<std::int64_t>(1, 24576 / weight_format::step_bytes) * weight_format::step;
-  alignas(64) float sums[group_runs::groups_a_run * most * panel];
-  for (std::int64_t from = 0; from < k; from += piece) {
-    std::int64_t const here = std::min(piece, k - from);
-    std::byte const* const w = weights + from / weight_format::step * weight_format::step_bytes;
+  std::int64_t const before = groups.first(first), rows = groups.first(end) - before;
+  tile<1> start, zero;
+  start.start(bias, count), zero.start();
+  for (std::int64_t r = 0; r < rows; ++r) (scaled ? zero : start).store(sums.row(r));
+  // Pieces of the panel, as even as possible, that stay in the L1 cache while the groups pass by.
+  constexpr std::int64_t steps_a_piece = std::max<std::int64_t>(1, 24576 / weight_format::step_bytes);
+  std::int64_t const steps = (k + weight_format::step - 1) / weight_format::step;
+  std::int64_t const pieces = end - first == 1 ? 1 : std::max<std::int64_t>(1, (steps + steps_a_piece / 2) / steps_a_piece);
+  std::int64_t const piece = (steps + pieces - 1) / pieces * weight_format::step;
+  for (std::int64_t from = 0; from < k; from += piece)
     for (std::int64_t g = first; g < end; ++g)
-      with_rows<most>(groups.size(g), [&](auto size) {
-        float* const kept = sums + (g - first) * most * panel;
-        tile<size> t;
-        if (from == 0) t.start(scaled ? nullptr : bias, count);
-        else t.load(kept);
-        product<Stored, Activations>::template run<size>(t, w, x.at(first_row + groups.first(g)) + format::words(from) * size, here);
-        if (from + here < k) t.store(kept);
-        else finish(g, t);
-      });
-  }
+      kernel_of<Stored, Activations>(groups.size(g))(
+          sums.row(groups.first(g) - before), weights + from / weight_format::step * weight_format::step_bytes,
+          x.at(first_row + groups.first(g)) + row_format<Activations>::words(from) * groups.size(g), std::min(piece, k - from));
+  if constexpr (scaled)
+    for (std::int64_t r = 0; r < rows; ++r) {
+      packet const scale = simd::set(*x.scale(first_row + before + r));
+      for (int h = 0; h < 2; ++h)
+        simd::store(sums.row(r) + h * width, simd::fma(simd::load(sums.row(r) + h * width), scale, start.sum[0][h]));
+    }
+}
+
+/// Two panels times one row, at once (product::pairs).
+template <dtype Stored, dtype Activations>
+void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::int64_t k, tile<1>& t, tile<1>& u) {
+  product<Stored, Activations>::run_pair(t, u, w, v, x, k);
 }
 
 /// Panels that one item of work computes.
@@ -322,27 +344,30 @@ constexpr std::int64_t items(panel_matrix<Stored> const& w) {
   return (w.panels() + panels_an_item<Stored, Activations> - 1) / panels_an_item<Stored, Activations>;
 }
 
-/// The panels of item `item` of one copy of w, as multiply_groups, with the whole bias: calls done(group, tile, first column, columns).
-template <dtype Stored, dtype Activations, class Done>
+/// The panels of item `item` of one copy of w times the groups of a run: their columns of y, whose row first_row is the first of x. Bias is
+/// whole, or null.
+template <dtype Stored, dtype Activations>
 void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_t item, packed_rows<Activations> const& x,
-                   std::int64_t first_row, row_groups const& groups, std::int64_t first, std::int64_t end, float const* bias,
-                   Done const& done) {
-  using kernel = product<Stored, Activations>;
+                   std::int64_t first_row, group_runs const& runs, std::int64_t run, float const* bias, matrix_view<float> y) {
+  std::int64_t const first = runs.first(run), end = runs.end(run), before = runs.groups.first(first);
   auto const count = [&](std::int64_t p) { return std::min<std::int64_t>(panel, w.rows() - p * panel); };
   auto const bias_of = [&](std::int64_t p) { return bias != nullptr ? bias + p * panel : nullptr; };
   std::int64_t const p = item * panels_an_item<Stored, Activations>, behind = std::min(w.panels(), p + panels_an_item<Stored, Activations>);
-  if constexpr (kernel::pairs)
-    if (groups.rows == 1 && behind - p == 2) {
+  if constexpr (product<Stored, Activations>::pairs)
+    if (runs.groups.rows == 1 && behind - p == 2) {
       tile<1> t, u;
       t.start(bias_of(p), count(p)), u.start(bias_of(p + 1), count(p + 1));
-      kernel::run_pair(t, u, w.panel_data(copy, p), w.panel_data(copy, p + 1), x.at(first_row), w.cols());
-      done(first, t, p * panel, count(p));
-      done(first, u, (p + 1) * panel, count(p + 1));
+      multiply_pair<Stored, Activations>(w.panel_data(copy, p), w.panel_data(copy, p + 1), x.at(first_row), w.cols(), t, u);
+      t.write(0, y.row(first_row) + p * panel, count(p)), u.write(0, y.row(first_row) + (p + 1) * panel, count(p + 1));
       return;
     }
-  for (std::int64_t i = p; i < behind; ++i)
-    multiply_groups<Stored, Activations>(w.panel_data(copy, i), x, first_row, groups, first, end, w.cols(), bias_of(i), count(i),
-                                         [&](std::int64_t g, auto& t) { done(g, t, i * panel, count(i)); });
+  panel_sums<Activations> sums;
+  for (std::int64_t i = p; i < behind; ++i) {
+    multiply_groups<Stored, Activations>(w.panel_data(copy, i), x, first_row, runs.groups, first, end, w.cols(), bias_of(i), count(i),
+                                         sums);
+    for (std::int64_t r = 0; r < runs.groups.first(end) - before; ++r)
+      copy_columns(sums.row(r), y.row(first_row + before + r) + i * panel, count(i));
+  }
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels

@@ -1,0 +1,86 @@
+// Whether a result is right before it is timed: the same weights in the reference, and how far rounding may lead.
+#pragma once
+
+#include <plait/benchmark/roofline.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/view.hpp>
+#include <plait/policy/precision.hpp>
+#include <plait/policy/tensor.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::bench {
+
+/// How far a result may be from the reference's with the same, dequantised weights, as a share of the reference's largest value.
+///   products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a wrong kernel by more than 1e-4.
+///   keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
+///   of bf16: activations rounded by up to 2^-9 before every product, several products in a row: 5e-2.
+///   of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the others: 2e-1.
+inline double tolerance(precision const& p, bool keeps_keys) {
+  dtype const products = arithmetic_of(p);
+  double const computed = products == dtype::f32 ? 1e-4 : products == dtype::bf16 ? 5e-2 : 2e-1;
+  double const kept = keeps_keys && p.kv != dtype::f32 ? 1e-2 : 0;
+  return std::max(computed, kept);
+}
+
+/// The largest difference of two results, and what the expected one reaches.
+struct difference {
+  double worst = 0, largest = 0;
+  /// As a share of the largest value; of 0, where nothing differs.
+  double relative() const { return worst == 0 ? 0 : worst / largest; }
+  /// A sentence, or nothing if it is within `bound`. A NaN, and an expectation of nothing but zeros, is never right.
+  std::string complaint(double bound) const {
+    if (worst <= bound * largest && largest > 0) return {};
+    return "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest) +
+           "; allowed is a share of " + std::to_string(bound);
+  }
+};
+
+template <class A, class B>
+difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
+  difference d;
+  for (std::int64_t r = 0; r < expected.rows(); ++r)
+    for (std::int64_t c = 0; c < expected.cols(); ++c) {
+      double const is = double(expected(r, c)), off = std::abs(is - double(result(r, c)));
+      d.largest = std::max(d.largest, std::abs(is));
+      if (!(off <= d.worst) && !std::isnan(d.worst)) d.worst = off;  // NaN too, and it stays
+    }
+  return d;
+}
+
+/// Gives `to` the values of `from` as it keeps them: rounded, dequantised. Both are the same model or layer on two execution policies.
+template <class From, class To>
+void copy_weights(From& from, To& to) {
+  struct source {
+    std::string name;
+    std::function<void(std::int64_t, std::int64_t, float*)> row;
+  };
+  std::vector<source> sources;
+  auto const name = [](int layer, std::string_view part, tensor const& t) {
+    return std::to_string(layer).append(" ").append(part).append(" ").append(t.name);
+  };
+  from.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
+    sources.push_back({name(layer, part, t), [&data](std::int64_t copy, std::int64_t r, float* values) { data.get_row(copy, r, values); }});
+  });
+  std::size_t next = 0;
+  std::vector<float> row;
+  to.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
+    if (next == sources.size() || sources[next].name != name(layer, part, t))
+      throw error("copy_weights: " + name(layer, part, t) + " is not in both");
+    row.resize(static_cast<std::size_t>(t.cols));
+    for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
+      sources[next].row(i / t.rows, i % t.rows, row.data());
+      data.set_row(i / t.rows, i % t.rows, row.data());
+    }
+    ++next;
+  });
+}
+
+}  // namespace plait::inline PLAIT_ABI::bench

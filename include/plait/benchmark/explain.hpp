@@ -1,0 +1,162 @@
+// What a call of a model costs, layer by layer, and how fast it can be at most.
+#pragma once
+
+#include <plait/benchmark/call.hpp>
+#include <plait/benchmark/names.hpp>
+#include <plait/benchmark/roofline.hpp>
+#include <plait/core/error.hpp>
+#include <plait/policy/hybrid.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ostream>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::bench {
+
+/// One line: a sublayer with its norm, the embedding or the head.
+struct explained_row {
+  int layer = -1;  ///< -1: outside of the layers
+  std::string part;
+  call_cost cost;
+  double seconds = 0;   ///< the least on this roofline
+  double measured = 0;  ///< seconds, where somebody measured them; else 0
+  /// Operations a byte: beyond roofline's flops / bytes arithmetic is the bound.
+  double intensity() const { return cost.bytes > 0 ? cost.flops / cost.bytes : 0; }
+};
+
+/// The rows of one call; `out << e` prints them as a table.
+struct explanation {
+  bench::call call;
+  precision types;
+  bench::roofline roofline;
+  std::vector<explained_row> rows;
+  double next_seconds = 0;  ///< the least time of the call behind it: one more token of each sequence
+
+  call_cost cost() const {
+    call_cost sum;
+    for (auto const& r : rows) sum += r.cost;
+    return sum;
+  }
+  /// The least time of the call: the sum over the rows, each bound by what binds it.
+  double seconds() const {
+    double sum = 0;
+    for (auto const& r : rows) sum += r.seconds;
+    return sum;
+  }
+  /// 0 unless measured.
+  double measured() const {
+    double sum = 0;
+    for (auto const& r : rows) sum += r.measured;
+    return sum;
+  }
+  /// New tokens a second at most.
+  double tokens_per_second() const { return double(call.tokens * call.sequences) / seconds(); }
+  /// Tokens a second at most when the sequences go on, a token each.
+  double decode_tokens_per_second() const { return double(call.sequences) / next_seconds; }
+};
+
+namespace detail {
+inline std::string number(double value, char const* format) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+}  // namespace detail
+
+/// The cost of a call of any architecture: the embedding's rows, of each layer its mixer and feed-forward with their norms' weights, final
+/// norm and head for the last token of each sequence. Operations of norms and residuals are left out, as in policy/count.hpp: one token's
+/// are decode_cost's. `reached`: experts reached in each layer, if they are known better than from the routing. plait::error where the call
+/// or the roofline is none.
+template <class Architecture>
+requires(std::is_class_v<Architecture>) explanation
+    explain(Architecture const& c, precision const& as, call const& what, roofline const& on, std::span<double const> reached = {}) {
+  if (what.tokens < 1 || what.context < 0 || what.sequences < 1)
+    throw error("explain: a call has 1 or more tokens, a context of 0 or more and 1 or more sequences, not " + std::to_string(what.tokens) +
+                ", " + std::to_string(what.context) + " and " + std::to_string(what.sequences));
+  if (!on.known())
+    throw error("explain: a roofline has operations and bytes a second above 0, not " + std::to_string(on.flops) + " and " +
+                std::to_string(on.bytes));
+  if (!reached.empty() && reached.size() != static_cast<std::size_t>(c.num_layers()))
+    throw error("explain: experts reached are given for " + std::to_string(reached.size()) + " layers of " +
+                std::to_string(c.num_layers()));
+  explanation e{.call = what, .types = as, .roofline = on, .rows = {}};
+  int const d = c.d_model;
+  auto const add = [&](int layer, std::string part, call_cost const& cost) {
+    e.rows.push_back({.layer = layer, .part = std::move(part), .cost = cost, .seconds = on.seconds(cost.flops, cost.bytes)});
+  };
+  bool const vocabulary = c.vocab_size != no_vocabulary;
+  double const norm = double(policies::bytes(c.norm, d, as)), rows = double(what.tokens * what.sequences);
+  if (vocabulary) add(-1, "embedding", {0, rows * double(matrix_bytes(as.weights, 1, d))});
+  for (int i = 0; i < c.num_layers(); ++i)
+    visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
+      auto const sublayer = [&]<class Policy>(Policy const& p, char const* otherwise) {
+        if constexpr (!std::is_same_v<Policy, none>) {
+          call_cost cost = layer_cost(p, d, as, what, reached.empty() ? -1 : reached[static_cast<std::size_t>(i)]);
+          cost.bytes += norm;
+          add(i, std::string(policy_name<Policy>(otherwise)), cost);
+        }
+      };
+      sublayer(mixer, "mixer");
+      sublayer(ffn, "ffn");
+    });
+  if (vocabulary)
+    add(-1, "head", {2.0 * double(c.vocab_size) * d * double(what.sequences), norm + double(matrix_bytes(as.weights, c.vocab_size, d))});
+  if (what.tokens == 1) {
+    e.next_seconds = e.seconds();  // of this very call: one key more or less is no other picture
+  } else {
+    call next = what;
+    next.tokens = 1, next.context += what.tokens;
+    e.next_seconds = explain(c, as, next, on).seconds();
+  }
+  return e;
+}
+
+/// The same for a config known to the compiler, and one sequence:
+///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, {.flops = 472e9, .bytes = 60e9});
+template <auto Config>
+explanation explain(precision const& as, std::int64_t tokens, std::int64_t context, roofline const& on, routing r = routing::random) {
+  static constexpr auto config = Config;  // clang 14 reads wrong members of a template argument at run time
+  return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
+}
+
+/// A line for the call, one a row, the sum, and what bounds tokens a second; with measured seconds beside the least where there are any.
+inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
+  using detail::number;
+  bool const measured = e.measured() > 0;
+  double const gflops = e.roofline.flops / 1e9, gbytes = e.roofline.bytes / 1e9;
+  out << (e.call.tokens == 1 ? "decode" : "prefill") << ": ";
+  if (e.call.sequences != 1) out << e.call.sequences << " sequences of ";
+  out << e.call.tokens << (e.call.tokens == 1 ? " token" : " tokens") << " on a context of " << e.call.context << ", " << name_of(e.types)
+      << ", routing " << name_of(e.call.routing) << "; roofline " << number(gflops, "%.4g") << " GFLOP/s, " << number(gbytes, "%.4g")
+      << " GB/s\n";
+  auto const line = [&](std::string const& layer, std::string const& part, call_cost const& cost, double intensity, double seconds,
+                        double spent) {
+    char text[200];
+    std::snprintf(text, sizeof text, "%5s %-16s %12.3f %12.3f %10.2f %12.1f %6s", layer.c_str(), part.c_str(), cost.flops / 1e9,
+                  cost.bytes / 1e6, intensity, seconds * 1e6,
+                  cost.flops / e.roofline.flops > cost.bytes / e.roofline.bytes ? "FLOP" : "bytes");
+    out << text;
+    if (measured) {
+      std::snprintf(text, sizeof text, " %12.1f %7.1f", spent * 1e6, spent > 0 ? 100 * seconds / spent : 0.0);
+      out << text;
+    }
+    out << '\n';
+  };
+  out << "layer part                    GFLOP           MB  FLOP/byte     least us  bound" << (measured ? "  measured us       %" : "")
+      << '\n';
+  for (auto const& r : e.rows) line(r.layer < 0 ? "" : std::to_string(r.layer), r.part, r.cost, r.intensity(), r.seconds, r.measured);
+  call_cost const sum = e.cost();
+  line("", "sum", sum, sum.bytes > 0 ? sum.flops / sum.bytes : 0, e.seconds(), e.measured());
+  out << "at most " << number(e.tokens_per_second(), "%.1f") << " tokens/s";
+  if (measured) out << ", measured " << number(double(e.call.tokens * e.call.sequences) / e.measured(), "%.1f");
+  if (e.call.tokens > 1) out << "; decode on top of it at most " << number(e.decode_tokens_per_second(), "%.1f") << " tokens/s";
+  return out << '\n';
+}
+
+}  // namespace plait::inline PLAIT_ABI::bench

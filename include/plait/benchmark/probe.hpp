@@ -1,0 +1,195 @@
+// How fast this machine computes and reads: the two rates of its roofline, measured.
+#pragma once
+
+#include <plait/benchmark/names.hpp>
+#include <plait/benchmark/roofline.hpp>
+#include <plait/core/buffer.hpp>
+#include <plait/model/cache.hpp>
+#include <plait/ops/cpu/simd.hpp>
+#include <plait/policy/precision.hpp>
+
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::bench {
+
+/// Bytes of the last-level cache, of one where cores share several: as Linux says in /sys, else as the C library does (which on some
+/// virtual machines is the whole processor's); 64 MiB where nobody says.
+inline std::int64_t last_level_cache() {
+  std::int64_t bytes = 0;
+  char unit = 0;
+  if (std::ifstream said("/sys/devices/system/cpu/cpu0/cache/index3/size"); said >> bytes >> unit)
+    bytes *= unit == 'K' ? 1 << 10 : unit == 'M' ? 1 << 20 : 1;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  if (bytes <= 0) bytes = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+  return bytes > 0 ? bytes : std::int64_t{64} << 20;
+}
+
+/// So many bytes that next to nothing of them is left in the caches once they have been read: eight times the last level's, which every
+/// four threads may have to themselves; at most an eighth of the memory. Four times are too few, as caches do not drop the oldest line
+/// first.
+inline std::int64_t cold_bytes(int threads) { return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8); }
+
+namespace detail {
+
+/// `rounds` rounds of independent chains of multiply-adds in registers, as many as hide their latency. Returns something of them.
+struct f32_chains {
+  static constexpr int chains = 12;
+  static constexpr double flops_a_round = 2.0 * chains * simd::width;
+  static constexpr char const* name = "f32 multiply-add";
+  [[gnu::noinline]] static float run(std::int64_t rounds) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      simd::packet sum[chains] = {((void)I, simd::set(0.1f * static_cast<float>(I)))...};
+      simd::packet const factor = simd::set(0.999f), term = simd::set(0.001f);
+      for (std::int64_t i = 0; i < rounds; ++i) ((sum[I] = simd::fma(sum[I], factor, term)), ...);
+      simd::packet all = sum[0];
+      for (int i = 1; i < chains; ++i) all = simd::add(all, sum[i]);
+      alignas(64) float lanes[simd::width];
+      simd::store(lanes, all);
+      return lanes[0];
+    }
+    (std::make_integer_sequence<int, chains>{});
+  }
+};
+
+#if PLAIT_BF16_DOT
+/// Pairs of bf16 products added to f32.
+struct bf16_chains {
+  static constexpr int chains = 12;
+  static constexpr double flops_a_round = 4.0 * chains * 16;
+  static constexpr char const* name = "bf16 dot (AVX512_BF16)";
+  [[gnu::noinline]] static float run(std::int64_t rounds) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      __m512 sum[chains] = {((void)I, _mm512_set1_ps(0.1f * static_cast<float>(I)))...};
+      __m512bh const a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(-0.5f));
+      for (std::int64_t i = 0; i < rounds; ++i) {
+        ((sum[I] = _mm512_dpbf16_ps(sum[I], a, a)), ...);
+        __asm__ volatile("" : "+v"(sum[0]));  // a sum of equal terms is no product
+      }
+      __m512 all = sum[0];
+      for (int i = 1; i < chains; ++i) all = _mm512_add_ps(all, sum[i]);
+      return _mm512_cvtss_f32(all);
+    }
+    (std::make_integer_sequence<int, chains>{});
+  }
+};
+#else
+using bf16_chains = f32_chains;
+#endif
+
+#if PLAIT_INT8_DOT
+/// Fours of int8 products added to int32.
+struct int8_chains {
+  static constexpr int chains = 12;
+  static constexpr double flops_a_round = 8.0 * chains * 16;
+  static constexpr char const* name = "int8 dot (AVX512_VNNI)";
+  [[gnu::noinline]] static float run(std::int64_t rounds) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      __m512i sum[chains] = {((void)I, _mm512_set1_epi32(I))...};
+      __m512i const a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-2);
+      for (std::int64_t i = 0; i < rounds; ++i) {
+        ((sum[I] = _mm512_dpbusd_epi32(sum[I], a, b)), ...);
+        __asm__ volatile("" : "+v"(sum[0]));
+      }
+      __m512i all = sum[0];
+      for (int i = 1; i < chains; ++i) all = _mm512_add_epi32(all, sum[i]);
+      return static_cast<float>(_mm512_cvtsi512_si32(all));
+    }
+    (std::make_integer_sequence<int, chains>{});
+  }
+};
+#else
+using int8_chains = f32_chains;
+#endif
+
+/// The sum of n floats, n a multiple of 8 registers, fetching `ahead` floats ahead where that is not 0.
+template <int ahead>
+[[gnu::noinline]] inline float read_all(float const* p, std::int64_t n) {
+  constexpr int registers = 8;
+  simd::packet sum[registers];
+  for (auto& s : sum) s = simd::set(0.0f);
+  for (std::int64_t i = 0; i < n; i += registers * simd::width)
+    for (int j = 0; j < registers; ++j) {
+      if constexpr (ahead > 0)
+        if (j * simd::width % 16 == 0) __builtin_prefetch(p + i + j * simd::width + ahead);
+      sum[j] = simd::add(sum[j], simd::load(p + i + j * simd::width));
+    }
+  for (int j = 1; j < registers; ++j) sum[0] = simd::add(sum[0], sum[j]);
+  alignas(64) float lanes[simd::width];
+  simd::store(lanes, sum[0]);
+  return lanes[0];
+}
+
+/// The best of `runs` times of work(thread) on all threads at once, in seconds.
+template <class Exec, class Work>
+double best_seconds(Exec& exec, int runs, Work const& work) {
+  using clock = std::chrono::steady_clock;
+  double best = 1e30;
+  for (int i = 0; i < runs; ++i) {
+    auto const start = clock::now();
+    exec.parallel(exec.threads(), [&](std::int64_t item, int) { work(item); });
+    best = std::min(best, std::chrono::duration<double>(clock::now() - start).count());
+  }
+  return best;
+}
+
+/// Keeps a result from being left out.
+inline void use(float x) {
+  [[maybe_unused]] static float volatile sink;
+  sink = x;
+}
+
+template <class Chains, class Exec>
+double probe_flops(Exec& exec) {
+  std::int64_t rounds = 1000;
+  auto const seconds = [&](int runs) { return best_seconds(exec, runs, [&](std::int64_t) { use(Chains::run(rounds)); }); };
+  while (seconds(4) < 4e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
+  return Chains::flops_a_round * double(rounds) * exec.threads() / seconds(40);
+}
+
+template <class Exec>
+double probe_bytes(Exec& exec) {
+  constexpr std::int64_t step = 8 * 16;  // floats: a whole number of registers and of cache lines
+  std::int64_t const threads = exec.threads();
+  std::int64_t const each = std::max<std::int64_t>(1, cold_bytes(exec.threads()) / std::int64_t{sizeof(float)} / threads / step) * step;
+  buffer<float> data(each * threads);
+  for (std::int64_t i = 0; i < data.size(); ++i) data[i] = 1;  // memory nobody has written may be one page, many times over
+  auto const pass = [&](auto ahead) {
+    return best_seconds(exec, 8, [&](std::int64_t item) { use(read_all<decltype(ahead)::value>(data.data() + item * each, each)); });
+  };
+  // With the hardware's prefetching alone, and with hints as the kernels give them.
+  double const seconds = std::min(pass(std::integral_constant<int, 0>{}), pass(std::integral_constant<int, 768>{}));
+  return double(each * threads) * sizeof(float) / seconds;
+}
+
+}  // namespace detail
+
+/// What the peak of products of this type is measured with: its dot product, or f32's multiply-add where this instruction set has none.
+inline char const* peak_instruction(dtype products) {
+  return products == dtype::bf16   ? detail::bf16_chains::name
+         : products == dtype::int8 ? detail::int8_chains::name
+                                   : detail::f32_chains::name;
+}
+
+/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that products are made of; and reading
+/// cold_bytes, the better of two ways, the best of a few passes. Takes about half a second. The data are first touched by one thread.
+/// plait::error where memory runs out.
+template <class Exec>
+roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
+  double const flops = products == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)
+                       : products == dtype::int8 ? detail::probe_flops<detail::int8_chains>(exec)
+                                                 : detail::probe_flops<detail::f32_chains>(exec);
+  return {.flops = flops, .bytes = detail::probe_bytes(exec)};
+}
+
+}  // namespace plait::inline PLAIT_ABI::bench
