@@ -295,8 +295,8 @@ struct group_runs {
 
 /// Sums of one panel for up to a run of groups, [row][panel], rows counted from the run's first.
 template <dtype Activations>
-struct alignas(64) panel_sums {
-  float values[group_runs::most * max_rows(Activations) * panel];
+struct panel_sums {
+  alignas(64) float values[group_runs::most * max_rows(Activations) * panel];
   float* row(std::int64_t r) { return values + r * panel; }
 };
 
