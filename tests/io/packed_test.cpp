@@ -174,7 +174,7 @@ TEST_CASE("packed: from memory, which must be aligned") {
 TEST_CASE("packed: the prefix") {
   saved const s;
   std::string const bytes = contents(s.file);
-  for (std::size_t const n : {0, 1, 63}) s.check(bytes.substr(0, n), {"has " + std::to_string(n) + " bytes; a packed file begins with 64"});
+  for (std::size_t const n : {0u, 1u, 63u}) s.check(bytes.substr(0, n), {"has " + std::to_string(n) + " bytes; a packed file begins with 64"});
   for (std::size_t const n : {std::size_t{64}, bytes.size() / 2, bytes.size() - 1})
     s.check(bytes.substr(0, n), {"has " + std::to_string(n) + " bytes, but was written with " + std::to_string(bytes.size())});
   s.check(bytes + "x", {"has " + std::to_string(bytes.size() + 1) + " bytes, but was written with "});

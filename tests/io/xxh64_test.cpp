@@ -20,7 +20,7 @@ TEST_CASE("xxh64: as the reference implementation, xxHash 0.8, for every path th
     for (std::size_t i = 0; i < n; ++i) bytes.push_back(static_cast<std::byte>((i * 37 + 11) % 256));
     std::span<std::byte const> const all(bytes);
     CHECK(xxh64::of(all) == sum);
-    for (std::size_t piece : {1, 5, 31, 32, 33, 64, 70}) {
+    for (std::size_t piece : {1u, 5u, 31u, 32u, 33u, 64u, 70u}) {
       xxh64 h;
       for (std::size_t i = 0; i < n; i += piece) h.add(all.subspan(i, std::min(piece, n - i)));
       CHECK(h.value() == sum);
