@@ -113,16 +113,16 @@ void conv(int threads, int turns) {
   kernel.allocate({.name = "conv1d", .rows = channels, .cols = taps}), bias.allocate({.name = "bias", .rows = channels});
   for (std::int64_t d = 0; d < channels; ++d) kernel.set_row(0, d, values(w) + d * taps);
   one_sequence sequence(channels * (taps - 1));
-  std::vector<float> u(static_cast<std::size_t>(channels * tokens)), out(u.size()), expected(u.size());
+  plait::buffer<float> u(channels * tokens), out(channels * tokens), expected(channels * tokens);
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t d = 0; d < channels; ++d)
-      u[static_cast<std::size_t>(t * channels + d)] = values(x)[d * (tokens + taps - 1) + t + taps - 1];
+      u[t * channels + d] = values(x)[d * (tokens + taps - 1) + t + taps - 1];
   auto const run = [&] {
     std::fill(sequence.state.begin(), sequence.state.end(), 0.0f);
     plait::ops::conv_silu(exec, sequence.view(), {u.data(), tokens, channels}, kernel, &bias, {out.data(), tokens, channels});
   };
   auto const seconds = side::in_turns(turns, run, [&] { g.run(); });
-  for (std::int64_t i = 0; i < channels * tokens; ++i) expected[static_cast<std::size_t>(i)] = values(y)[i] / (1 + std::exp(-values(y)[i]));
+  for (std::int64_t i = 0; i < channels * tokens; ++i) expected[i] = values(y)[i] / (1 + std::exp(-values(y)[i]));
   report("conv_silu", threads, seconds, side::difference(out.data(), expected.data(), channels * tokens));
 }
 
