@@ -10,6 +10,7 @@ status=0
 # What no program can bring about, with the reason.
 cat >"$work/unreachable" <<'END'
 plait: safetensors files are little-endian: it takes a machine that is not
+plait: checksums read words of memory as little-endian: it takes a machine that is not
 plait: stored_types lists the types in the order: a table of the library's own, wrong only if the header is
 END
 
