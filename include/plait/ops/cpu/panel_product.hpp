@@ -329,7 +329,7 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
     }
 }
 
-/// Two panels times one row, at once (product::pairs).
+/// Two panels times one row, at once (product::pairs); a function of its own, so that it is compiled once, as the kernels are.
 template <dtype Stored, dtype Activations>
 void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::int64_t k, tile<1>& t, tile<1>& u) {
   product<Stored, Activations>::run_pair(t, u, w, v, x, k);
