@@ -36,21 +36,28 @@ namespace plait::inline PLAIT_ABI::bench {
 
 namespace detail {
 
+template <class Policy>
+concept routes_tokens = requires(Policy const& p) {
+  p.top_k;
+  p.num_experts;
+};
+
+/// Calls visit(i, policy) for the feed-forward policies of an architecture.
+template <class Architecture, class Visit>
+void for_each_ffn(Architecture const& c, Visit&& visit) {
+  std::apply([&, i = std::size_t{0}](auto const&... policy) mutable { (visit(i++, policy), ...); }, c.ffns());
+}
+
 /// Where the routers of a model read their logits when routing is made: feed-forward policy i of the architecture has the channels from
 /// first[i] on, first.back() channels in all.
 template <class Architecture>
 std::vector<std::int64_t> router_channels(Architecture const& c) {
   std::vector<std::int64_t> first{0};
-  std::apply(
-      [&](auto const&... policy) {
-        auto const add = [&]<class Policy>(Policy const& p) {
-          std::int64_t experts = 0;
-          describe(p, c.d_model, [&](tensor const& t) { experts = t.role == role::router ? t.rows : experts; });
-          first.push_back(first.back() + experts);
-        };
-        (add(policy), ...);
-      },
-      c.ffns());
+  for_each_ffn(c, [&](std::size_t, auto const& p) {
+    std::int64_t experts = 0;
+    describe(p, c.d_model, [&](tensor const& t) { experts = t.role == role::router ? t.rows : experts; });
+    first.push_back(first.back() + experts);
+  });
   return first;
 }
 
@@ -59,37 +66,18 @@ std::vector<std::int64_t> router_channels(Architecture const& c) {
 template <class Architecture>
 void write_all_logits(Architecture const& c, std::vector<std::int64_t> const& first, std::vector<std::vector<std::int32_t>> const& wanted,
                       std::int64_t g, float amplitude, float* row) {
-  std::size_t i = 0;
-  std::apply(
-      [&](auto const&... policy) {
-        auto const add = [&]<class Policy>(Policy const& p) {
-          if constexpr (requires {
-                          p.top_k;
-                          p.num_experts;
-                        })
-            if (first[i + 1] > first[i]) write_logits(wanted[i].data() + g * p.top_k, p.top_k, p.num_experts, amplitude, row + first[i]);
-          ++i;
-        };
-        (add(policy), ...);
-      },
-      c.ffns());
+  for_each_ffn(c, [&]<class Policy>(std::size_t i, Policy const& p) {
+    if constexpr (routes_tokens<Policy>)
+      if (first[i + 1] > first[i]) write_logits(wanted[i].data() + g * p.top_k, p.top_k, p.num_experts, amplitude, row + first[i]);
+  });
 }
 template <class Architecture>
 std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, routing r, std::int64_t tokens) {
   std::vector<std::vector<std::int32_t>> wanted;
-  std::apply(
-      [&](auto const&... policy) {
-        auto const add = [&]<class Policy>(Policy const& p) {
-          if constexpr (requires {
-                          p.top_k;
-                          p.num_experts;
-                        })
-            wanted.push_back(wanted_experts(r, p.num_experts, p.top_k, tokens));
-          else wanted.emplace_back();
-        };
-        (add(policy), ...);
-      },
-      c.ffns());
+  for_each_ffn(c, [&]<class Policy>(std::size_t, Policy const& p) {
+    if constexpr (routes_tokens<Policy>) wanted.push_back(wanted_experts(r, p.num_experts, p.top_k, tokens));
+    else wanted.emplace_back();
+  });
   return wanted;
 }
 
@@ -201,26 +189,16 @@ class model_steps {
   /// How many of the call's tokens are to reach each expert of feed-forward policy i.
   std::vector<std::int64_t> wanted(std::size_t i) const {
     std::vector<std::int64_t> count;
-    std::size_t at = 0;
-    std::apply(
-        [&](auto const&... policy) {
-          auto const add = [&]<class Policy>(Policy const& p) {
-            if constexpr (requires {
-                            p.top_k;
-                            p.num_experts;
-                          })
-              if (at == i) {
-                count.assign(static_cast<std::size_t>(p.num_experts), 0);
-                std::int64_t const tokens = what_.tokens * what_.sequences, period = Model::has_vocabulary ? Model::vocab_size : tokens;
-                auto const list = wanted_experts(routing_, p.num_experts, p.top_k, period);
-                for (std::int64_t g = 0; g < tokens; ++g)
-                  for (std::int64_t j = 0; j < p.top_k; ++j) ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
-              }
-            ++at;
-          };
-          (add(policy), ...);
-        },
-        config.ffns());
+    for_each_ffn(config, [&]<class Policy>(std::size_t at, Policy const& p) {
+      if constexpr (routes_tokens<Policy>)
+        if (at == i) {
+          count.assign(static_cast<std::size_t>(p.num_experts), 0);
+          std::int64_t const tokens = what_.tokens * what_.sequences, period = Model::has_vocabulary ? Model::vocab_size : tokens;
+          auto const list = wanted_experts(routing_, p.num_experts, p.top_k, period);
+          for (std::int64_t g = 0; g < tokens; ++g)
+            for (std::int64_t j = 0; j < p.top_k; ++j) ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
+        }
+    });
     return count;
   }
 
