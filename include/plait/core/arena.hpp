@@ -7,13 +7,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 namespace plait::inline PLAIT_ABI {
 
 /// A stack of scratch memory. The same code that computes also measures: while the arena is measuring, take() hands out null pointers
-/// and only adds up, and exec::host::parallel() runs nothing, so a dry run of forward gives the size it needs (model/model.hpp).
+/// and only adds up, and the execution policy runs nothing, so a dry run of forward gives the size it needs (model/model.hpp).
 class arena {
  public:
+  /// Where the block comes from: as many bytes, zero, which may be read 64 bytes beyond their end.
+  using source = std::shared_ptr<std::byte> (*)(std::int64_t bytes);
+  explicit arena(source from = of_this_machine) : from_(from) {}
+  arena(arena&&) = default;
+  arena& operator=(arena&&) = default;
+
   /// Memory taken inside a frame is given back when the frame ends.
   class frame {
    public:
@@ -37,13 +44,13 @@ class arena {
     used_ += (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
     peak_ = std::max(peak_, used_);
     if (measuring_) return nullptr;
-    if (used_ > memory_.size()) throw error("a kernel took more workspace than was measured");
-    return reinterpret_cast<T*>(memory_.data() + at);
+    if (used_ > capacity_) throw error("a kernel took more workspace than was measured");
+    return reinterpret_cast<T*>(memory_.get() + at);
   }
 
   bool measuring() const { return measuring_; }
   /// Bytes.
-  std::int64_t capacity() const { return memory_.size(); }
+  std::int64_t capacity() const { return capacity_; }
 
   /// The most bytes that `run` holds at once.
   template <class Run>
@@ -60,14 +67,22 @@ class arena {
 
   /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken. plait::error when memory runs out.
   void reserve(std::int64_t bytes) {
-    if (bytes <= memory_.size()) return;
-    memory_ = buffer<std::byte>(bytes);
-    std::memset(memory_.data(), 0, static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
+    if (bytes <= capacity_) return;
+    capacity_ = 0, memory_ = nullptr;
+    memory_ = from_(bytes), capacity_ = bytes;
   }
+  std::byte* data() const { return memory_.get(); }
 
  private:
-  buffer<std::byte> memory_;
-  std::int64_t used_ = 0, peak_ = 0;
+  static std::shared_ptr<std::byte> of_this_machine(std::int64_t bytes) {
+    auto const owner = std::make_shared<buffer<std::byte>>(bytes);
+    std::memset(owner->data(), 0, static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
+    return {owner, owner->data()};
+  }
+
+  source from_;
+  std::shared_ptr<std::byte> memory_;
+  std::int64_t capacity_ = 0, used_ = 0, peak_ = 0;
   bool measuring_ = false;
 };
 

@@ -1,4 +1,4 @@
-// The macros: the ABI namespace, and what the instruction set decides. (PLAIT_RULE is in policy/rule.hpp.)
+// The macros: the ABI namespace, what the instruction set decides, and what device code needs. (PLAIT_RULE is in policy/rule.hpp.)
 #pragma once
 
 // As far as compilers tell: g++ names every part of -ffast-math that reorders or rounds otherwise, clang only the whole and finite-only.
@@ -53,6 +53,13 @@
 #define PLAIT_JOIN_(version, isa, threads) v##version##_##isa##_##threads
 #define PLAIT_JOIN(version, isa, threads) PLAIT_JOIN_(version, isa, threads)
 #define PLAIT_ABI PLAIT_JOIN(0_1, PLAIT_ISA, PLAIT_THREADS)
+
+// Functions that device kernels call too (ops/cuda/).
+#if defined(__CUDACC__)
+#define PLAIT_HD __host__ __device__
+#else
+#define PLAIT_HD
+#endif
 
 // The body of an op's primary template: an execution policy without an implementation is a sentence (ops/dispatch.hpp).
 #define PLAIT_OP_MISSING(op) \

@@ -3,11 +3,11 @@
 
 #include <plait/core/buffer.hpp>
 #include <plait/core/half.hpp>
+#include <plait/core/int8_block.hpp>
 #include <plait/core/tensor_shape.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -64,10 +64,10 @@ struct panel_format<dtype::bf16> {
 
 /// Blocks of 32 columns: [panel] binary16 scales, then [8][panel][4] bytes, value = scale * (byte - 128). Bytes are unsigned because
 /// dot-product instructions want one unsigned side, and the weights are the side whose offset costs no memory traffic to take back.
-/// The scale is the largest magnitude / 127; a block with a value that is not finite becomes NaN as a whole.
+/// Scales and bytes are those of core/int8_block.hpp.
 template <>
 struct panel_format<dtype::int8> {
-  static constexpr std::int64_t step = 32, step_bytes = panel_rows * (2 + step);
+  static constexpr std::int64_t step = int8_block, step_bytes = panel_rows * (2 + step);
   static void set(std::byte* panel, std::int64_t lane, std::int64_t first, std::int64_t n, float const* values) {
     for (std::int64_t c = 0; c < n; c += step) set_block(panel + (first + c) / step * step_bytes, lane, std::min(step, n - c), values + c);
   }
@@ -83,20 +83,8 @@ struct panel_format<dtype::int8> {
   static std::int64_t place(std::int64_t lane, std::int64_t c) { return (c / 4 * panel_rows + lane) * 4 + c % 4; }
 
   static void set_block(std::byte* block, std::int64_t lane, std::int64_t n, float const* values) {
-    std::uint32_t most = 0;  // of the magnitudes as integers, which order as the numbers do, infinity and NaN last
-    for (std::int64_t c = 0; c < n; ++c) most = std::max(most, std::bit_cast<std::uint32_t>(values[c]) & 0x7fffffffu);
-    float const largest = std::bit_cast<float>(most);
-    std::uint16_t scale = most >= 0x7f800000u ? std::uint16_t{0x7e00} : to_f16(largest / 127.0f);
-    if (from_f16(scale) * 127.5f < largest) ++scale;  // a subnormal scale rounded down too far
-    reinterpret_cast<std::uint16_t*>(block)[lane] = scale;
-    float const inverse = scale != 0 && most < 0x7f800000u ? 1.0f / from_f16(scale) : 0.0f;
-    // 1.5 * 2^23 + 128: a sum with it is rounded to an integer, which then stands in the lowest byte, 128 added.
-    constexpr float to_integer = 12582912.0f + 128.0f;
-    float whole[step] = {};
-    if (inverse != 0) std::copy_n(values, n, whole);
     std::uint8_t bytes[step];
-    for (std::int64_t c = 0; c < step; ++c)
-      bytes[c] = static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(std::clamp(whole[c] * inverse, -127.0f, 127.0f) + to_integer));
+    reinterpret_cast<std::uint16_t*>(block)[lane] = quantize_block(values, n, bytes);
     for (std::int64_t c = 0; c < step; c += 4) std::memcpy(block + panel_rows * 2 + place(lane, c), bytes + c, 4);
   }
 };

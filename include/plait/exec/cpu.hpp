@@ -16,7 +16,8 @@ namespace plait::inline PLAIT_ABI::exec {
 template <precision P = f32>
 class cpu : public host {
  public:
-  using value_type = float;
+  using value_type = float;   ///< of activations
+  using output_type = float;  ///< of logits, the router's too
   static constexpr precision types = P;
   static constexpr dtype compute = P.compute;
   using storage_type = storage::packed<P.weights, P.experts>;

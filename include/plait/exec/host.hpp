@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/arena.hpp>
+#include <plait/core/memory.hpp>
 #include <plait/core/view.hpp>
 
 #include <algorithm>
@@ -17,6 +18,7 @@ namespace plait::inline PLAIT_ABI::exec {
 /// Base of reference and cpu. One caller at a time. A number of threads below 1 is 1.
 class host {
  public:
+  using memory = host_memory;
   arena workspace;
 
   int threads() const { return threads_; }
@@ -40,6 +42,21 @@ class host {
   template <class Body>
   void parallel(std::int64_t items, Body const& body) {
     parallel(items, 1, body);
+  }
+
+  /// Starts what runs the kernels, so that the first call of forward need not.
+  void start() {
+    parallel(threads_, [](std::int64_t, int) {});
+  }
+  /// What a call reads, where the kernels can read it: it is there.
+  template <class Inputs>
+  Inputs const& stage(Inputs const& inputs) {
+    return inputs;
+  }
+  /// Runs the kernels of a call. A device may keep those of a call that comes again and again (exec/device.hpp).
+  template <class Call, class Run>
+  void execute(Call const&, Run const& run) {
+    run();
   }
 
   /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.

@@ -10,6 +10,7 @@ namespace plait::inline PLAIT_ABI::exec {
 class reference : public host {
  public:
   using value_type = double;
+  using output_type = double;
   using kv_type = double;
   using storage_type = storage::plain<double>;
   reference() : host(1) {}

@@ -28,14 +28,15 @@ struct moe_layer {
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
   static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
                       matrix_view<std::type_identity_t<T>> y, Observer&& see) {
+    using L = typename Exec::output_type;
     arena::frame const scratch(exec.workspace);
-    auto const logits = exec.template matrix<T>(x.rows(), P.num_experts);
+    auto const logits = exec.template matrix<L>(x.rows(), P.num_experts);
     auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
     ops::linear(exec, x, ops::into(logits, w.template get<"router">()));
-    see("router_logits", matrix_view<T const>(logits));
+    see("router_logits", matrix_view<L const>(logits));
     ops::route(exec, logits, plan, P.weights);
     see("experts", matrix_view<std::int32_t const>(plan.expert));
-    see("expert_weights", matrix_view<T const>(plan.weight));
+    see("expert_weights", matrix_view<L const>(plan.weight));
     ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(), w.template get<"down_proj">(), y);
   }
 };

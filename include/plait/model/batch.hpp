@@ -18,26 +18,29 @@ enum class rows : unsigned char { none, last, all };
 
 /// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read where they are when forward runs.
 /// A chosen row that is not there is a plait::error, and then nothing was added.
+/// On a device, embeddings are in its memory; ids are not.
 /// Everything is allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from add to forward: keep a
 /// growing vector of caches from moving them.
-template <class T>
+template <class T, class Memory = host_memory>
 class basic_batch {
  public:
+  using cache_type = basic_cache<state_value<T>, Memory>;
+
   /// Adds a sequence with ids. Returns the first of its output rows.
-  std::int64_t add(basic_cache<T>& sequence, std::span<std::int32_t const> ids, plait::rows wanted = plait::rows::last) {
+  std::int64_t add(cache_type& sequence, std::span<std::int32_t const> ids, plait::rows wanted = plait::rows::last) {
     entries_.push_back({&sequence, {}});
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     return close(sequence, static_cast<std::int64_t>(ids.size()), wanted);
   }
   /// Adds a sequence with embeddings [tokens, d_model] instead of ids.
-  std::int64_t add(basic_cache<T>& sequence, matrix_view<T const> embeddings, plait::rows wanted = plait::rows::last) {
+  std::int64_t add(cache_type& sequence, matrix_view<T const> embeddings, plait::rows wanted = plait::rows::last) {
     entries_.push_back({&sequence, embeddings});
     ids_.resize(ids_.size() + static_cast<std::size_t>(embeddings.rows()), 0);
     return close(sequence, embeddings.rows(), wanted);
   }
   /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in the order given.
   template <class Tokens>
-  std::int64_t add(basic_cache<T>& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
+  std::int64_t add(cache_type& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
     std::int64_t const base = tokens_count(), count = new_tokens(tokens);
     for (std::int64_t c : chosen)
       if (c < 0 || c >= count)
@@ -61,14 +64,14 @@ class basic_batch {
   friend class model;
 
   struct entry {
-    basic_cache<T>* sequence;
+    cache_type* sequence;
     matrix_view<T const> embeddings;  // empty: ids
   };
 
   static std::int64_t new_tokens(std::span<std::int32_t const> ids) { return static_cast<std::int64_t>(ids.size()); }
   static std::int64_t new_tokens(matrix_view<T const> embeddings) { return embeddings.rows(); }
 
-  std::int64_t close(basic_cache<T>& sequence, std::int64_t tokens, plait::rows wanted) {
+  std::int64_t close(cache_type& sequence, std::int64_t tokens, plait::rows wanted) {
     std::int64_t const first = first_row_.back(), output = rows_wanted();
     first_row_.push_back(first + tokens);
     length_.push_back(sequence.length());
@@ -82,6 +85,9 @@ class basic_batch {
     return output;
   }
 
+  bool has_ids_only() const {
+    return std::all_of(entries_.begin(), entries_.end(), [](entry const& e) { return e.embeddings.rows() == 0; });
+  }
   /// The index of an entry whose sequence an earlier one has too, or -1.
   std::int64_t repeated() {
     for (std::size_t i = 0; i < entries_.size(); ++i) sorted_[i] = {entries_[i].sequence, static_cast<std::int64_t>(i)};
@@ -94,13 +100,13 @@ class basic_batch {
   std::vector<entry> entries_;
   std::vector<std::int32_t> ids_;
   std::vector<std::int64_t> first_row_ = {0}, length_, wanted_;
-  std::vector<T*> state_;
+  std::vector<state_value<T>*> state_;
   std::vector<std::vector<std::byte*>> pages_;
   std::vector<std::byte* const*> table_;
-  std::vector<std::pair<basic_cache<T> const*, std::int64_t>> sorted_;
+  std::vector<std::pair<cache_type const*, std::int64_t>> sorted_;
 };
 
 template <class Model>
-using batch = basic_batch<typename Model::value_type>;
+using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 
 }  // namespace plait::inline PLAIT_ABI

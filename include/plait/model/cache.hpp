@@ -1,7 +1,7 @@
 // What a sequence carries between calls: pages of keys and values, recurrent state, snapshots.
 #pragma once
 
-#include <plait/core/buffer.hpp>
+#include <plait/core/memory.hpp>
 #include <plait/core/sequences.hpp>
 
 #if __has_include(<unistd.h>)
@@ -48,13 +48,17 @@ namespace detail {
 
 /// Keys and values of page_tokens tokens, shared by caches and snapshots. Only one cache, the writer, may go on writing behind `filled`
 /// while others hold the page too: they read what was there before.
+template <class Memory>
 struct page {
-  buffer<std::byte> data;
+  typename Memory::template buffer<std::byte> data;
   std::int64_t holders = 0, writer = 0, filled = 0;
 };
 
+template <class Memory>
 class page_pool {
  public:
+  using page = detail::page<Memory>;
+
   page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {}
 
   /// Refuses before anything is allocated.
@@ -69,7 +73,7 @@ class page_pool {
     if (free_.empty()) {
       require(1);
       auto fresh = std::make_unique<page>();
-      fresh->data = buffer<std::byte>(layout.page_bytes);
+      fresh->data = typename Memory::template buffer<std::byte>(layout.page_bytes);
       free_.reserve(all_.size() + 1);
       all_.push_back(std::move(fresh));
       free_.push_back(all_.back().get());
@@ -97,38 +101,40 @@ class page_pool {
 };
 
 /// A sequence at one moment: recurrent state, references to pages, length.
-template <class T>
+template <class T, class Memory>
 struct moment {
-  buffer<T> state;
-  std::vector<page*> pages;
+  using pool_type = page_pool<Memory>;
+
+  typename Memory::template buffer<T> state;
+  std::vector<page<Memory>*> pages;
   std::int64_t length = 0;
   std::int64_t last_kept = 0;  ///< names the last moment that was kept on the way here, this one included; 0: none
 
-  void drop(page_pool& pool) noexcept {
-    for (page* p : pages) pool.release(p);
+  void drop(pool_type& pool) noexcept {
+    for (page<Memory>* p : pages) pool.release(p);
     pages.clear();
     length = last_kept = 0;
   }
   /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
-  void assign(page_pool& pool, moment const& other) {
+  void assign(pool_type& pool, moment const& other) {
     std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
-    if (state.size() != other.state.size()) state = buffer<T>(other.state.size());
+    if (state.size() != other.state.size()) state = typename Memory::template buffer<T>(other.state.size());
     pages.reserve(count);
     for (std::size_t i = 0; i < count; ++i) ++other.pages[i]->holders;
     drop(pool);
     pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(count));
-    if (state.size() > 0) std::copy_n(other.state.data(), state.size(), state.data());
+    if (state.size() > 0) Memory::copy(std::as_const(other.state).data(), state.size(), state.data());
     length = other.length, last_kept = other.last_kept;
   }
 };
 
 }  // namespace detail
 
-template <class T>
+template <class T, class Memory = host_memory>
 class basic_cache;
 
 /// A sequence as it was: a copy of its recurrent state and references to its pages. Keeps its pages alive on its own.
-template <class T>
+template <class T, class Memory = host_memory>
 class basic_snapshot {
  public:
   basic_snapshot(basic_snapshot&& other) noexcept : pool_(std::move(other.pool_)), at_(std::move(other.at_)) { other.at_ = {}; }
@@ -148,12 +154,12 @@ class basic_snapshot {
   }
 
  private:
-  friend class basic_cache<T>;
-  basic_snapshot(std::shared_ptr<detail::page_pool> pool, detail::moment<T> const& from) : pool_(std::move(pool)) {
+  friend class basic_cache<T, Memory>;
+  basic_snapshot(std::shared_ptr<detail::page_pool<Memory>> pool, detail::moment<T, Memory> const& from) : pool_(std::move(pool)) {
     at_.assign(*pool_, from);
   }
-  std::shared_ptr<detail::page_pool> pool_;
-  detail::moment<T> at_;
+  std::shared_ptr<detail::page_pool<Memory>> pool_;
+  detail::moment<T, Memory> at_;
 };
 
 /// One sequence. Made by a pool, movable, not copied by accident: fork() says so.
@@ -161,7 +167,7 @@ class basic_snapshot {
 /// Keys and values live in reference-counted, copy-on-write pages; the state of recurrent layers is of fixed size and cannot be cut back,
 /// only remembered. Everything that allocates is in reserve, snapshot, restore and fork; forward allocates nothing.
 /// Reference counts have no locks: a pool with all its sequences and snapshots has one caller at a time, forward included.
-template <class T>
+template <class T, class Memory>
 class basic_cache {
  public:
   basic_cache(basic_cache&& other) noexcept { swap(other); }
@@ -208,10 +214,10 @@ class basic_cache {
   }
 
   /// The sequence as it is now; evaluates nothing.
-  basic_snapshot<T> snapshot() const { return basic_snapshot<T>(pool_, now_); }
+  basic_snapshot<T, Memory> snapshot() const { return basic_snapshot<T, Memory>(pool_, now_); }
   /// Back to a snapshot of this sequence, or of any other of the same pool (another pool's is a plait::error); evaluates nothing. Call
   /// reserve before going on.
-  void restore(basic_snapshot<T> const& s) {
+  void restore(basic_snapshot<T, Memory> const& s) {
     if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
     now_.assign(*pool_, s.at_);
     while (kept_count_ > 0 && kept_[kept_count_ - 1].last_kept != now_.last_kept) kept_[--kept_count_].drop(*pool_);  // not on the way here
@@ -250,7 +256,7 @@ class basic_cache {
       now_.assign(*pool_, kept_[kept_count_ - 1]);
     } else {
       now_.drop(*pool_);
-      std::fill_n(now_.state.data(), now_.state.size(), T{});
+      Memory::clear(now_.state.data(), now_.state.size());
     }
     return n - now_.length;
   }
@@ -268,7 +274,7 @@ class basic_cache {
     std::int64_t const first_page = now_.length / page_tokens;
     now_.length += tokens;
     for (std::int64_t p = first_page; p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {
-      detail::page& page = *now_.pages[static_cast<std::size_t>(p)];
+      detail::page<Memory>& page = *now_.pages[static_cast<std::size_t>(p)];
       page.writer = id_, page.filled = std::min(page_tokens, now_.length - p * page_tokens);
     }
     std::int64_t const last = kept_count_ > 0 ? kept_[kept_count_ - 1].length : 0;
@@ -276,29 +282,30 @@ class basic_cache {
   }
 
  private:
-  template <class>
+  template <class, class>
   friend class basic_cache_pool;
+  using state_buffer = typename Memory::template buffer<T>;
 
-  basic_cache(std::shared_ptr<detail::page_pool> pool, cache_options options)
+  basic_cache(std::shared_ptr<detail::page_pool<Memory>> pool, cache_options options)
       : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
     if (options_.keep_snapshots < 0 || options_.snapshot_interval < 1)
       throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) +
                   " snapshots, " + std::to_string(options_.snapshot_interval) + " tokens apart");
-    now_.state = buffer<T>(pool_->layout.state_values);
+    now_.state = state_buffer(pool_->layout.state_values);
     kept_.resize(static_cast<std::size_t>(options_.keep_snapshots));
-    for (auto& m : kept_) m.state = buffer<T>(pool_->layout.state_values);
+    for (auto& m : kept_) m.state = state_buffer(pool_->layout.state_values);
   }
 
   bool tail_is_writable() const {
     std::int64_t const slot = now_.length % page_tokens;
     if (slot == 0 || now_.pages.empty()) return true;
-    detail::page const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page<Memory> const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
     return tail.holders == 1 || (tail.writer == id_ && tail.filled == slot);
   }
   void copy_tail() {
-    detail::page*& tail = now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
-    detail::page* const own = pool_->acquire();
-    std::copy_n(tail->data.data(), tail->data.size(), own->data.data());
+    detail::page<Memory>*& tail = now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page<Memory>* const own = pool_->acquire();
+    Memory::copy(std::as_const(tail->data).data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
   }
   void give_back(std::size_t pages) {
@@ -320,40 +327,43 @@ class basic_cache {
     std::swap(now_, other.now_), std::swap(kept_, other.kept_), std::swap(kept_count_, other.kept_count_);
   }
 
-  std::shared_ptr<detail::page_pool> pool_;
+  std::shared_ptr<detail::page_pool<Memory>> pool_;
   cache_options options_;
   std::int64_t id_ = 0;
-  detail::moment<T> now_;
-  std::vector<detail::moment<T>> kept_;
+  detail::moment<T, Memory> now_;
+  std::vector<detail::moment<T, Memory>> kept_;
   std::size_t kept_count_ = 0;
 };
 
 /// Owns the memory of sequences that belong together; lives as long as any of them.
-template <class T>
+template <class T, class Memory = host_memory>
 class basic_cache_pool {
  public:
   explicit basic_cache_pool(cache_layout layout, cache_pool_options options = {})
-      : pool_(std::make_shared<detail::page_pool>(layout, options)) {}
+      : pool_(std::make_shared<detail::page_pool<Memory>>(layout, options)) {}
 
   /// An empty sequence; plait::error for options that make no sense.
-  basic_cache<T> make(cache_options options = {}) { return basic_cache<T>(pool_, options); }
+  basic_cache<T, Memory> make(cache_options options = {}) { return basic_cache<T, Memory>(pool_, options); }
   /// Bytes of all pages, in use or kept for reuse.
   std::int64_t page_bytes() const { return pool_->bytes(); }
   std::int64_t pages_in_use() const { return pool_->pages_in_use(); }
 
  private:
-  std::shared_ptr<detail::page_pool> pool_;
+  std::shared_ptr<detail::page_pool<Memory>> pool_;
 };
+
+/// The sequences of a model, in the memory of its execution policy.
+template <class Model>
+using cache = basic_cache<typename Model::state_type, typename Model::memory>;
+template <class Model>
+using snapshot = basic_snapshot<typename Model::state_type, typename Model::memory>;
 
 /// The pool of a model's sequences.
 template <class Model>
-class cache_pool : public basic_cache_pool<typename Model::value_type> {
+class cache_pool : public basic_cache_pool<typename Model::state_type, typename Model::memory> {
  public:
-  explicit cache_pool(cache_pool_options options = {}) : basic_cache_pool<typename Model::value_type>(Model::layout, options) {}
+  explicit cache_pool(cache_pool_options options = {})
+      : basic_cache_pool<typename Model::state_type, typename Model::memory>(Model::layout, options) {}
 };
-template <class Model>
-using cache = basic_cache<typename Model::value_type>;
-template <class Model>
-using snapshot = basic_snapshot<typename Model::value_type>;
 
 }  // namespace plait::inline PLAIT_ABI

@@ -45,9 +45,12 @@ class model : public model_weights<C, typename Exec::storage_type> {
  public:
   using base::base;  // allocated and zero, or unallocated
   using value_type = typename Exec::value_type;
+  using output_type = typename Exec::output_type;  ///< of logits
+  using state_type = state_value<value_type>;
+  using memory = typename Exec::memory;
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;
-  using batch_type = basic_batch<value_type>;
+  using batch_type = basic_batch<value_type, memory>;
   static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values * std::int64_t{sizeof(typename Exec::kv_type)}};
   static constexpr std::int64_t d_model = base::d_model, vocab_size = base::vocab_size;
   static constexpr layer_settings settings = base::settings;
@@ -69,29 +72,28 @@ class model : public model_weights<C, typename Exec::storage_type> {
     std::vector<std::int64_t> first(std::size_t(sequences) + 1, tokens), length(std::size_t(sequences), 0);
     first[0] = 0;
     exec.workspace.reserve(measure(exec, {.count = sequences, .first_row = first.data(), .length = length.data()}, tokens));
-    exec.parallel(exec.threads(), [](std::int64_t, int) {});  // starts the threads now, not in the first forward
+    exec.start();
+    if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
   }
 
   /// Runs the batch's new tokens and writes the logits of its wanted rows, [rows_wanted, vocab_size]. Every sequence has moved on by its
   /// tokens afterwards; the batch is used up (clear it). On an error (an id outside the vocabulary, room not reserved, a wrong shape)
   /// nothing has changed. An observer must not throw: the sequences of the batch would be left half-way.
   template <class Observer>
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits,
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<output_type>> logits,
                Observer&& observe) const requires has_vocabulary {
-    begin(exec, b, logits, vocab_size);
-    run(exec, view(b), &b, logits, true, observe);
-    end(b);
+    begin(exec, b, logits.rows(), logits.cols(), vocab_size);
+    execute(exec, b, {}, logits, observe);
   }
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> logits) const requires has_vocabulary {
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<output_type>> logits) const requires has_vocabulary {
     forward(exec, b, logits, unobserved{});
   }
 
   /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model]; x itself where there is no vocabulary.
   template <class Observer>
   void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden, Observer&& observe) const {
-    begin(exec, b, hidden, d_model);
-    run(exec, view(b), &b, hidden, false, observe);
-    end(b);
+    begin(exec, b, hidden.rows(), hidden.cols(), d_model);
+    execute(exec, b, hidden, {}, observe);
   }
   void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden) const {
     forward_hidden(exec, b, hidden, unobserved{});
@@ -99,27 +101,34 @@ class model : public model_weights<C, typename Exec::storage_type> {
 
  private:
   using T = value_type;
+  using L = output_type;
   struct unobserved {
     template <class View>
     void operator()(probe, View const&) const {}
   };
 
-  static sequences<T> view(batch_type& b) {
-    return {.count = b.size(),
-            .first_row = b.first_row_.data(),
-            .length = b.length_.data(),
-            .state = b.state_.data(),
-            .pages = b.table_.data()};
+  static call_inputs<T> view(batch_type& b) {
+    return {.seqs = {.count = b.size(),
+                     .first_row = b.first_row_.data(),
+                     .length = b.length_.data(),
+                     .state = b.state_.data(),
+                     .pages = b.table_.data()},
+            .ids = b.ids_.data(),
+            .wanted = b.wanted_.data(),
+            .outputs = b.rows_wanted()};
   }
 
   std::int64_t measure(Exec& exec, sequences<T> const& seqs, std::int64_t outputs) const {
-    std::int64_t const cols = has_vocabulary ? vocab_size : d_model;
-    return exec.workspace.measure([&] { run(exec, seqs, nullptr, {nullptr, outputs, cols}, has_vocabulary, unobserved{}); });
+    return exec.workspace.measure([&] {
+      matrix_view<T> const hidden{nullptr, has_vocabulary ? 0 : outputs, d_model};
+      matrix_view<L> const logits{nullptr, has_vocabulary ? outputs : 0, vocab_size};
+      run(exec, {.seqs = seqs, .outputs = outputs}, nullptr, hidden, logits, unobserved{});
+    });
   }
 
-  void begin(Exec& exec, batch_type& b, matrix_view<T> out, std::int64_t cols) const {
-    if (out.rows() != b.rows_wanted() || out.cols() != cols)
-      throw error("forward: the output is " + std::to_string(out.rows()) + " x " + std::to_string(out.cols()) + ", the batch wants " +
+  void begin(Exec& exec, batch_type& b, std::int64_t out_rows, std::int64_t out_cols, std::int64_t cols) const {
+    if (out_rows != b.rows_wanted() || out_cols != cols)
+      throw error("forward: the output is " + std::to_string(out_rows) + " x " + std::to_string(out_cols) + ", the batch wants " +
                   std::to_string(b.rows_wanted()) + " x " + std::to_string(cols));
     if (b.tokens_count() > max_call_tokens)
       throw error("forward: " + std::to_string(b.tokens_count()) + " tokens in one call; at most " + std::to_string(max_call_tokens) +
@@ -128,7 +137,7 @@ class model : public model_weights<C, typename Exec::storage_type> {
       throw error("forward: sequence " + std::to_string(s) + " of the batch is in the batch twice");
     for (std::int64_t s = 0; s < b.size(); ++s) {
       auto const i = static_cast<std::size_t>(s);
-      basic_cache<T>& sequence = *b.entries_[i].sequence;
+      typename batch_type::cache_type& sequence = *b.entries_[i].sequence;
       auto const named = [&] { return "forward: sequence " + std::to_string(s) + " of the batch "; };
       std::int64_t const tokens = b.first_row_[i + 1] - b.first_row_[i];
       if (!(sequence.layout() == layout)) throw error(named() + "belongs to a cache pool of another architecture");
@@ -152,16 +161,24 @@ class model : public model_weights<C, typename Exec::storage_type> {
       sequence.page_table(sequence.length() + tokens, b.pages_[i].data());
       b.table_[i] = b.pages_[i].data();
     }
-    if (std::int64_t const needed = measure(exec, view(b), b.rows_wanted()); needed > exec.workspace.capacity())
+    if (std::int64_t const needed = measure(exec, view(b).seqs, b.rows_wanted()); needed > exec.workspace.capacity())
       throw error("forward: " + std::to_string(b.tokens_count()) + " tokens need " + std::to_string(needed) + " bytes of workspace, " +
                   std::to_string(exec.workspace.capacity()) + " are reserved: call the model's reserve");
   }
-  static void end(batch_type& b) {
+
+  /// Either hidden or logits is what is wanted.
+  template <class Observer>
+  void execute(Exec& exec, batch_type& b, matrix_view<T> hidden, matrix_view<L> logits, Observer& observe) const {
+    bool const repeatable = std::is_same_v<Observer, unobserved> && b.has_ids_only();
+    call_inputs<T> const inputs = exec.stage(view(b));
+    void const* const out = hidden.data() != nullptr ? static_cast<void const*>(hidden.data()) : logits.data();
+    exec.execute(call_shape{this, out, inputs.seqs.count, inputs.seqs.total(), inputs.outputs, inputs.seqs.context, repeatable},
+                 [&] { run(exec, inputs, &b, hidden, logits, observe); });
     for (std::size_t i = 0; i < b.entries_.size(); ++i) b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
   }
 
   /// Ids and embeddings to rows of x, a run of entries of one sort at a time.
-  void embed(Exec& exec, batch_type const& b, matrix_view<T> x) const {
+  void embed(Exec& exec, batch_type const& b, std::int32_t const* ids, matrix_view<T> x) const {
     for (std::size_t i = 0, end = 0; i < b.entries_.size(); i = end) {
       std::int64_t const first = b.first_row_[i];
       if (matrix_view<T const> const e = b.entries_[i].embeddings; e.rows() > 0) {
@@ -172,16 +189,18 @@ class model : public model_weights<C, typename Exec::storage_type> {
       for (end = i; end < b.entries_.size() && b.entries_[end].embeddings.rows() == 0; ++end) {}
       std::int64_t const tokens = b.first_row_[end] - first;
       if constexpr (has_vocabulary)
-        ops::embed(exec, {b.ids_.data() + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
+        ops::embed(exec, {ids + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
     }
   }
 
   /// The forward pass; also its own measurement (core/arena.hpp), then without a batch and without data.
   template <class Observer>
-  void run(Exec& exec, sequences<T> const& seqs, batch_type const* b, matrix_view<T> out, bool to_logits, Observer&& observe) const {
+  void run(Exec& exec, call_inputs<T> const& inputs, batch_type const* b, matrix_view<T> hidden, matrix_view<L> logits,
+           Observer&& observe) const {
     using norm = layer<int(d_model), C.norm>;
     arena::frame const scratch(exec.workspace);
-    std::int64_t const tokens = seqs.total();
+    std::int64_t const tokens = inputs.seqs.total();
+    bool const to_logits = has_vocabulary && hidden.data() == nullptr && hidden.rows() == 0;
     auto const x = exec.template matrix<T>(tokens, d_model), h = exec.template matrix<T>(tokens, d_model),
                y = exec.template matrix<T>(tokens, d_model);
     matrix_view<T const> pending;  // a sublayer's output, added to x by the next norm
@@ -189,10 +208,10 @@ class model : public model_weights<C, typename Exec::storage_type> {
       if (!exec.workspace.measuring()) observe(probe{i, name}, m);
     };
 
-    if (b != nullptr) embed(exec, *b, x);
+    if (b != nullptr) embed(exec, *b, inputs.ids, x);
     show(-1, "embed", matrix_view<T const>(x));
     for (int i = 0; i < plan<C>::layers; ++i) {
-      sequences<T> here = seqs;
+      sequences<T> here = inputs.seqs;
       here.state_offset = plan<C>::places[std::size_t(i)].state_offset, here.page_offset = plan<C>::places[std::size_t(i)].page_offset;
       base::at_layer(i, [&](auto k, auto const& w) {
         using kind = typename plan<C>::template kind<k>;
@@ -215,13 +234,13 @@ class model : public model_weights<C, typename Exec::storage_type> {
     else ops::add_residual(exec, x, pending);
     show(plan<C>::layers - 1, "out", matrix_view<T const>(x));
 
-    auto const wanted = to_logits ? exec.template matrix<T>(out.rows(), d_model) : out;
-    ops::gather_rows(exec, has_vocabulary ? h : x, b != nullptr ? b->wanted_.data() : nullptr, wanted);
+    auto const wanted = to_logits ? exec.template matrix<T>(inputs.outputs, d_model) : hidden;
+    ops::gather_rows(exec, has_vocabulary ? h : x, inputs.wanted, wanted);
     if constexpr (has_vocabulary) {
       show(-1, "final_norm", matrix_view<T const>(wanted));
       if (!to_logits) return;
-      ops::linear(exec, wanted, ops::into(out, base::head()));
-      show(-1, "logits", matrix_view<T const>(out));
+      ops::linear(exec, wanted, ops::into(logits, base::head()));
+      show(-1, "logits", matrix_view<L const>(logits));
     }
   }
 };

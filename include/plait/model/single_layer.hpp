@@ -46,7 +46,9 @@ class single_layer {
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;
   using weights_type = plait::weights<Policy, D, storage_type>;
-  using sequence_type = basic_cache<value_type>;
+  using state_type = state_value<value_type>;
+  using memory = typename Exec::memory;
+  using sequence_type = basic_cache<state_type, memory>;
 
   static constexpr auto policy = Policy;
   static constexpr std::int64_t d_model = D;
@@ -81,7 +83,8 @@ class single_layer {
     std::int64_t const pages = layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
     if (static_cast<std::size_t>(pages) > table_.size()) table_.resize(static_cast<std::size_t>(pages));
     exec.workspace.reserve(measure(exec, tokens));
-    exec.parallel(exec.threads(), [](std::int64_t, int) {});  // starts the threads now, not in the first forward
+    exec.start();
+    if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
   }
 
   /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must not overlap x. Allocates nothing. On
@@ -105,11 +108,11 @@ class single_layer {
 
     sequence.page_table(after, table_.data());
     std::array<std::int64_t, 2> const first_row{0, tokens};
-    value_type* const state = sequence.state();
+    state_type* const state = sequence.state();
     std::byte* const* const pages = table_.data();
-    layer<D, Policy>::forward(
-        exec, weights_, settings_,
-        sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}, x, y, see);
+    call_inputs<value_type> const inputs = exec.stage(call_inputs<value_type>{
+        .seqs = {.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}});
+    layer<D, Policy>::forward(exec, weights_, settings_, inputs.seqs, x, y, see);
     sequence.advance(tokens);
   }
 
@@ -150,7 +153,7 @@ class single_layer {
 
   layer_settings settings_;
   weights_type weights_;
-  basic_cache_pool<value_type> pool_{layout};
+  basic_cache_pool<state_type, memory> pool_{layout};
   std::vector<std::byte*> table_;
 };
 

@@ -22,15 +22,24 @@ void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<
   add_norm_op<Exec>::run(exec, x, y, weight, eps, out);
 }
 
+/// One after the other; a device does them at once.
+template <class Exec>
+struct inner_norms_op {
+  template <class T, class Vector, std::size_t Parts>
+  static void run(Exec& exec, matrix_view<T> x, std::array<Vector const*, Parts> const& weights, float eps) {
+    std::int64_t first = 0;
+    for (Vector const* w : weights) {
+      auto const part = x.middle_cols(first, w->rows());
+      add_norm(exec, part, {}, *w, eps, part);
+      first += w->rows();
+    }
+  }
+};
+
 /// Normalises consecutive parts of each row in place, part p with weights[p]: Jamba's norms of dt, B and C after x_proj.
 template <class Exec, class Vector, std::size_t Parts>
 void inner_norms(Exec& exec, matrix_view<typename Exec::value_type> x, std::array<Vector const*, Parts> const& weights, float eps) {
-  std::int64_t first = 0;
-  for (Vector const* w : weights) {
-    auto const part = x.middle_cols(first, w->rows());
-    add_norm(exec, part, {}, *w, eps, part);
-    first += w->rows();
-  }
+  inner_norms_op<Exec>::run(exec, x, weights, eps);
 }
 
 template <>

@@ -15,8 +15,8 @@ struct experts_op {
 /// x, y [T, d]; gate and up [n, F, d], down [n, d, F]. An expert without tokens is not read. y may be x.
 /// Cost: 6 d F operations a token and choice; 3 d F weights an expert that has tokens. (Shazeer et al., arXiv:1701.06538.)
 template <class Exec, class Matrix>
-void experts(Exec& exec, matrix_view<typename Exec::value_type const> x, routing<typename Exec::value_type> const& plan, Matrix const& gate,
-             Matrix const& up, Matrix const& down, matrix_view<typename Exec::value_type> y) {
+void experts(Exec& exec, matrix_view<typename Exec::value_type const> x, routing<typename Exec::output_type> const& plan,
+             Matrix const& gate, Matrix const& up, Matrix const& down, matrix_view<typename Exec::value_type> y) {
   experts_op<Exec>::run(exec, x, plan, gate, up, down, y);
 }
 

@@ -4,6 +4,7 @@
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
+#include <type_traits>
 
 namespace plait::inline PLAIT_ABI::ops {
 
@@ -30,15 +31,15 @@ struct linear_op {
 };
 
 /// Each output y[t, n] = bias[n] + sum_k x[t, k] W[n, k], x [T, K]; weights are stored [out, in]. One chain of multiply-adds an output,
-/// from the bias over k upwards. y must not overlap x. Cost: 2 T K N operations, N K weights, read once for a few tokens as for one.
-template <class Exec, class Matrix, class Vector, std::size_t Outputs>
+/// from the bias over k upwards. y, of activations or of logits (Exec::output_type), must not overlap x. Cost: 2 T K N operations, N K weights, read once for a few tokens as for one.
+template <class Exec, class T, class Matrix, class Vector, std::size_t Outputs>
 void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
-            std::array<linear_output<typename Exec::value_type, Matrix, Vector>, Outputs> const& outputs) {
+            std::array<linear_output<T, Matrix, Vector>, Outputs> const& outputs) {
+  static_assert(std::is_same_v<T, typename Exec::value_type> || std::is_same_v<T, typename Exec::output_type>);
   linear_op<Exec>::run(exec, x, outputs);
 }
-template <class Exec, class Matrix, class Vector>
-void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
-            linear_output<typename Exec::value_type, Matrix, Vector> const& output) {
+template <class Exec, class T, class Matrix, class Vector>
+void linear(Exec& exec, matrix_view<typename Exec::value_type const> x, linear_output<T, Matrix, Vector> const& output) {
   linear_op<Exec>::run(exec, x, std::array{output});
 }
 

@@ -16,7 +16,7 @@ namespace plait::inline PLAIT_ABI::ops {
 template <class T>
 struct routing {
   matrix_view<std::int32_t> expert;  ///< [T, K], the chosen experts by falling probability
-  matrix_view<T> weight;             ///< [T, K], their weights
+  matrix_view<T> weight;             ///< [T, K], their weights; T is Exec::output_type
   matrix_view<std::int32_t> place;   ///< [T, K], the row of choice k of token t in the grouped order
   std::int32_t* token = nullptr;     ///< [T * K], the token in each grouped row
   std::int32_t* first = nullptr;     ///< [n + 1], the first grouped row of each expert
@@ -26,11 +26,11 @@ struct routing {
 /// Room for a plan of `tokens` tokens in the workspace. plait::error where their choices cannot be numbered in 32 bits: said while a call
 /// is measured, before anything is computed.
 template <class Exec>
-routing<typename Exec::value_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
+routing<typename Exec::output_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
   if (tokens * top_k > std::numeric_limits<std::int32_t>::max())
     throw error(std::to_string(tokens) + " tokens in one call with " + std::to_string(top_k) +
                 " experts each: more choices than 2^31 - 1, so use fewer tokens a call");
-  return {exec.template matrix<std::int32_t>(tokens, top_k),           exec.template matrix<typename Exec::value_type>(tokens, top_k),
+  return {exec.template matrix<std::int32_t>(tokens, top_k),           exec.template matrix<typename Exec::output_type>(tokens, top_k),
           exec.template matrix<std::int32_t>(tokens, top_k),           exec.workspace.template take<std::int32_t>(tokens * top_k),
           exec.workspace.template take<std::int32_t>(num_experts + 1), num_experts};
 }
@@ -44,7 +44,7 @@ struct route_op {
 /// are (Jamba, arXiv:2403.19887), or divided by their sum (Mixtral, arXiv:2401.04088). logits [T, n]. No capacity, no dropped tokens.
 /// Cost: an exp and up to K comparisons an expert and token; grouping, T K + n steps, is done by one thread.
 template <class Exec>
-void route(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
+void route(Exec& exec, matrix_view<typename Exec::output_type const> logits, routing<typename Exec::output_type> const& plan,
            gate_weights weights) {
   route_op<Exec>::run(exec, logits, plan, weights);
 }
@@ -88,7 +88,7 @@ void group_by_expert(routing<T> const& plan) {
 /// route with a rule of your own: choose(logits of a token, n, k, expert, weight) writes its k experts, by falling weight, and their
 /// weights, each expert in [0, n) and at most once. It runs on several threads at once and must not throw.
 template <class Exec, class Choose>
-void route_with(Exec& exec, matrix_view<typename Exec::value_type const> logits, routing<typename Exec::value_type> const& plan,
+void route_with(Exec& exec, matrix_view<typename Exec::output_type const> logits, routing<typename Exec::output_type> const& plan,
                 Choose const& choose) {
   exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int) {
     choose(logits.row(t), logits.cols(), plan.expert.cols(), plan.expert.row(t), plan.weight.row(t));

@@ -1,0 +1,27 @@
+// Where sequences keep their state: this machine's memory, or a device's.
+#pragma once
+
+#include <plait/core/buffer.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI {
+
+/// The memory of this machine. Another kind, a device's for instance, has the same members: a buffer that is zero at first and throws
+/// plait::error when memory runs out, with data() and size(), whose addresses only kernels and these two functions may follow; both are
+/// done in order with the kernels.
+struct host_memory {
+  template <class T>
+  using buffer = plait::buffer<T>;
+  template <class T>
+  static void copy(T const* from, std::int64_t n, T* to) {
+    std::copy_n(from, n, to);
+  }
+  template <class T>
+  static void clear(T* at, std::int64_t n) {
+    std::fill_n(at, n, T{});
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI

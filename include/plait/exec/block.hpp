@@ -1,0 +1,83 @@
+// What a kernel sees of the threads it runs among.
+//
+// A kernel is a type:
+//   struct args                              what it is given, by value: pointers, numbers, views
+//   static constexpr int threads             of a block, a multiple of 32
+//   template <class Block> struct shared     the block's shared memory, at most 48 KiB, uninitialized
+//   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
+// run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda a block is a block of the device
+// (exec/cuda_block.cuh); in the tests it is fibers of one thread of this machine, in an order that changes between barriers.
+//
+// Template arguments of a kernel are numbers and element types, never policies: nvcc 13.0 launches a null function for some types that
+// name a value of class type, without an error.
+#pragma once
+
+#include <plait/core/macros.hpp>
+
+#include <concepts>
+#include <cstdint>
+
+#if defined(__CUDA_ARCH__)
+#define PLAIT_UNROLL _Pragma("unroll")
+#elif defined(__clang__)
+#define PLAIT_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define PLAIT_UNROLL _Pragma("GCC unroll 64")
+#else
+#define PLAIT_UNROLL
+#endif
+
+namespace plait::inline PLAIT_ABI {
+
+/// Blocks of a launch; y and z at most 65535.
+struct launch_grid {
+  std::int64_t x = 1, y = 1, z = 1;
+};
+
+namespace kernels {
+
+inline constexpr int warp_size = 32;
+
+/// What a body may ask of its block. Every thread of the block calls sync, sum, maximum and scan; every thread of a warp calls the rest.
+///   thread() in [0, Block::threads), lane(), warp()
+///   x(), y(), z()                     of the block in the grid, which has grid_x() blocks along x
+///   sync(), sync_warp()               barriers
+///   shuffle(value, lane)              the value of another lane of the warp; shuffle_xor(value, mask): of lane() ^ mask
+///   mma(sums, a, b)                   m16n8k16 of bf16, f32 sums, a [16][16] row-major, b [16][8] column-major, as PTX lays them out
+///   sum(space, value), maximum(...)   over the block, the result to every thread
+///   scan(space, values, op, carry)    inclusive, of Items consecutive values a thread, with the carry in front; carry becomes the last
+/// where space is a Block::reduce_space or Block::scan_space<T> of the shared memory; a space may be used again after a sync.
+template <class B>
+concept block = requires(B const b, float x, typename B::reduce_space& space) {
+  { B::threads } -> std::convertible_to<int>;
+  { b.thread() } -> std::convertible_to<int>;
+  { b.lane() } -> std::convertible_to<int>;
+  { b.warp() } -> std::convertible_to<int>;
+  { b.x() } -> std::convertible_to<std::int64_t>;
+  { b.y() } -> std::convertible_to<std::int64_t>;
+  { b.z() } -> std::convertible_to<std::int64_t>;
+  { b.grid_x() } -> std::convertible_to<std::int64_t>;
+  b.sync();
+  b.sync_warp();
+  { b.shuffle(x, 0) } -> std::same_as<float>;
+  { b.shuffle_xor(x, 1) } -> std::same_as<float>;
+  { b.sum(space, x) } -> std::same_as<float>;
+};
+
+/// Over the warp, to every lane.
+template <class Block>
+PLAIT_HD inline float warp_sum(Block const& b, float x) {
+  for (int mask = warp_size / 2; mask > 0; mask /= 2) x += b.shuffle_xor(x, mask);
+  return x;
+}
+template <class Block>
+PLAIT_HD inline float warp_maximum(Block const& b, float x) {
+  for (int mask = warp_size / 2; mask > 0; mask /= 2) {
+    float const other = b.shuffle_xor(x, mask);
+    x = x > other ? x : other;
+  }
+  return x;
+}
+
+}  // namespace kernels
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,47 @@
+// gather_rows on a device.
+#pragma once
+
+#include <plait/exec/device.hpp>
+#include <plait/ops/cuda/vector.hpp>
+#include <plait/ops/gather_rows.hpp>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+template <class T>
+struct gather_rows {
+  struct args {
+    rows_of<T const> x;
+    std::int64_t const* rows;
+    rows_of<T> y;
+    std::int64_t cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    std::int64_t const i = b.x();
+    T const* const from = a.x.row(a.rows != nullptr ? a.rows[i] : i);
+    T* const to = a.y.row(i);
+    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
+      float v[lot];  // widened and rounded back: exact
+      load_lot(from + c, a.cols - c, a.x.aligned, v);
+      store_lot(to + c, a.cols - c, a.y.aligned, v);
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <precision P, class Runtime>
+struct gather_rows_op<exec::device<P, Runtime>> {
+  using T = typename exec::device<P, Runtime>::value_type;
+  static void run(exec::device<P, Runtime>& exec, matrix_view<T const> x, std::int64_t const* rows, matrix_view<T> y) {
+    exec.template launch<kernels::gather_rows<T>>({.x = y.rows()}, {x, rows, y, y.cols()});
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

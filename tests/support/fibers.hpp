@@ -1,0 +1,412 @@
+// A device made of fibers: kernels written for exec/block.hpp run on this machine, one fiber a thread of a block, under sanitizers.
+//
+// The order in which threads run changes at every barrier, by a seed; shared memory is full of NaN at the start of a block, and so is fresh
+// memory of the device; where sanitizers watch, that memory is out of bounds for everybody but kernels and copies. What this cannot show:
+// memory ordering between threads without a barrier, asynchronous copies, and whether the layout of mma's fragments is the hardware's.
+#pragma once
+
+#include <plait/exec/device.hpp>
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <typeinfo>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ASAN 1
+#endif
+#endif
+#if defined(TEST_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace test {
+
+/// Threads of one block, one after the other on one thread of this machine.
+class fibers {
+ public:
+  static constexpr int warp_size = plait::kernels::warp_size;
+  static constexpr std::size_t slot_bytes = 64;
+
+  explicit fibers(int threads) : threads_(static_cast<std::size_t>(threads)), published_(static_cast<std::size_t>(threads)) {
+    if (threads % warp_size != 0) throw std::logic_error("a block has whole warps");
+    for (fiber& t : threads_) t.stack.reset(new char[stack_bytes]);
+  }
+
+  /// Runs body(thread) on all of them until they end.
+  template <class Body>
+  void run(Body const& body, std::uint64_t seed) {
+    entry_ = [](void const* b, int t) { (*static_cast<Body const*>(b))(t); };
+    body_ = &body, random_ = seed | 1;
+    for (fiber& t : threads_) {
+      t.at = state::ready, t.failed = nullptr;
+      getcontext(&t.context);
+      t.context.uc_stack = {.ss_sp = t.stack.get(), .ss_flags = 0, .ss_size = stack_bytes};
+      t.context.uc_link = nullptr;
+      makecontext(&t.context, &fibers::start, 0);
+    }
+    std::vector<int> order(threads_.size());
+    std::iota(order.begin(), order.end(), 0);
+    for (std::size_t done = 0; done < threads_.size();) {
+      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[next() % i]);
+      bool moved = false;
+      for (int const t : order) {
+        if (threads_[std::size_t(t)].at != state::ready) continue;
+        moved = true, current_ = t, self() = this;
+        swapcontext(&home_, &threads_[std::size_t(t)].context);
+        if (threads_[std::size_t(t)].failed) std::rethrow_exception(threads_[std::size_t(t)].failed);
+      }
+      moved |= release();
+      done = std::size_t(std::count_if(threads_.begin(), threads_.end(), [](fiber const& t) { return t.at == state::done; }));
+      if (!moved && done < threads_.size())
+        throw std::logic_error("threads wait for one another at different places: " + std::to_string(done) + " of " +
+                               std::to_string(threads_.size()) + " have ended");
+    }
+  }
+
+  void sync() { wait(state::at_block); }
+  /// Gives `bytes` to the warp and returns when all its lanes have: then published(lane) is what that lane gave.
+  void exchange(void const* value, std::size_t bytes) {
+    std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    wait(state::at_warp);
+  }
+  void const* published(int thread) const { return published_[std::size_t(thread)].data(); }
+
+ private:
+  enum class state { ready, at_block, at_warp, done };
+  using slot = std::array<std::byte, slot_bytes>;
+  struct fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    state at = state::done;
+    std::exception_ptr failed;
+    alignas(16) fibers::slot slot;
+  };
+  static constexpr std::size_t stack_bytes = std::size_t{64} << 10;
+
+  static fibers*& self() {
+    static thread_local fibers* f = nullptr;
+    return f;
+  }
+  static void start() {
+    fibers& f = *self();
+    fiber& t = f.threads_[std::size_t(f.current_)];
+    try {
+      f.entry_(f.body_, f.current_);
+    } catch (...) { t.failed = std::current_exception(); }
+    t.at = state::done;
+    swapcontext(&t.context, &f.home_);
+  }
+  void wait(state where) {
+    fiber& t = threads_[std::size_t(current_)];
+    t.at = where;
+    swapcontext(&t.context, &home_);
+  }
+  /// Lets go who waits for nobody any more.
+  bool release() {
+    bool any = false;
+    for (std::size_t w = 0; w < threads_.size(); w += warp_size) {
+      auto const first = threads_.begin() + std::ptrdiff_t(w), end = first + warp_size;
+      if (!std::all_of(first, end, [](fiber const& t) { return t.at == state::at_warp; })) continue;
+      for (std::size_t i = 0; i < warp_size; ++i) published_[w + i] = threads_[w + i].slot;
+      for (auto t = first; t != end; ++t) t->at = state::ready;
+      any = true;
+    }
+    // A barrier is for every thread of the block: one that has ended does not come.
+    if (std::all_of(threads_.begin(), threads_.end(), [](fiber const& t) { return t.at == state::at_block; })) {
+      for (fiber& t : threads_) t.at = state::ready;
+      any = true;
+    }
+    return any;
+  }
+  std::uint64_t next() {
+    random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
+    return random_;
+  }
+
+  std::vector<fiber> threads_;
+  std::vector<slot> published_;
+  ucontext_t home_;
+  int current_ = 0;
+  void (*entry_)(void const*, int) = nullptr;
+  void const* body_ = nullptr;
+  std::uint64_t random_ = 1;
+};
+
+/// A block (exec/block.hpp) of fibers.
+template <int Threads>
+class fiber_block {
+ public:
+  static constexpr int threads = Threads;
+  struct reduce_space {
+    float values[Threads];
+  };
+  template <class T>
+  struct scan_space {
+    T values[Threads];
+  };
+
+  fiber_block(fibers& f, int thread, plait::launch_grid at, plait::launch_grid grid) : fibers_(f), thread_(thread), at_(at), grid_(grid) {}
+
+  int thread() const { return thread_; }
+  int lane() const { return thread_ % 32; }
+  int warp() const { return thread_ / 32; }
+  std::int64_t x() const { return at_.x; }
+  std::int64_t y() const { return at_.y; }
+  std::int64_t z() const { return at_.z; }
+  std::int64_t grid_x() const { return grid_.x; }
+  std::int64_t grid_y() const { return grid_.y; }
+  void sync() const { fibers_.sync(); }
+  void sync_warp() const { fibers_.exchange(nullptr, 0); }
+
+  template <class T>
+  T shuffle(T value, int lane) const {
+    if (lane < 0 || lane >= 32) throw std::logic_error("a shuffle from lane " + std::to_string(lane));
+    fibers_.exchange(&value, sizeof(T));
+    std::memcpy(&value, fibers_.published(warp() * 32 + lane), sizeof(T));
+    return value;
+  }
+  template <class T>
+  T shuffle_xor(T value, int mask) const {
+    return shuffle(value, lane() ^ mask);
+  }
+
+  void mma(float (&sums)[4], std::uint32_t const (&a)[4], std::uint32_t const (&b)[2]) const {
+    std::uint32_t given[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    fibers_.exchange(given, sizeof given);
+    auto const half = [&](int lane, int reg, int upper) {
+      std::uint32_t word;
+      std::memcpy(&word, static_cast<std::byte const*>(fibers_.published(warp() * 32 + lane)) + 4 * reg, 4);
+      return plait::from_bf16(static_cast<std::uint16_t>(word >> (16 * upper)));
+    };
+    for (int i = 0; i < 4; ++i) {
+      int const row = lane() / 4 + 8 * (i / 2), col = lane() % 4 * 2 + i % 2;
+      float sum = sums[i];
+      for (int k = 0; k < 16; ++k)
+        sum += half(row % 8 * 4 + k % 8 / 2, row / 8 + 2 * (k / 8), k % 2) * half(col * 4 + k % 8 / 2, 4 + k / 8, k % 2);
+      sums[i] = sum;
+    }
+  }
+
+  float sum(reduce_space& space, float value) const {
+    return reduce(space, value, [](float a, float b) { return a + b; });
+  }
+  float maximum(reduce_space& space, float value) const {
+    return reduce(space, value, [](float a, float b) { return std::max(a, b); });
+  }
+  template <class T, int Items, class Op>
+  void scan(scan_space<T>& space, T (&values)[Items], Op op, T& carry) const {
+    for (int i = 1; i < Items; ++i) values[i] = op(values[i - 1], values[i]);
+    space.values[thread_] = values[Items - 1];
+    sync();
+    T before = carry, all = carry;
+    for (int t = 0; t < Threads; ++t) {
+      if (t == thread_) before = all;
+      all = op(all, space.values[t]);
+    }
+    for (T& v : values) v = op(before, v);
+    carry = all;
+    sync();
+  }
+
+ private:
+  template <class Op>
+  float reduce(reduce_space& space, float value, Op op) const {
+    space.values[thread_] = value;
+    sync();
+    float all = space.values[0];
+    for (int t = 1; t < Threads; ++t) all = op(all, space.values[t]);
+    sync();
+    return all;
+  }
+
+  fibers& fibers_;
+  int thread_;
+  plait::launch_grid at_, grid_;
+};
+
+/// The device's memory: NaN where nothing was written yet, and nobody's outside of kernels and copies.
+struct fiber_memory {
+  template <class T>
+  class buffer {
+   public:
+    buffer() = default;
+    explicit buffer(std::int64_t size) : data_(size > 0 ? new block(std::size_t(size) * sizeof(T)) : nullptr), size_(size) {}
+    T* data() { return data_ ? reinterpret_cast<T*>(data_->bytes.get()) : nullptr; }
+    T const* data() const { return data_ ? reinterpret_cast<T const*>(data_->bytes.get()) : nullptr; }
+    std::int64_t size() const { return size_; }
+
+   private:
+    struct block {
+      std::unique_ptr<std::byte[]> bytes;
+      std::size_t size;
+      explicit block(std::size_t n) : bytes(new (std::align_val_t{256}) std::byte[n + 256]), size(n) {
+        std::memset(bytes.get(), 0, n);
+        close(this);
+      }
+      ~block() {
+        open(this);
+        ::operator delete[](bytes.release(), std::align_val_t{256});
+      }
+      block(block const&) = delete;
+    };
+    static void close(block* b) { all().push_back({b->bytes.get(), b->size}), guard(true, all().back()); }
+    static void open(block* b) {
+      guard(false, {b->bytes.get(), b->size});
+      std::erase_if(all(), [&](region const& r) { return r.first == b->bytes.get(); });
+    }
+    std::unique_ptr<block> data_;
+    std::int64_t size_ = 0;
+  };
+
+  template <class T>
+  static void copy(T const* from, std::int64_t n, T* to) {
+    access const here;
+    std::copy_n(from, n, to);
+  }
+  template <class T>
+  static void clear(T* at, std::int64_t n) {
+    access const here;
+    std::fill_n(at, n, T{});
+  }
+  template <class T>
+  static void copy_in(T const* from, std::int64_t n, T* to) {
+    copy(from, n, to);
+  }
+  template <class T>
+  static void copy_out(T const* from, std::int64_t n, T* to) {
+    copy(from, n, to);
+  }
+
+  /// While one lives, the memory may be touched.
+  struct access {
+    access() {
+      if (depth()++ == 0)
+        for (region const& r : all()) guard(false, r);
+    }
+    ~access() {
+      if (--depth() == 0)
+        for (region const& r : all()) guard(true, r);
+    }
+    access(access const&) = delete;
+  };
+
+ private:
+  using region = std::pair<std::byte*, std::size_t>;
+  static std::vector<region>& all() {
+    static std::vector<region> regions;
+    return regions;
+  }
+  static int& depth() {
+    static int n = 0;
+    return n;
+  }
+  static void guard([[maybe_unused]] bool closed, [[maybe_unused]] region const& r) {
+#if defined(TEST_ASAN)
+    if (closed && depth() == 0) __asan_poison_memory_region(r.first, r.second);
+    else __asan_unpoison_memory_region(r.first, r.second);
+#endif
+  }
+};
+
+/// What exec::device asks of a runtime.
+class fiber_runtime {
+ public:
+  using memory = fiber_memory;
+  using kept = std::vector<std::function<void()>>;
+
+  std::uint64_t seed = 1;                ///< of the order of threads and blocks
+  int multiprocessors = 3;               ///< few, so that ways of sharing work are met with small shapes
+  std::vector<std::string> launches;     ///< names of what was launched
+  int fetches = 0;
+
+  int processors() const { return multiprocessors; }
+  void synchronize() {}
+  void send(void* to, void const* from, std::int64_t bytes) { memory::copy(static_cast<std::byte const*>(from), bytes, static_cast<std::byte*>(to)); }
+  void fetch(void* to, void const* from, std::int64_t bytes) {
+    if (recording_ != nullptr) throw std::logic_error("fetch while kernels are being kept");
+    ++fetches;
+    memory::copy(static_cast<std::byte const*>(from), bytes, static_cast<std::byte*>(to));
+  }
+
+  template <class Kernel>
+  void launch(plait::launch_grid grid, typename Kernel::args const& args) {
+    static_assert(Kernel::threads % 32 == 0 && Kernel::threads <= 1024);
+    if (grid.x >= (std::int64_t{1} << 31) || grid.y > 65535 || grid.z > 65535) throw std::logic_error("a grid beyond what a device takes");
+    enqueue(typeid(Kernel).name(), [this, grid, args] {
+      using block = fiber_block<Kernel::threads>;
+      using shared = typename Kernel::template shared<block>;
+      static_assert(plait::kernels::block<block>);
+      static_assert(sizeof(shared) <= 48 * 1024, "more shared memory than every device has");
+      memory::access const here;
+      fibers threads(Kernel::threads);
+      std::unique_ptr<std::byte[]> const space(new std::byte[sizeof(shared)]);
+      std::int64_t const blocks = grid.x * grid.y * grid.z, first = static_cast<std::int64_t>(seed % std::uint64_t(blocks));
+      for (std::int64_t i = 0; i < blocks; ++i) {
+        std::int64_t const b = (first + blocks - i) % blocks;
+        plait::launch_grid const at{b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+        std::memset(space.get(), 0xff, sizeof(shared));
+        threads.run(
+            [&](int t) {
+              block here_block(threads, t, at, grid);
+              Kernel::run(here_block, *reinterpret_cast<shared*>(space.get()), args);
+            },
+            seed = seed * 6364136223846793005u + 1442695040888963407u);
+      }
+    });
+  }
+  template <class X, class Y>
+  void gemm(plait::exec::matrix_product<X, Y> const& p) {
+    enqueue("gemm", [p] {
+      memory::access const here;
+      for (std::int64_t t = 0; t < p.rows; ++t)
+        for (std::int64_t n = 0; n < p.n; ++n) {
+          double sum = 0;
+          for (std::int64_t k = 0; k < p.k; ++k)
+            sum += double(static_cast<float>(p.x[t * p.x_stride + k])) * double(static_cast<float>(p.w[n * p.w_stride + k]));
+          p.y[t * p.y_stride + n] = Y(static_cast<float>(sum));
+        }
+    });
+  }
+
+  template <class Run>
+  kept capture(Run const& run) {
+    kept k;
+    recording_ = &k;
+    run();
+    recording_ = nullptr;
+    return k;
+  }
+  void replay(kept const& k) {
+    for (auto const& step : k) step();
+  }
+
+ private:
+  template <class Step>
+  void enqueue(char const* name, Step const& step) {
+    if (recording_ != nullptr) return recording_->push_back(step);
+    launches.push_back(name);
+    step();
+  }
+  kept* recording_ = nullptr;
+};
+
+/// exec::cuda's kernels, on this machine.
+template <plait::precision P = plait::f32>
+using fiber_device = plait::exec::device<P, fiber_runtime>;
+
+}  // namespace test
