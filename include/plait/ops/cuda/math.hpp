@@ -81,11 +81,11 @@ PLAIT_HD inline std::uint32_t narrow_pair(float low, float high) {
 }
 
 /// Bytes that are loaded or stored at once, whatever they are: nothing is concluded from their type.
-struct alignas(16) [[gnu::may_alias]] words4 {
-  std::uint32_t word[4];
+struct [[gnu::may_alias]] words4 {
+  alignas(16) std::uint32_t word[4];
 };
-struct alignas(8) [[gnu::may_alias]] words2 {
-  std::uint32_t word[2];
+struct [[gnu::may_alias]] words2 {
+  alignas(8) std::uint32_t word[2];
 };
 using words1 = std::uint32_t __attribute__((may_alias));
 
