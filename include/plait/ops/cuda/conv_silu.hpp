@@ -63,14 +63,16 @@ struct conv_silu {
         if (t < 0) load_lot(state + (before + t) * a.channels, left, aligned_state, window[k]);
         else load_lot(a.u.row(first + t) + c, left, a.u.aligned, window[k]);
       }
-      for (std::int64_t t = begin; t < end; t += at_once) {
+      T const* from = a.u.row(first + begin) + c;
+      T* to = a.y.row(first + begin) + c;
+      for (std::int64_t rest = end - begin; rest > 0; rest -= at_once) {
         raw_values<T, Channels> u[at_once];
         PLAIT_UNROLL
-        for (int j = 0; j < at_once; ++j)
-          if (t + j < end) u[j].load(a.u.row(first + t + j) + c, left, a.u.aligned);
+        for (int j = 0; j < at_once; ++j, from += a.u.stride)
+          if (j < rest) u[j].load(from, left, a.u.aligned);
         PLAIT_UNROLL
         for (int j = 0; j < at_once; ++j) {
-          if (t + j >= end) continue;
+          if (j >= rest) continue;
           float y[Channels];
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = bias[i];
@@ -82,7 +84,8 @@ struct conv_silu {
           }
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = silu(fmaf(taps[Width - 1][i], u[j][i], y[i]));
-          store_lot(a.y.row(first + t + j) + c, left, a.y.aligned, y);
+          store_lot(to, left, a.y.aligned, y);
+          to += a.y.stride;
           PLAIT_UNROLL
           for (int k = 0; k < kept; ++k) {
             PLAIT_UNROLL
