@@ -14,8 +14,8 @@ cd "$1" || exit 1
 include=include/plait pages=docs/reference status=0
 complain() { echo "$@"; status=1; }
 
-page_of() { case $1 in ops/cpu/*) echo ops_cpu.md ;; */*) echo "${1%%/*}.md" ;; *) echo README.md ;; esac; }
-heading_of() { case $1 in ops/cpu/*) echo "${1#ops/cpu/}" ;; */*) echo "${1#*/}" ;; *) echo "$1" ;; esac; }
+page_of() { case $1 in ops/cpu/*) echo ops_cpu.md ;; ops/cuda/*) echo cuda.md ;; */*) echo "${1%%/*}.md" ;; *) echo README.md ;; esac; }
+heading_of() { case $1 in ops/cpu/* | ops/cuda/*) echo "${1#ops/c*/}" ;; */*) echo "${1#*/}" ;; *) echo "$1" ;; esac; }
 
 read -r -d '' check <<'AWK'
 function say(text) { print page ", " heading ": " text; bad = 1 }
@@ -144,7 +144,7 @@ END {
 }
 AWK
 
-headers=$(cd "$include" && find . -name '*.hpp' | sed 's|^\./||' | sort)
+headers=$(cd "$include" && find . -name '*.hpp' -o -name '*.cuh' | sed 's|^\./||' | sort)
 for header in $headers; do
   page=$(page_of "$header") heading=$(heading_of "$header")
   [ -e "$pages/$page" ] || { complain "$pages/$page does not exist, and $header needs a section there"; continue; }
@@ -156,10 +156,10 @@ done
 # No section without a header.
 for page in "$pages"/*.md; do
   name=${page##*/} folder=$(basename "$page" .md)
-  case $name in README.md) folder=. ;; ops_cpu.md) folder=ops/cpu ;; esac
+  case $name in README.md) folder=. ;; ops_cpu.md) folder=ops/cpu ;; cuda.md) folder=ops/cuda ;; esac
   while read -r heading; do
     [ -e "$include/$folder/$heading" ] || complain "$name has a section on $heading, which does not exist"
-  done < <(sed -n 's/^## \(.*\.hpp\)$/\1/p' "$page")
+  done < <(sed -n 's/^## \(.*\.\(hpp\|cuh\)\)$/\1/p' "$page")
   grep -q "]($name)" "$pages/README.md" || [ "$name" = README.md ] || complain "README.md does not link to $name"
   while IFS='#' read -r target anchor; do
     target=$pages/${target:-$name}

@@ -8,10 +8,12 @@
 #include <plait/policy/precision.hpp>
 #include <plait/policy/tensor.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <type_traits>
+#include <utility>
 
 namespace plait::inline PLAIT_ABI {
 
@@ -78,6 +80,8 @@ class device_bytes {
     Memory::copy_in(std::as_const(host_).data(), host_.size(), there_.data());
     host_ = {};
   }
+  /// Bytes that upload() will take of the device.
+  std::int64_t waiting() const { return there_.size() > 0 ? 0 : host_.size(); }
   /// Memory of the device that is not filled from here.
   void allocate_there() {
     if (there_.size() == 0) there_ = typename Memory::template buffer<std::byte>(host_.size()), host_ = {};
@@ -92,7 +96,7 @@ class device_bytes {
   /// Set again: what is on the device is out of date.
   std::byte* change() {
     std::byte* const at = host();
-    there_ = {};
+    if (there_.size() > 0) there_ = {};  // not written by threads that set rows of what was never moved
     return at;
   }
   std::byte* there() { return there_.data(); }
@@ -117,7 +121,7 @@ class device_matrix : public tensor_shape {
     bytes_ = detail::device_bytes<Memory>(t.copies * (layout_.copy_bytes() + layout_.copy_scales() * 2));
   }
   void set_part(std::int64_t copy, std::int64_t r, std::int64_t first, std::int64_t n, float const* values) {
-    auto const w = on(bytes_.host()).copy(copy);
+    auto const w = on(bytes_.change()).copy(copy);
     auto* const data = const_cast<std::byte*>(w.data);
     if constexpr (Type == dtype::int8) {
       for (std::int64_t c = first; c < first + n; c += int8_block) {
@@ -139,6 +143,7 @@ class device_matrix : public tensor_shape {
   }
 
   void upload() { bytes_.upload(); }
+  std::int64_t waiting() const { return bytes_.waiting(); }
   void allocate_there() { bytes_.allocate_there(); }
   /// What kernels read; on the device from upload() on, null before it.
   device_weights<Type> there() const { return on(bytes_.there()); }
@@ -162,7 +167,8 @@ class device_vector : public tensor_shape {
  public:
   void allocate(tensor const& t) { set_shape(t), bytes_ = detail::device_bytes<Memory>(t.rows * t.cols * 4); }
   void set_row(std::int64_t, std::int64_t r, float const* values) {
-    for (std::int64_t c = 0; c < cols_; ++c) host()[c * rows_ + r] = values[c];
+    float* const at = reinterpret_cast<float*>(bytes_.change());
+    for (std::int64_t c = 0; c < cols_; ++c) at[c * rows_ + r] = values[c];
   }
   void get_row(std::int64_t, std::int64_t r, float* values) const {
     for (std::int64_t c = 0; c < cols_; ++c) values[c] = host()[c * rows_ + r];
@@ -170,6 +176,7 @@ class device_vector : public tensor_shape {
   float at(std::int64_t, std::int64_t r, std::int64_t c) const { return host()[c * rows_ + r]; }
   float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
   void upload() { bytes_.upload(); }
+  std::int64_t waiting() const { return bytes_.waiting(); }
   void allocate_there() { bytes_.allocate_there(); }
   /// [cols][rows], null before upload().
   float const* there() const { return reinterpret_cast<float const*>(std::as_const(bytes_).there()); }
@@ -188,7 +195,7 @@ class device_state : public tensor_shape {
     set_shape(t);
     logarithms_ = buffer<float>(t.rows * t.cols), decay_ = {};
   }
-  void set_row(std::int64_t, std::int64_t r, float const* values) { std::copy_n(values, cols_, logarithms_.data() + r * cols_); }
+  void set_row(std::int64_t, std::int64_t r, float const* values) { std::copy_n(values, cols_, logarithms_.data() + r * cols_), decay_ = {}; }
   void get_row(std::int64_t, std::int64_t r, float* values) const { std::copy_n(logarithms_.data() + r * cols_, cols_, values); }
   float at(std::int64_t, std::int64_t r, std::int64_t c) const { return logarithms_[r * cols_ + c]; }
   float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
@@ -200,6 +207,7 @@ class device_state : public tensor_shape {
     decay_ = typename Memory::template buffer<float>(decay.size());
     Memory::copy_in(std::as_const(decay).data(), decay.size(), decay_.data());
   }
+  std::int64_t waiting() const { return decay_.size() > 0 ? 0 : logarithms_.size() * std::int64_t{sizeof(float)}; }
   void allocate_there() { upload(); }
   /// A log2(e), [cols][rows], null before upload().
   float const* there() const { return decay_.data(); }

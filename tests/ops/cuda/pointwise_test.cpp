@@ -11,6 +11,8 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
 using plait::dtype;
 using plait::role;
 
@@ -48,4 +50,85 @@ TEST_CASE_TEMPLATE("add_norm and add_residual: odd widths, with and without y, i
       CHECK(test::difference(dx.values(), rx) < error);
       CHECK(dx.intact());
     }
+}
+
+TEST_CASE_TEMPLATE("inner_norms: parts of a row side by side, at once", T, float, plait::bf16_t) {
+  constexpr plait::precision P = sizeof(T) == 4 ? plait::f32 : plait::bf16;
+  test::random random(4);
+  for (auto const& widths : {std::array<std::int64_t, 3>{256, 16, 16}, {5, 1, 3}, {3, 17, 8}}) {
+    auto exec = test::device_with<P>(2);
+    auto oracle = test::oracle();
+    std::int64_t const total = widths[0] + widths[1] + widths[2];
+    auto const x = test::rounded<T>(test::random_matrix(random, 7, total));
+    std::vector<decltype(test::make_device_tensor<test::fiber_device<P>, role::vector>({}, 0))> ours;
+    std::vector<plait::plain_tensor<double>> theirs;
+    for (std::int64_t const n : widths) {
+      auto const w = random.values(n, 0.5f, 1.5f);
+      ours.push_back(test::make_device_tensor<test::fiber_device<P>, role::vector>(w, n));
+      theirs.push_back(test::make_tensor<test::reference::storage_type, role::vector>(w, n));
+    }
+    test::device_matrix_of<T> dx(x);
+    test::matrix<double> rx(x);
+    plait::ops::inner_norms(exec, dx.view(), std::array{&std::as_const(ours[0]), &std::as_const(ours[1]), &std::as_const(ours[2])}, 1e-6f);
+    plait::ops::inner_norms(oracle, rx.view(), std::array{&std::as_const(theirs[0]), &std::as_const(theirs[1]), &std::as_const(theirs[2])},
+                            1e-6f);
+    CHECK(exec.runtime.launches.size() == 1);
+    CHECK(test::difference(dx.values(), rx) < (sizeof(T) == 4 ? 1e-6 : 5e-3));
+    CHECK(dx.intact());
+  }
+}
+
+// A rotation of bf16 values is exact but for rounding its result; cosine and sine are rounded to f32.
+TEST_CASE_TEMPLATE("rotate: ragged sequences at any position", T, float, plait::bf16_t) {
+  constexpr plait::precision P = sizeof(T) == 4 ? plait::f32 : plait::bf16;
+  test::random random(5);
+  for (std::int64_t dim : {2, 10, 64, 130}) {
+    auto exec = test::device_with<P>(3);
+    auto oracle = test::oracle();
+    std::vector<std::int64_t> const first_row = {0, 3, 3, 4}, length = {1000, 7, 0};
+    plait::sequences<T> here{.count = 3, .first_row = first_row.data(), .length = length.data()};
+    plait::sequences<double> const expected{.count = 3, .first_row = first_row.data(), .length = length.data()};
+    auto const staged = exec.stage(plait::call_inputs<T>{.seqs = here}).seqs;
+    auto const q = test::rounded<T>(test::random_matrix(random, 4, 3 * dim)), k = test::rounded<T>(test::random_matrix(random, 4, dim));
+    test::device_matrix_of<T> dq(q), dk(k);
+    test::matrix<double> rq(q), rk(k);
+    plait::ops::rotate(exec, staged, dim, 10000.0f, std::array{dq.view(), dk.view()});
+    plait::ops::rotate(oracle, expected, dim, 10000.0f, std::array{rq.view(), rk.view()});
+    CHECK(test::difference(dq.values(), rq) < (sizeof(T) == 4 ? 1e-6 : 5e-3));
+    CHECK(test::difference(dk.values(), rk) < (sizeof(T) == 4 ? 1e-6 : 5e-3));
+    CHECK(dq.intact());
+  }
+}
+
+TEST_CASE_TEMPLATE("embed and gather_rows: exact copies", Type, std::integral_constant<dtype, dtype::f32>,
+                   std::integral_constant<dtype, dtype::bf16>, std::integral_constant<dtype, dtype::int8>) {
+  constexpr plait::precision P = Type::value == dtype::f32 ? plait::f32 : Type::value == dtype::bf16 ? plait::bf16 : plait::int8;
+  using device = test::fiber_device<P>;
+  using T = typename device::value_type;
+  test::random random(6);
+  for (std::int64_t d : {1, 8, 17, 129, 1100}) {
+    auto exec = test::device_with<P>(4);
+    auto const table = test::make_device_tensor<device, role::matrix>(random.values(33 * d), 33, d);
+    std::vector<std::int32_t> const ids = {0, 32, 17, 17, 5};
+    std::vector<std::int64_t> const wanted = {4, 0, 4};
+    auto const staged = exec.stage(plait::call_inputs<T>{
+        .seqs = {.count = 1, .first_row = std::array<std::int64_t, 2>{0, 5}.data(), .length = std::array<std::int64_t, 1>{0}.data()},
+        .ids = ids.data(),
+        .wanted = wanted.data(),
+        .outputs = 3});
+    test::device_matrix_of<T> y(5, d), some(3, d), all(5, d);
+    plait::ops::embed(exec, {staged.ids, 5}, table, y.view());
+    plait::ops::gather_rows(exec, y.const_view(), staged.wanted, some.view());
+    plait::ops::gather_rows(exec, y.const_view(), nullptr, all.view());
+    auto const values = y.values(), chosen = some.values(), copied = all.values();
+    for (std::int64_t c = 0; c < d; ++c) {
+      for (std::int64_t t = 0; t < 5; ++t) {
+        CHECK(values(t, c) == static_cast<float>(T(table.at(0, ids[std::size_t(t)], c))));
+        CHECK(copied(t, c) == values(t, c));
+      }
+      for (std::int64_t i = 0; i < 3; ++i) CHECK(chosen(i, c) == values(wanted[std::size_t(i)], c));
+    }
+    CHECK(y.intact());
+    CHECK(some.intact());
+  }
 }

@@ -53,11 +53,11 @@ PLAIT_HD inline float low_half(std::uint32_t word) { return std::bit_cast<float>
 PLAIT_HD inline float high_half(std::uint32_t word) { return std::bit_cast<float>(word & 0xffff0000u); }
 
 /// Bytes that are loaded or stored at once.
-struct alignas(16) words4 {
-  std::uint32_t word[4];
+struct words4 {
+  alignas(16) std::uint32_t word[4];
 };
-struct alignas(8) words2 {
-  std::uint32_t word[2];
+struct words2 {
+  alignas(8) std::uint32_t word[2];
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels

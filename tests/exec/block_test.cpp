@@ -1,0 +1,177 @@
+// The device made of fibers does what exec/block.hpp says, and finds what it is there to find.
+#include <support/device_data.hpp>
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+namespace {
+
+using test::fiber_memory;
+
+struct no_space {};
+
+/// Runs a body given as a plain function of block and shared memory.
+template <class Args, class Shared, auto Body, int Threads = 64>
+struct kernel_of {
+  using args = Args;
+  static constexpr int threads = Threads;
+  template <class>
+  using shared = Shared;
+  template <class Block>
+  static void run(Block const& b, Shared& s, args const& a) {
+    Body(b, s, a);
+  }
+};
+
+struct pair {
+  float a, b;
+};
+
+struct collectives {
+  using args = float*;
+  static constexpr int threads = 64;
+  template <class Block>
+  struct shared {
+    typename Block::reduce_space sums;
+    typename Block::template scan_space<pair> pairs;
+  };
+  template <class Block>
+  static void run(Block const& b, shared<Block>& s, float* const& to) {
+    float const x = static_cast<float>(b.thread());
+    float* const at = to + b.thread() * 6;
+    at[0] = b.shuffle(x, 5);
+    at[1] = plait::kernels::warp_sum(b, x);
+    at[2] = plait::kernels::warp_maximum(b, x);
+    at[3] = b.sum(s.sums, x);
+    pair v[2] = {{1, x}, {1, 100 * x}}, carry{1, 0.5f};
+    b.scan(s.pairs, v, [](pair l, pair r) { return pair{l.a * r.a, r.a * l.b + r.b}; }, carry);
+    at[4] = v[0].b, at[5] = v[1].b + 0 * carry.b;
+  }
+};
+
+template <class T>
+std::vector<T> fetched(fiber_memory::buffer<T> const& from) {
+  std::vector<T> to(std::size_t(from.size()));
+  fiber_memory::copy_out(from.data(), from.size(), to.data());
+  return to;
+}
+
+}  // namespace
+
+TEST_CASE("every thread of every block runs once, and barriers hold in any order") {
+  struct space {
+    int value[64];
+  };
+  for (std::uint64_t seed : {1, 2, 3}) {
+    auto exec = test::device_with<plait::f32>(seed);
+    fiber_memory::buffer<int> out(64 * 6);
+    constexpr auto body = [](auto const& b, space& s, int* const& to) {
+      s.value[b.thread()] = b.thread();
+      b.sync();
+      int const other = s.value[63 - b.thread()];
+      b.sync();
+      to[((b.z() * 3 + b.y()) * 2 + b.x()) * 64 + b.thread()] += other + 1;
+    };
+    exec.launch<kernel_of<int*, space, body>>({.x = 2, .y = 3, .z = 1}, out.data());
+    auto const all = fetched(out);
+    for (int i = 0; i < 64 * 6; ++i) CHECK(all[std::size_t(i)] == 64 - i % 64);
+  }
+}
+
+TEST_CASE("a missing barrier shows: results depend on the order of threads") {
+  struct space {
+    int last;
+  };
+  std::set<int> seen;
+  for (std::uint64_t seed = 1; seed < 12; ++seed) {
+    auto exec = test::device_with<plait::f32>(seed);
+    fiber_memory::buffer<int> out(1);
+    constexpr auto body = [](auto const& b, space& s, int* const& to) {
+      s.last = b.thread();  // a race
+      b.sync();
+      if (b.thread() == 0) *to = s.last;
+    };
+    exec.launch<kernel_of<int*, space, body>>({}, out.data());
+    seen.insert(fetched(out)[0]);
+  }
+  CHECK(seen.size() > 3);
+}
+
+TEST_CASE("threads that wait at different places are an error, not a hang") {
+  auto exec = test::device_with<plait::f32>();
+  constexpr auto early = [](auto const& b, no_space&, int const&) {
+    if (b.thread() < 3) return;
+    b.sync();
+  };
+  CHECK_THROWS_WITH((exec.launch<kernel_of<int, no_space, early>>({}, 0)),
+                    "threads wait for one another at different places: 3 of 64 have ended");
+  constexpr auto divergent = [](auto const& b, no_space&, int const&) {
+    if (b.lane() % 2 == 0) (void)b.shuffle_xor(1.0f, 1);
+  };
+  CHECK_THROWS((exec.launch<kernel_of<int, no_space, divergent>>({}, 0)));
+}
+
+TEST_CASE("shared memory holds NaN until it is written") {
+  struct space {
+    float value[64];
+  };
+  auto exec = test::device_with<plait::f32>();
+  fiber_memory::buffer<float> out(64);
+  constexpr auto body = [](auto const& b, space& s, float* const& to) { to[b.thread()] = s.value[b.thread()]; };
+  exec.launch<kernel_of<float*, space, body>>({}, out.data());
+  for (float v : fetched(out)) CHECK(v != v);
+}
+
+TEST_CASE("shuffles, warp and block reductions, scan") {
+  auto exec = test::device_with<plait::f32>(7);
+  fiber_memory::buffer<float> out(64 * 6);
+  exec.launch<collectives>({}, out.data());
+  auto const all = fetched(out);
+  float sum = 0.5f;
+  for (int t = 0; t < 64; ++t) {
+    float const* const at = all.data() + t * 6;
+    CHECK(at[0] == static_cast<float>(t / 32 * 32 + 5));
+    CHECK(at[1] == (t < 32 ? 496.0f : 1520.0f));
+    CHECK(at[2] == (t < 32 ? 31.0f : 63.0f));
+    CHECK(at[3] == 2016.0f);
+    CHECK(at[4] == (sum += static_cast<float>(t)));
+    CHECK(at[5] == (sum += static_cast<float>(100 * t)));
+  }
+}
+
+// PTX ISA, fragments of mma.m16n8k16: a row-major, b column-major.
+TEST_CASE("mma is a product of 16 x 16 and 16 x 8") {
+  struct tiles {
+    float a[16][16], b[16][8], c[16][8];
+  };
+  auto exec = test::device_with<plait::f32>(9);
+  test::random random(1);
+  tiles t;
+  for (auto& row : t.a)
+    for (float& v : row) v = plait::from_bf16(plait::to_bf16(random.uniform()));
+  for (auto& row : t.b)
+    for (float& v : row) v = plait::from_bf16(plait::to_bf16(random.uniform()));
+  for (auto& row : t.c)
+    for (float& v : row) v = random.uniform();
+  fiber_memory::buffer<tiles> memory(1);
+  fiber_memory::copy_in(&t, 1, memory.data());
+  constexpr auto body = [](auto const& b, no_space&, tiles* const& m) {
+    int const g = b.lane() / 4, p = b.lane() % 4 * 2;
+    auto const two = [](float low, float high) { return std::uint32_t{plait::to_bf16(low)} | std::uint32_t{plait::to_bf16(high)} << 16; };
+    std::uint32_t const fa[4] = {two(m->a[g][p], m->a[g][p + 1]), two(m->a[g + 8][p], m->a[g + 8][p + 1]),
+                                 two(m->a[g][p + 8], m->a[g][p + 9]), two(m->a[g + 8][p + 8], m->a[g + 8][p + 9])};
+    std::uint32_t const fb[2] = {two(m->b[p][g], m->b[p + 1][g]), two(m->b[p + 8][g], m->b[p + 9][g])};
+    float sums[4] = {m->c[g][p], m->c[g][p + 1], m->c[g + 8][p], m->c[g + 8][p + 1]};
+    b.mma(sums, fa, fb);
+    m->c[g][p] = sums[0], m->c[g][p + 1] = sums[1], m->c[g + 8][p] = sums[2], m->c[g + 8][p + 1] = sums[3];
+  };
+  exec.launch<kernel_of<tiles*, no_space, body, 32>>({}, memory.data());
+  tiles const got = fetched(memory)[0];
+  for (int r = 0; r < 16; ++r)
+    for (int c = 0; c < 8; ++c) {
+      double sum = double{t.c[r][c]};
+      for (int k = 0; k < 16; ++k) sum += double{t.a[r][k]} * double{t.b[k][c]};
+      CHECK(got.c[r][c] == doctest::Approx(sum).epsilon(1e-5));
+    }
+}
