@@ -169,8 +169,8 @@ struct layout_data {
 struct product_data {
   cublasOperation_t transposed_a, transposed_b;
 };
-layout_data& data_of(cublasLtMatrixLayout_t l) { return *reinterpret_cast<layout_data*>(l->data); }
-product_data& data_of(cublasLtMatmulDesc_t d) { return *reinterpret_cast<product_data*>(d->data); }
+layout_data& data_of(cublasLtMatrixLayout_t l) { return *static_cast<layout_data*>(static_cast<void*>(l->data)); }
+product_data& data_of(cublasLtMatmulDesc_t d) { return *static_cast<product_data*>(static_cast<void*>(d->data)); }
 std::size_t size_of(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }
 
 }  // namespace
