@@ -7,6 +7,7 @@
 
 #include <plait/exec/device.hpp>
 
+#include <csetjmp>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -45,6 +47,7 @@ class fibers {
   explicit fibers(int threads) : threads_(static_cast<std::size_t>(threads)), published_(static_cast<std::size_t>(threads)) {
     if (threads % warp_size != 0) throw std::logic_error("a block has whole warps");
     for (fiber& t : threads_) t.stack.reset(new char[stack_bytes]);
+    for (std::size_t t = 0; t < threads_.size(); ++t) make(int(t));
   }
 
   /// Runs body(thread) on all of them until they end.
@@ -52,13 +55,7 @@ class fibers {
   void run(Body const& body, std::uint64_t seed) {
     entry_ = [](void const* b, int t) { (*static_cast<Body const*>(b))(t); };
     body_ = &body, random_ = seed | 1;
-    for (fiber& t : threads_) {
-      t.at = state::ready, t.failed = nullptr;
-      getcontext(&t.context);
-      t.context.uc_stack = {.ss_sp = t.stack.get(), .ss_flags = 0, .ss_size = stack_bytes};
-      t.context.uc_link = nullptr;
-      makecontext(&t.context, &fibers::start, 0);
-    }
+    for (fiber& t : threads_) t.at = state::ready, t.failed = nullptr;
     std::vector<int> order(threads_.size());
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t done = 0; done < threads_.size();) {
@@ -66,8 +63,8 @@ class fibers {
       bool moved = false;
       for (int const t : order) {
         if (threads_[std::size_t(t)].at != state::ready) continue;
-        moved = true, current_ = t, self() = this;
-        swapcontext(&home_, &threads_[std::size_t(t)].context);
+        moved = true, current_ = t;
+        go(home_, threads_[std::size_t(t)].context);
         if (threads_[std::size_t(t)].failed) std::rethrow_exception(threads_[std::size_t(t)].failed);
       }
       moved |= release();
@@ -76,6 +73,11 @@ class fibers {
         throw std::logic_error("threads wait for one another at different places: " + std::to_string(done) + " of " +
                                std::to_string(threads_.size()) + " have ended");
     }
+  }
+
+  /// Whether threads are somewhere between beginning and end.
+  bool running() const {
+    return std::any_of(threads_.begin(), threads_.end(), [](fiber const& t) { return t.at != state::done; });
   }
 
   void sync() { wait(state::at_block); }
@@ -89,8 +91,15 @@ class fibers {
  private:
   enum class state { ready, at_block, at_warp, done };
   using slot = std::array<std::byte, slot_bytes>;
-  struct fiber {
+  /// Where a fiber, or who runs them, goes on. From the second time on without the system calls of swapcontext, but where AddressSanitizer
+  /// wants to know of it.
+  struct place {
     ucontext_t context;
+    std::jmp_buf jump;
+    bool entered = false;
+  };
+  struct fiber {
+    place context;
     std::unique_ptr<char[]> stack;
     state at = state::done;
     std::exception_ptr failed;
@@ -102,19 +111,41 @@ class fibers {
     static thread_local fibers* f = nullptr;
     return f;
   }
+  void make(int t) {
+    place& p = threads_[std::size_t(t)].context;
+    getcontext(&p.context);
+    p.context.uc_stack = {.ss_sp = threads_[std::size_t(t)].stack.get(), .ss_flags = 0, .ss_size = stack_bytes};
+    p.context.uc_link = nullptr;
+    makecontext(&p.context, &fibers::start, 0);
+  }
+  /// A fiber runs one block after the other.
   static void start() {
     fibers& f = *self();
-    fiber& t = f.threads_[std::size_t(f.current_)];
-    try {
-      f.entry_(f.body_, f.current_);
-    } catch (...) { t.failed = std::current_exception(); }
-    t.at = state::done;
-    swapcontext(&t.context, &f.home_);
+    int const number = f.current_;
+    fiber& t = f.threads_[std::size_t(number)];
+    for (;;) {
+      try {
+        f.entry_(f.body_, number);
+      } catch (...) { t.failed = std::current_exception(); }
+      t.at = state::done;
+      f.go(t.context, f.home_);
+    }
+  }
+  void go(place& from, place& to) {
+    self() = this;
+#if defined(TEST_ASAN)
+    swapcontext(&from.context, &to.context);
+#else
+    if (_setjmp(from.jump) != 0) return;
+    from.entered = true;
+    if (to.entered) _longjmp(to.jump, 1);
+    setcontext(&to.context);
+#endif
   }
   void wait(state where) {
     fiber& t = threads_[std::size_t(current_)];
     t.at = where;
-    swapcontext(&t.context, &home_);
+    go(t.context, home_);
   }
   /// Lets go who waits for nobody any more.
   bool release() {
@@ -140,7 +171,7 @@ class fibers {
 
   std::vector<fiber> threads_;
   std::vector<slot> published_;
-  ucontext_t home_;
+  place home_;
   int current_ = 0;
   void (*entry_)(void const*, int) = nullptr;
   void const* body_ = nullptr;
@@ -353,7 +384,7 @@ class fiber_runtime {
       static_assert(plait::kernels::block<block>);
       static_assert(sizeof(shared) <= 48 * 1024, "more shared memory than every device has");
       memory::access const here;
-      fibers threads(Kernel::threads);
+      fibers& threads = fibers_of(Kernel::threads);
       std::unique_ptr<std::byte[]> const space(new std::byte[sizeof(shared)]);
       std::int64_t const blocks = grid.x * grid.y * grid.z, first = static_cast<std::int64_t>(seed % std::uint64_t(blocks));
       for (std::int64_t i = 0; i < blocks; ++i) {
@@ -396,6 +427,12 @@ class fiber_runtime {
   }
 
  private:
+  /// Those of an earlier launch, but for one that went wrong and left them anywhere.
+  fibers& fibers_of(int threads) {
+    auto& ready = fibers_[threads];
+    if (!ready || ready->running()) ready = std::make_unique<fibers>(threads);
+    return *ready;
+  }
   template <class Step>
   void enqueue(char const* name, Step const& step) {
     if (recording_ != nullptr) return recording_->push_back(step);
@@ -403,6 +440,7 @@ class fiber_runtime {
     step();
   }
   kept* recording_ = nullptr;
+  std::map<int, std::unique_ptr<fibers>> fibers_;
 };
 
 /// exec::cuda's kernels, on this machine.

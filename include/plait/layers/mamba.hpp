@@ -2,10 +2,9 @@
 #pragma once
 
 #include <plait/layers/layer.hpp>
-#include <plait/ops/add_norm.hpp>
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/linear.hpp>
-#include <plait/ops/selective_scan.hpp>
+#include <plait/ops/selective_ssm.hpp>
 #include <plait/policy/mamba.hpp>
 #include <plait/policy/rule.hpp>
 
@@ -14,7 +13,7 @@ namespace plait::inline PLAIT_ABI {
 /// With d = expand * D, R = dt_rank, N = d_state:
 ///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/conv_silu.hpp
 ///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
-///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_scan.hpp
+///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_ssm.hpp
 /// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
 /// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, and the ops'. Workspace: T (4 d + R + 2 N) values.
 /// (Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887.)
@@ -42,18 +41,17 @@ struct mamba_layer {
 
     arena::frame const scratch(exec.workspace);
     auto const uz = exec.template matrix<T>(tokens, 2 * d), u = exec.template matrix<T>(tokens, d);
-    auto const parts = exec.template matrix<T>(tokens, r + 2 * n), dt = exec.template matrix<T>(tokens, d);
+    auto const selected = exec.template matrix<T>(tokens, r + 2 * n);
 
     ops::linear(exec, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()));
     ops::conv_silu(exec, seqs, uz.middle_cols(0, d), w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
-    ops::linear(exec, u, ops::into(parts, w.template get<"x_proj">()));
+    ops::linear(exec, u, ops::into(selected, w.template get<"x_proj">()));
     if constexpr (P.inner_norms)
-      ops::inner_norms(exec, parts,
-                       std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
-                       s.norm_eps);
-    ops::linear(exec, parts.middle_cols(0, r), ops::into(dt, w.template get<"dt_proj">(), &w.template get<"dt_proj.bias">()));
-    ops::selective_scan(exec, scan_state, {u, uz.middle_cols(d, d), dt, parts.middle_cols(r, n), parts.middle_cols(r + n, n)},
-                        w.template get<"A_log">(), w.template get<"D">(), u);
+      ops::selective_ssm(exec, scan_state, {u, uz.middle_cols(d, d), selected},
+                         ops::ssm_weights(w.template get<"dt_layernorm">(), w.template get<"b_layernorm">(),
+                                          w.template get<"c_layernorm">(), w.template get<"dt_proj">(), w.template get<"dt_proj.bias">(),
+                                          w.template get<"A_log">(), w.template get<"D">()),
+                         s.norm_eps, u);
     ops::linear(exec, u, ops::into(y, w.template get<"out_proj">(), w.template find<"out_proj.bias">()));
   }
 };
