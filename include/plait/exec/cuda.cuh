@@ -252,6 +252,12 @@ class cuda_runtime {
   std::unique_ptr<state> state_;
 };
 
+namespace detail {
+/// nvcc 13.0 writes a type for the host compiler as it was first named, and the argument of an alias template it cannot write ("'__T4' was
+/// not declared"). So the usual ones are named here first, and others are by whoever wants them: device<mine, cuda_runtime>.
+using cuda_named = void(device<f32, cuda_runtime>, device<bf16, cuda_runtime>, device<int8, cuda_runtime>, device<experts_int8, cuda_runtime>);
+}  // namespace detail
+
 /// Kernels on an NVIDIA device, weights as P says: model<configs::jamba_v0_1, exec::cuda<int8>>.
 template <precision P = bf16>
 using cuda = device<P, cuda_runtime>;
