@@ -13,6 +13,28 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// What becomes of the first `channels` columns of y where row s is the one new token of sequence s: y is not written; it is the convolution's
+/// next input, the window moves on, and u[s, n] is the result (ops/conv_silu.hpp).
+struct convolved {
+  bf16_t* u = nullptr;  ///< null: nothing is convolved
+  std::int64_t u_stride = 0, channels = 0, width = 0;
+  float const *taps = nullptr, *bias = nullptr;  ///< [width][channels], [channels] or null
+  float* const* state = nullptr;
+  std::int64_t state_offset = 0;
+
+  PLAIT_HD void step(std::int64_t s, std::int64_t n, float y) const {
+    float const input = widen(narrow<bf16_t>(y));
+    float* const window = state[s] + state_offset + n;
+    float sum = bias != nullptr ? bias[n] : 0.0f;
+    for (std::int64_t k = 0; k + 1 < width; ++k) {
+      sum = fmaf(taps[k * channels + n], window[k * channels], sum);
+      if (k > 0) window[(k - 1) * channels] = window[k * channels];
+    }
+    if (width > 1) window[(width - 2) * channels] = input;
+    u[s * u_stride + n] = narrow<bf16_t>(silu(fmaf(taps[(width - 1) * channels + n], input, sum)));
+  }
+};
+
 /// What few_rows computes: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to `most_outputs` W, or, gated, silu(x W^T) * (x up^T).
 /// x must stand at multiples of 16 bytes and be finite up to the next multiple of 8 columns.
 ///
@@ -42,6 +64,7 @@ struct few_rows_args {
   std::int32_t const* first = nullptr;
   std::int32_t const* token = nullptr;
   std::int64_t experts = 0, begin = 0, end = 0, y_from = 0;
+  convolved conv;
 };
 
 /// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`. False if there are fewer groups.
@@ -192,7 +215,8 @@ struct few_rows {
         } else {
           if (n >= out.weight.rows) continue;
           float const y = out.bias != nullptr ? value[0] + out.bias[n] : value[0];
-          if (a.y_is_float) static_cast<float*>(out.y)[at] = y;
+          if (a.conv.u != nullptr && n < a.conv.channels) a.conv.step(row + its_row, n, y);
+          else if (a.y_is_float) static_cast<float*>(out.y)[at] = y;
           else static_cast<bf16_t*>(out.y)[at] = narrow<bf16_t>(y);
         }
       }

@@ -221,14 +221,21 @@ static_assert(route_few::range <= route_few::threads);
 
 namespace plait::inline PLAIT_ABI::ops {
 
+/// What every kernel of a routing is given; `starts` is missing.
+inline kernels::route_args route_arguments(matrix_view<float const> logits, routing<float> const& plan, gate_weights weights) {
+  std::int64_t const n = logits.cols(), k = plan.expert.cols(), total = logits.rows() * k;
+  constexpr std::int64_t each = kernels::sort_choices<false>::choices;
+  return {logits,     n,          k,       total, weights == gate_weights::renormalised, plan.expert, plan.place, plan.weight,
+          plan.token, plan.first, nullptr, (total + each - 1) / each};
+}
+
 template <precision P, class Runtime>
 struct route_op<exec::device<P, Runtime>> {
   static void run(exec::device<P, Runtime>& exec, matrix_view<float const> logits, routing<float> const& plan, gate_weights weights) {
     using sort = kernels::sort_choices<false>;
-    std::int64_t const tokens = logits.rows(), n = logits.cols(), k = plan.expert.cols();
+    std::int64_t const tokens = logits.rows(), n = logits.cols();
     arena::frame const scratch(exec.workspace);
-    kernels::route_args args{logits,     n,          k,          tokens * k, weights == gate_weights::renormalised, plan.expert, plan.place, plan.weight,
-                             plan.token, plan.first, nullptr, (tokens * k + sort::choices - 1) / sort::choices};
+    kernels::route_args args = route_arguments(logits, plan, weights);
     if (tokens <= kernels::route_few::most_tokens && n <= kernels::route_few::range) {
       exec.template launch<kernels::route_few>({}, args);
       return;
