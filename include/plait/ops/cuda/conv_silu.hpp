@@ -1,0 +1,168 @@
+// conv_silu on a device: a thread takes some channels through a tile of tokens, with the window in registers.
+#pragma once
+
+#include <plait/exec/device.hpp>
+#include <plait/ops/conv_silu.hpp>
+#include <plait/ops/cuda/vector.hpp>
+
+#include <algorithm>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// `Channels` channels a thread and up to `Width` taps in registers; Width 0: any number of taps, one channel, nothing kept.
+///
+/// Blocks are tiles of tokens, and before them pieces of the channels; block (x, y) takes sequences y, y + grid_y... The inputs before a
+/// tile are read from u, before the sequence's new tokens from the state. Only the first tile reaches that far back (a tile has at least as
+/// many tokens as the window), so its threads, and no others, read the old state and write the new one.
+template <class T, int Width, int Channels>
+struct conv_silu {
+  static constexpr int threads = 128;
+  struct args {
+    sequences<T> seqs;
+    rows_of<T const> u;
+    rows_of<T> y;
+    float const *taps, *bias;  ///< [width][channels], [channels] or null
+    std::int64_t channels, width, tile, pieces;
+  };
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    std::int64_t const c = (b.x() % a.pieces * threads + b.thread()) * Channels, begin = b.x() / a.pieces * a.tile;
+    if (c >= a.channels) return;
+    if constexpr (Width > 0) in_registers(b, a, c, begin);
+    else from_memory(b, a, c, begin);
+  }
+
+ private:
+  static constexpr int kept = Width > 0 ? Width - 1 : 0, at_once = 4;
+  using values = float[Channels];
+
+  template <class Block>
+  PLAIT_HD static void in_registers(Block const& b, args const& a, std::int64_t c, std::int64_t begin) {
+    std::int64_t const left = a.channels - c, before = a.width - 1;
+    int const unused = Width - static_cast<int>(a.width);  // taps, and places of the window, at the front
+    bool const aligned_weights = aligned_rows(a.taps, a.channels);
+    float taps[Width][Channels], bias[Channels] = {};
+    PLAIT_UNROLL
+    for (int k = 0; k < Width; ++k)
+      if (k >= unused) load_lot(a.taps + (k - unused) * a.channels + c, left, aligned_weights, taps[k]);
+    if (a.bias != nullptr) load_lot(a.bias + c, left, true, bias);
+
+    for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
+      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s), end = begin + a.tile < total ? begin + a.tile : total;
+      if (begin >= total) continue;
+      float* const state = a.seqs.state_of(s) + c;
+      bool const aligned_state = aligned_rows(state - c, a.channels);
+      float window[kept > 0 ? kept : 1][Channels];
+      PLAIT_UNROLL
+      for (int k = 0; k < kept; ++k) {
+        std::int64_t const t = begin - kept + k;
+        if (k < unused) continue;
+        if (t < 0) load_lot(state + (before + t) * a.channels, left, aligned_state, window[k]);
+        else load_lot(a.u.row(first + t) + c, left, a.u.aligned, window[k]);
+      }
+      for (std::int64_t t = begin; t < end; t += at_once) {
+        raw_values<T, Channels> u[at_once];
+        PLAIT_UNROLL
+        for (int j = 0; j < at_once; ++j)
+          if (t + j < end) u[j].load(a.u.row(first + t + j) + c, left, a.u.aligned);
+        PLAIT_UNROLL
+        for (int j = 0; j < at_once; ++j) {
+          if (t + j >= end) continue;
+          float y[Channels];
+          PLAIT_UNROLL
+          for (int i = 0; i < Channels; ++i) y[i] = bias[i];
+          PLAIT_UNROLL
+          for (int k = 0; k < kept; ++k) {
+            if (k < unused) continue;  // nothing is multiplied by zero that may be no number
+            PLAIT_UNROLL
+            for (int i = 0; i < Channels; ++i) y[i] = fmaf(taps[k][i], window[k][i], y[i]);
+          }
+          PLAIT_UNROLL
+          for (int i = 0; i < Channels; ++i) y[i] = silu(fmaf(taps[Width - 1][i], u[j][i], y[i]));
+          store_lot(a.y.row(first + t + j) + c, left, a.y.aligned, y);
+          PLAIT_UNROLL
+          for (int k = 0; k < kept; ++k) {
+            PLAIT_UNROLL
+            for (int i = 0; i < Channels; ++i) window[k][i] = k + 1 < kept ? window[k + 1][i] : u[j][i];
+          }
+        }
+      }
+      if (begin > 0) continue;
+      PLAIT_UNROLL
+      for (int k = 0; k < kept; ++k) {
+        if (k < unused) continue;
+        if (end < total) load_lot(a.u.row(first + total - kept + k) + c, left, a.u.aligned, window[k]);
+        store_lot(state + (k - unused) * a.channels, left, aligned_state, window[k]);
+      }
+    }
+  }
+
+  template <class Block>
+  PLAIT_HD static void from_memory(Block const& b, args const& a, std::int64_t c, std::int64_t begin) {
+    std::int64_t const before = a.width - 1;
+    for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
+      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s), end = begin + a.tile < total ? begin + a.tile : total;
+      float* const state = a.seqs.state_of(s) + c;
+      auto const input = [&](std::int64_t t) { return t < 0 ? state[(before + t) * a.channels] : widen(a.u.row(first + t)[c]); };
+      for (std::int64_t t = begin; t < end; ++t) {
+        float y = a.bias != nullptr ? a.bias[c] : 0.0f;
+        for (std::int64_t k = 0; k < a.width; ++k) y = fmaf(a.taps[k * a.channels + c], input(t - before + k), y);
+        a.y.row(first + t)[c] = narrow<T>(silu(y));
+      }
+      // Oldest first: what a short call keeps of the window is read before its place is written.
+      if (begin == 0 && total > 0)
+        for (std::int64_t k = 0; k < before; ++k) state[k * a.channels] = input(total - before + k);
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <precision P, class Runtime>
+struct conv_silu_op<exec::device<P, Runtime>> {
+  using device = exec::device<P, Runtime>;
+  using T = typename device::value_type;
+
+  template <class Memory>
+  static void run(device& exec, sequences<T> const& seqs, matrix_view<T const> u, device_vector<Memory> const& taps,
+                  device_vector<Memory> const* bias, matrix_view<T> y) {
+    float const* const from = bias != nullptr ? bias->there() : nullptr;
+    if (taps.cols() > 16) return launch<0, 1>(exec, seqs, u, taps, from, y);
+    if (taps.cols() > 4) return launch<16, 2>(exec, seqs, u, taps, from, y);
+    // Eight channels a thread move 16 bytes at a time; two of them reach more multiprocessors.
+    if (blocks(8, shortest_tile, taps.rows(), seqs) < exec.runtime.processors()) return launch<4, 2>(exec, seqs, u, taps, from, y);
+    launch<4, 8>(exec, seqs, u, taps, from, y);
+  }
+
+ private:
+  static constexpr std::int64_t threads = kernels::conv_silu<T, 4, 8>::threads;
+  /// Tokens. A tile reads width - 1 rows more than it has; tiles get shorter until there are `enough` blocks for every multiprocessor.
+  static constexpr std::int64_t longest_tile = 64, shortest_tile = 16, enough = 4;
+
+  static std::int64_t pieces(std::int64_t each, std::int64_t channels) { return (channels + each * threads - 1) / (each * threads); }
+  static std::int64_t tiles(std::int64_t tile, sequences<T> const& seqs) {
+    return std::max<std::int64_t>(1, (seqs.longest + tile - 1) / tile);
+  }
+  static std::int64_t blocks(std::int64_t each, std::int64_t tile, std::int64_t channels, sequences<T> const& seqs) {
+    return pieces(each, channels) * tiles(tile, seqs) * seqs.count;
+  }
+
+  template <int Width, int Channels, class Memory>
+  static void launch(device& exec, sequences<T> const& seqs, matrix_view<T const> u, device_vector<Memory> const& taps, float const* bias,
+                     matrix_view<T> y) {
+    std::int64_t const channels = taps.rows(), width = taps.cols();
+    std::int64_t tile = longest_tile;
+    while (tile > shortest_tile && blocks(Channels, tile, channels, seqs) < enough * exec.runtime.processors()) tile /= 2;
+    tile = std::max(tile, width - 1);
+    exec.template launch<kernels::conv_silu<T, Width, Channels>>(
+        {.x = pieces(Channels, channels) * tiles(tile, seqs), .y = std::min<std::int64_t>(seqs.count, 65535)},
+        {seqs, u, y, taps.there(), bias, channels, width, tile, pieces(Channels, channels)});
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops
