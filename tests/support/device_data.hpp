@@ -79,4 +79,99 @@ auto make_device_tensor(std::vector<float> const& values, std::int64_t rows, std
   return t;
 }
 
+/// As test::ragged, in the device's memory: Value is Device::kv_type. A fresh page is full of NaN.
+template <class Device>
+class device_ragged {
+ public:
+  using T = typename Device::value_type;
+  using Value = typename Device::kv_type;
+  using state_type = plait::state_value<T>;
+
+  device_ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
+      : length_(std::move(before)), state_values_(state_values), page_values_(page_values), pages_(length_.size()), memory_(length_.size()) {
+    std::vector<state_type> fresh(std::size_t(state_values + 2 * around), canary);
+    std::fill_n(fresh.begin() + around, state_values, state_type{0});
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      states_.emplace_back(state_values + 2 * around);
+      fiber_memory::copy_in(fresh.data(), states_.back().size(), states_.back().data());
+      state_.push_back(states_.back().data());
+    }
+  }
+  /// The batch with so many new tokens a sequence, its lists on the device until the next call.
+  plait::sequences<T> with(Device& exec, std::vector<std::int64_t> now) {
+    now_ = std::move(now);
+    first_row_.assign(1, 0);
+    table_.clear();
+    std::vector<Value> fresh(std::size_t(page_values_ + 2 * around), Value(canary));
+    std::fill_n(fresh.begin() + around, page_values_, Value(nan));
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      first_row_.push_back(first_row_.back() + now_[s]);
+      std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
+      while (std::int64_t(pages_[s].size()) < needed) {
+        memory_[s].emplace_back(std::int64_t(fresh.size()));
+        fiber_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
+        pages_[s].push_back(reinterpret_cast<std::byte*>(memory_[s].back().data()));
+      }
+      table_.push_back(pages_[s].data());
+    }
+    plait::call_inputs<T> inputs;
+    inputs.seqs = {.count = std::int64_t(length_.size()),
+                   .first_row = first_row_.data(),
+                   .length = length_.data(),
+                   .state = state_.data(),
+                   .state_offset = around,
+                   .pages = table_.data(),
+                   .page_offset = around};
+    return exec.stage(inputs).seqs;
+  }
+  std::int64_t total() const { return first_row_.back(); }
+  std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
+  std::int64_t length(std::size_t s) const { return length_[s]; }
+  /// The new tokens are old ones now.
+  void advance() {
+    for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
+  }
+  std::vector<state_type> state(std::size_t s) const { return part(states_[s], state_values_); }
+  std::vector<Value> page(std::size_t s, std::int64_t p) const { return part(memory_[s][std::size_t(p)], page_values_); }
+  bool intact() const {
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      if (!intact(states_[s])) return false;
+      for (auto const& page : memory_[s])
+        if (!intact(page)) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::int64_t around = 48;
+  static constexpr float canary = -12345.5f;
+  template <class U>
+  static std::vector<U> fetched(fiber_memory::buffer<U> const& from) {
+    std::vector<U> all(std::size_t(from.size()));
+    fiber_memory::copy_out(from.data(), from.size(), all.data());
+    return all;
+  }
+  template <class U>
+  static std::vector<U> part(fiber_memory::buffer<U> const& from, std::int64_t n) {
+    auto const all = fetched(from);
+    return {all.begin() + around, all.begin() + around + n};
+  }
+  template <class U>
+  static bool intact(fiber_memory::buffer<U> const& from) {
+    auto const all = fetched(from);
+    auto const canaries = [](auto first) {
+      return std::all_of(first, first + around, [](U x) { return static_cast<float>(x) == static_cast<float>(U(canary)); });
+    };
+    return canaries(all.begin()) && canaries(all.end() - around);
+  }
+
+  std::vector<std::int64_t> length_, now_, first_row_ = {0};
+  std::int64_t state_values_, page_values_;
+  std::vector<fiber_memory::buffer<state_type>> states_;
+  std::vector<state_type*> state_;
+  std::vector<std::vector<std::byte*>> pages_;
+  std::vector<std::vector<fiber_memory::buffer<Value>>> memory_;
+  std::vector<std::byte* const*> table_;
+};
+
 }  // namespace test

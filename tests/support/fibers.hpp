@@ -83,7 +83,7 @@ class fibers {
   void sync() { wait(state::at_block); }
   /// Gives `bytes` to the warp and returns when all its lanes have: then published(lane) is what that lane gave.
   void exchange(void const* value, std::size_t bytes) {
-    std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    if (bytes > 0) std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
     wait(state::at_warp);
   }
   void const* published(int thread) const { return published_[std::size_t(thread)].data(); }

@@ -80,6 +80,8 @@ class device_bytes {
     Memory::copy_in(std::as_const(host_).data(), host_.size(), there_.data());
     host_ = {};
   }
+  /// Bytes that upload() will take of the device.
+  std::int64_t waiting() const { return there_.size() > 0 ? 0 : host_.size(); }
   /// Memory of the device that is not filled from here.
   void allocate_there() {
     if (there_.size() == 0) there_ = typename Memory::template buffer<std::byte>(host_.size()), host_ = {};
@@ -141,6 +143,7 @@ class device_matrix : public tensor_shape {
   }
 
   void upload() { bytes_.upload(); }
+  std::int64_t waiting() const { return bytes_.waiting(); }
   void allocate_there() { bytes_.allocate_there(); }
   /// What kernels read; on the device from upload() on, null before it.
   device_weights<Type> there() const { return on(bytes_.there()); }
@@ -173,6 +176,7 @@ class device_vector : public tensor_shape {
   float at(std::int64_t, std::int64_t r, std::int64_t c) const { return host()[c * rows_ + r]; }
   float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
   void upload() { bytes_.upload(); }
+  std::int64_t waiting() const { return bytes_.waiting(); }
   void allocate_there() { bytes_.allocate_there(); }
   /// [cols][rows], null before upload().
   float const* there() const { return reinterpret_cast<float const*>(std::as_const(bytes_).there()); }
@@ -203,6 +207,7 @@ class device_state : public tensor_shape {
     decay_ = typename Memory::template buffer<float>(decay.size());
     Memory::copy_in(std::as_const(decay).data(), decay.size(), decay_.data());
   }
+  std::int64_t waiting() const { return decay_.size() > 0 ? 0 : logarithms_.size() * std::int64_t{sizeof(float)}; }
   void allocate_there() { upload(); }
   /// A log2(e), [cols][rows], null before upload().
   float const* there() const { return decay_.data(); }

@@ -19,6 +19,8 @@
 
 #if defined(__CUDA_ARCH__)
 #define PLAIT_UNROLL _Pragma("unroll")
+#elif defined(__CUDACC__)  // nvcc's pass for this machine knows no pragma that g++ knows too, and runs no kernel
+#define PLAIT_UNROLL
 #elif defined(__clang__)
 #define PLAIT_UNROLL _Pragma("unroll")
 #elif defined(__GNUC__)

@@ -66,6 +66,7 @@ class device {
 
   Runtime runtime;
   arena workspace{[](std::int64_t bytes) {
+    if constexpr (requires { memory::require(bytes, ""); }) memory::require(bytes, "the workspace of such calls");
     auto const owner = std::make_shared<typename memory::template buffer<std::byte>>(bytes + 64);
     return std::shared_ptr<std::byte>{owner, owner->data()};
   }};
@@ -90,9 +91,14 @@ class device {
 
   void start() {}
 
-  /// Moves weights to the device that are not there yet; a model's or layer's reserve calls it.
+  /// Moves weights to the device that are not there yet, if there is room for all of them; a model's or layer's reserve calls it.
   template <class Model>
   void take_in(Model const& model) {
+    if constexpr (requires { memory::require(std::int64_t{}, ""); }) {
+      std::int64_t bytes = 0;
+      const_cast<Model&>(model).for_each_tensor([&](int, auto const&, tensor const&, auto& data) { bytes += data.waiting(); });
+      if (bytes > 0) memory::require(bytes, "the weights of this model");
+    }
     const_cast<Model&>(model).for_each_tensor([](int, auto const&, tensor const&, auto& data) { data.upload(); });
   }
 
@@ -158,9 +164,12 @@ class device {
     for (auto& known : steps_)
       if (known.shape == shape) {
         if (!known.kept) {
-          capturing_ = true;
+          struct mark {
+            bool& on;
+            explicit mark(bool& flag) : on(flag) { on = true; }
+            ~mark() { on = false; }
+          } const here(capturing_);
           known.kept.emplace(runtime.capture(run));
-          capturing_ = false;
         }
         return runtime.replay(*known.kept);
       }

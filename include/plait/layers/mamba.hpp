@@ -2,8 +2,8 @@
 #pragma once
 
 #include <plait/layers/layer.hpp>
-#include <plait/ops/conv_silu.hpp>
 #include <plait/ops/linear.hpp>
+#include <plait/ops/linear_conv.hpp>
 #include <plait/ops/selective_ssm.hpp>
 #include <plait/policy/mamba.hpp>
 #include <plait/policy/rule.hpp>
@@ -43,8 +43,8 @@ struct mamba_layer {
     auto const uz = exec.template matrix<T>(tokens, 2 * d), u = exec.template matrix<T>(tokens, d);
     auto const selected = exec.template matrix<T>(tokens, r + 2 * n);
 
-    ops::linear(exec, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()));
-    ops::conv_silu(exec, seqs, uz.middle_cols(0, d), w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
+    ops::linear_conv(exec, seqs, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()),
+                     w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
     ops::linear(exec, u, ops::into(selected, w.template get<"x_proj">()));
     if constexpr (P.inner_norms)
       ops::selective_ssm(exec, scan_state, {u, uz.middle_cols(d, d), selected},

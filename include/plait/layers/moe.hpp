@@ -3,8 +3,7 @@
 
 #include <plait/layers/layer.hpp>
 #include <plait/ops/experts.hpp>
-#include <plait/ops/linear.hpp>
-#include <plait/ops/route.hpp>
+#include <plait/ops/gate.hpp>
 #include <plait/policy/moe.hpp>
 #include <plait/policy/rule.hpp>
 
@@ -32,9 +31,8 @@ struct moe_layer {
     arena::frame const scratch(exec.workspace);
     auto const logits = exec.template matrix<L>(x.rows(), P.num_experts);
     auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
-    ops::linear(exec, x, ops::into(logits, w.template get<"router">()));
+    ops::gate(exec, x, w.template get<"router">(), logits, plan, P.weights);
     see("router_logits", matrix_view<L const>(logits));
-    ops::route(exec, logits, plan, P.weights);
     see("experts", matrix_view<std::int32_t const>(plan.expert));
     see("expert_weights", matrix_view<L const>(plan.weight));
     ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(), w.template get<"down_proj">(), y);

@@ -59,7 +59,11 @@ class page_pool {
  public:
   using page = detail::page<Memory>;
 
-  page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {}
+  page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {
+    // What is this machine's memory says nothing of a device's, which says itself what is free.
+    if constexpr (says_what_is_free)
+      if (options.max_page_bytes == machine_memory()) options_.max_page_bytes = std::numeric_limits<std::int64_t>::max();
+  }
 
   /// Refuses before anything is allocated.
   void require(std::int64_t pages) const {
@@ -68,10 +72,11 @@ class page_pool {
       throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
                   " bytes are in use, " + std::to_string(fresh) + " more pages of " + std::to_string(page_tokens) + " tokens need " +
                   std::to_string(each) + " each");
+    if constexpr (says_what_is_free)
+      if (fresh > 0) Memory::require(fresh * each, "room for so many more keys and values");
   }
   page* acquire() {
     if (free_.empty()) {
-      require(1);
       auto fresh = std::make_unique<page>();
       fresh->data = typename Memory::template buffer<std::byte>(layout.page_bytes);
       free_.reserve(all_.size() + 1);
@@ -94,6 +99,7 @@ class page_pool {
   std::int64_t next_id() { return ++last_id_; }
 
  private:
+  static constexpr bool says_what_is_free = requires { Memory::require(std::int64_t{}, ""); };
   cache_pool_options options_;
   std::vector<std::unique_ptr<page>> all_;
   std::vector<page*> free_;

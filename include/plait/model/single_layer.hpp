@@ -81,7 +81,7 @@ class single_layer {
       throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens a call and a context of up to 2^40, not " +
                   std::to_string(tokens) + " and " + std::to_string(context));
     std::int64_t const pages = layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
-    if (static_cast<std::size_t>(pages) > table_.size()) table_.resize(static_cast<std::size_t>(pages));
+    if (pages > static_cast<std::int64_t>(table_.size())) table_.resize(static_cast<std::size_t>(pages));
     exec.workspace.reserve(measure(exec, tokens));
     exec.start();
     if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);

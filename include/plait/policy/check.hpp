@@ -4,6 +4,8 @@
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/rule.hpp>
 
+#include <algorithm>
+
 namespace plait {
 
 /// What a schedule demands; specialise for a schedule of your own.
@@ -22,9 +24,9 @@ struct check_schedule<interleave> {
     PLAIT_RULE(period, S.attend >= 0 && S.recur >= 0 && S.attend + S.recur > 0,
                "plait: attend + recur (a + m) must be positive, neither negative");
     PLAIT_RULE(moe_every, S.moe_every >= 0, "plait: moe_every (e) must not be negative; 0 means that no layer routes");
-    PLAIT_RULE(period_divides, S.blocks <= 1 || S.period() <= 0 || S.layers_per_block % S.period() == 0,
+    PLAIT_RULE(period_divides, S.blocks <= 1 || S.layers_per_block % std::max(S.period(), 1) == 0,
                "plait: a + m must divide l, the layers per block, in a model of several blocks");
-    PLAIT_RULE(moe_divides, S.blocks <= 1 || S.moe_every <= 0 || S.layers_per_block % S.moe_every == 0,
+    PLAIT_RULE(moe_divides, S.blocks <= 1 || S.layers_per_block % std::max(S.moe_every, 1) == 0,
                "plait: e must divide l, the layers per block, in a model of several blocks");
     PLAIT_RULE(attend_offset, S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 || S.first_attention() + S.attend <= S.period()),
                "plait: the attention offset plus a must not exceed a + m");

@@ -86,18 +86,18 @@ void check(std::int64_t d, std::int64_t rank, std::int64_t n, std::vector<std::i
 
 }  // namespace
 
-// In f32 a few roundings of sums of rank and N terms. In bf16 dt is rounded twice (2^-9 each) before its softplus, B and C once: 1 % of the
+// In f32 a few roundings of sums of rank and N terms. In bf16 dt, up to 8 here, is rounded twice (2^-9 each) before its softplus, B and C once: 2 % of the
 // largest value holds.
 TEST_CASE("selective_ssm: one token a sequence, and more") {
   for (auto const& tokens : std::vector<std::vector<std::int64_t>>{{1}, {1, 1, 1, 1, 1}, {0, 1, 0, 1}, {3, 0, 1}}) {
     check<plait::f32>(17, 3, 5, tokens, 1e-5, 1);
     check<plait::f32>(129, 40, 16, tokens, 1e-5, 2);
-    check<plait::bf16>(1, 1, 1, tokens, 1e-2, 3);
-    check<plait::bf16>(70, 33, 17, tokens, 1e-2, 4);
-    check<plait::bf16>(128, 256, 16, tokens, 1e-2, 5);
-    check<plait::int8>(70, 33, 17, tokens, 1e-2, 6);
-    check<plait::int8>(129, 160, 16, tokens, 1e-2, 7);
+    check<plait::bf16>(1, 1, 1, tokens, 2e-2, 3);
+    check<plait::bf16>(70, 33, 17, tokens, 2e-2, 4);
+    check<plait::bf16>(128, 256, 16, tokens, 2e-2, 5);
+    check<plait::int8>(70, 33, 17, tokens, 2e-2, 6);
+    check<plait::int8>(129, 160, 16, tokens, 2e-2, 7);
   }
-  check<plait::bf16>(17, 5, 65, {1, 1}, 1e-2, 8);   // more states than the kernel takes: by parts
-  check<plait::bf16>(17, 513, 3, {1, 1}, 1e-2, 9);  // more columns
+  check<plait::bf16>(17, 5, 65, {1, 1}, 2e-2, 8);   // more states than the kernel takes: by parts
+  check<plait::bf16>(17, 513, 3, {1, 1}, 2e-2, 9);  // more columns
 }

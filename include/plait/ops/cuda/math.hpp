@@ -89,4 +89,48 @@ struct [[gnu::may_alias]] words2 {
 };
 using words1 = std::uint32_t __attribute__((may_alias));
 
+/// What is read once, past the L1 cache, which stays free for what is read again. Nothing in a kernel's grid may write it.
+PLAIT_HD inline words4 load_once(words4 const* from) {
+#if defined(__CUDA_ARCH__)
+  words4 w;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(w.word[0]), "=r"(w.word[1]), "=r"(w.word[2]), "=r"(w.word[3])
+      : "l"(from));
+  return w;
+#else
+  return *from;
+#endif
+}
+
+/// A binary16.
+PLAIT_HD inline float widen_f16(std::uint16_t bits) {
+#if defined(__CUDA_ARCH__)
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));
+  return y;
+#else
+  return from_f16(bits);
+#endif
+}
+
+/// a - b of two bf16 each in a word.
+PLAIT_HD inline std::uint32_t subtract_pairs(std::uint32_t a, std::uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  std::uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(b), "r"(0xbf80bf80u), "r"(a));  // sub.bf16x2 begins with sm_90
+  return d;
+#else
+  return std::uint32_t{to_bf16(low_half(a) - low_half(b))} | std::uint32_t{to_bf16(high_half(a) - high_half(b))} << 16;
+#endif
+}
+
+/// A word of four int8 as bf16, exactly: bytes 0 and 2 to `even`, 1 and 3 to `odd`. The lower 7 bits of a byte behind the exponent of 128
+/// are 128 + them, and the sign bit alone is 128 or 256: their difference is the byte in two's complement.
+PLAIT_HD inline void int8_to_bf16(std::uint32_t bytes, std::uint32_t& even, std::uint32_t& odd) {
+  constexpr std::uint32_t low = 0x007f007fu, sign = 0x00800080u, from_128 = 0x43004300u;
+  even = subtract_pairs((bytes & low) | from_128, (bytes & sign) | from_128);
+  bytes >>= 8;
+  odd = subtract_pairs((bytes & low) | from_128, (bytes & sign) | from_128);
+}
+
 }  // namespace plait::inline PLAIT_ABI::kernels

@@ -1,0 +1,265 @@
+// CUDA's execution policy.
+#pragma once
+
+#if !defined(__CUDACC__)
+#error "plait: exec/cuda.cuh has kernels in it: compile this file with nvcc, as .cu"
+#elif !defined(__CUDACC_RELAXED_CONSTEXPR__)
+#error "plait: kernels call constexpr functions: compile with nvcc --expt-relaxed-constexpr"
+#endif
+
+#include <plait/exec/cuda_block.cuh>
+#include <plait/exec/cuda_error.cuh>
+#include <plait/exec/cuda_gemm.cuh>
+#include <plait/exec/cuda_memory.cuh>
+#include <plait/exec/device.hpp>
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::exec {
+
+namespace detail {
+
+/// Where the threads of a kernel begin. With `overlap` a grid may be put on the device while the one before it ends, and waits here until
+/// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
+/// one's blocks find a place only when all of this grid have theirs.
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::threads) cuda_entry(__grid_constant__ typename Kernel::args const args) {
+  using block = cuda_block<Kernel::threads>;
+  using shared = typename Kernel::template shared<block>;
+  __shared__ shared space;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+  Kernel::run(block{}, space, args);
+}
+
+/// Does nothing: it is there or not for the device's architecture.
+struct nothing {
+  struct args {};
+  static constexpr int threads = 32;
+  template <class>
+  struct shared {};
+  template <class Block>
+  PLAIT_HD static void run(Block const&, shared<Block>&, args const&) {}
+};
+
+template <class Handle, auto Destroy>
+struct cuda_destroy {
+  void operator()(Handle handle) const { (void)Destroy(handle); }
+};
+/// A handle of CUDA's, destroyed at the end.
+template <class Handle, auto Destroy>
+using cuda_owned = std::unique_ptr<std::remove_pointer_t<Handle>, cuda_destroy<Handle, Destroy>>;
+
+}  // namespace detail
+
+/// Runs kernels on an NVIDIA device (exec/device.hpp), the calling thread's current one: compute capability 8.0 or newer. One caller at a
+/// time, with the same current device. plait::error where there is no such device, before anything else happens.
+///
+/// There is a stream of its own, in order with CUDA's legacy default stream. In the steady state nothing is allocated, and nothing waits
+/// for the device but fetch and synchronize.
+class cuda_runtime {
+ public:
+  using memory = cuda_memory;
+  using kept = detail::cuda_owned<cudaGraphExec_t, cudaGraphExecDestroy>;
+
+  cuda_runtime() : state_(std::make_unique<state>()) {}
+
+  int processors() const { return state_->processors; }
+  /// Where the kernels run.
+  cudaStream_t stream() const { return state_->stream.get(); }
+  /// Lets every kernel be put on the device while the one before it ends: from sm_90 on a step of many small kernels takes less time.
+  void overlap(bool wanted) { state_->overlap = wanted && state_->capability >= 90; }
+
+  void synchronize() {
+    cuda_check::alive();
+    cuda_check::that(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+  }
+
+  template <class Kernel>
+  void launch(launch_grid grid, typename Kernel::args const& args) {
+    using block = cuda_block<Kernel::threads>;
+    static_assert(kernels::block<block>);
+    static_assert(sizeof(typename Kernel::template shared<block>) <= 48 * 1024, "plait: a kernel has at most 48 KiB of shared memory");
+    static_assert(sizeof(typename Kernel::args) <= 4096, "plait: a kernel's arguments have at most 4096 bytes");
+    cuda_check::alive();
+    if (grid.x > INT_MAX || grid.y > 65535 || grid.z > 65535)
+      throw error("exec::cuda: a launch of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z) +
+                  " blocks; a device takes at most 2147483647 x 65535 x 65535: use fewer tokens a call");
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z)};
+    config.blockDim = {static_cast<unsigned>(Kernel::threads), 1, 1};
+    config.stream = state_->current;
+    if (state_->overlap) config.attrs = &early, config.numAttrs = 1;
+    void* given[] = {const_cast<void*>(static_cast<void const*>(std::addressof(args)))};
+    cuda_check::launching(name<Kernel>());
+    cudaError_t code = cudaLaunchKernelExC(&config, reinterpret_cast<void const*>(&detail::cuda_entry<Kernel>), given);
+    if (code == cudaSuccess) code = cudaGetLastError();
+    if (code != cudaSuccess) cuda_check::that(code, name<Kernel>());
+  }
+
+  template <class X, class Y>
+  void gemm(matrix_product<X, Y> const& product) {
+    cuda_check::alive();
+    state_->gemm.run(product, state_->current);
+  }
+
+  /// By way of pinned memory, of which there are a few pieces: waits only where the device is that many calls behind.
+  void send(void* to, void const* from, std::int64_t bytes) {
+    cuda_check::alive();
+    if (bytes == 0) return;
+    piece& p = state_->pieces[state_->next_piece];
+    state_->next_piece = (state_->next_piece + 1) % state_->pieces.size();
+    if (p.sent == nullptr) {
+      cudaEvent_t event = nullptr;
+      cuda_check::that(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+      p.sent.reset(event);
+    }
+    cuda_check::that(cudaEventSynchronize(p.sent.get()), "cudaEventSynchronize");
+    if (bytes > p.bytes) {
+      p.data.reset(), p.bytes = 0;
+      void* data = nullptr;
+      cuda_check::that(cudaMallocHost(&data, static_cast<std::size_t>(2 * bytes)), "cudaMallocHost");
+      p.data.reset(data), p.bytes = 2 * bytes;
+    }
+    std::memcpy(p.data.get(), from, static_cast<std::size_t>(bytes));
+    cuda_check::that(cudaMemcpyAsync(to, p.data.get(), static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream()), "cudaMemcpyAsync");
+    cuda_check::that(cudaEventRecord(p.sent.get(), stream()), "cudaEventRecord");
+  }
+  void fetch(void* to, void const* from, std::int64_t bytes) {
+    cuda_check::alive();
+    if (state_->current != stream()) throw error("exec::cuda: a fetch while kernels are being kept");
+    if (bytes == 0) return;
+    cuda_check::that(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream()), "cudaMemcpyAsync");
+    cuda_check::that(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+  }
+
+  /// A CUDA graph of what `run` would launch. It is recorded on a stream apart, which the default stream knows nothing of: so that other
+  /// threads may use that meanwhile.
+  template <class Run>
+  kept capture(Run const& run) {
+    using graph_owned = detail::cuda_owned<cudaGraph_t, cudaGraphDestroy>;
+    cuda_check::alive();
+    struct recording {
+      state& s;
+      explicit recording(state& of) : s(of) {
+        cuda_check::that(cudaStreamBeginCapture(s.recorder.get(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+        s.current = s.recorder.get();
+      }
+      std::pair<cudaError_t, cudaGraph_t> end() {
+        cudaGraph_t graph = nullptr;
+        s.current = s.stream.get();
+        cudaError_t const code = cudaStreamEndCapture(s.recorder.get(), &graph);
+        return {code, graph};
+      }
+      ~recording() {
+        if (s.current != s.stream.get()) {  // run has thrown
+          graph_owned const unfinished(end().second);
+          (void)cudaGetLastError();
+        }
+      }
+    } record(*state_);
+    run();
+    auto const [code, recorded] = record.end();
+    graph_owned const graph(recorded);
+    cuda_check::that(code, "cudaStreamEndCapture");
+    cudaGraphExec_t executable = nullptr;
+    cuda_check::that(cudaGraphInstantiate(&executable, graph.get(), 0), "cudaGraphInstantiate");
+    return kept(executable);
+  }
+  void replay(kept const& graph) {
+    cuda_check::alive();
+    cuda_check::that(cudaGraphLaunch(graph.get(), stream()), "cudaGraphLaunch");
+  }
+
+ private:
+  struct piece {
+    detail::cuda_owned<cudaEvent_t, cudaEventDestroy> sent;
+    detail::cuda_owned<void*, cudaFreeHost> data;
+    std::int64_t bytes = 0;
+  };
+  /// Looks for the device first: nothing below it may be made without one.
+  struct device_found {
+    int capability = 0, processors = 0;
+    device_found() {
+      cuda_check::alive();
+      int count = 0, device = 0, driver = 0, major = 0, minor = 0;
+      cudaError_t const code = cudaGetDeviceCount(&count);
+      if (code != cudaSuccess) (void)cudaGetLastError();
+      if (code == cudaErrorInsufficientDriver || (code != cudaSuccess && code != cudaErrorNoDevice)) {
+        bool const has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+        if (code == cudaErrorInsufficientDriver && !has_driver)
+          throw error("exec::cuda: there is no CUDA device: this machine has no NVIDIA driver");
+        if (code == cudaErrorInsufficientDriver)
+          throw error("exec::cuda: the NVIDIA driver is too old: it is made for CUDA " + version(driver) + ", this program for CUDA " +
+                      version(CUDART_VERSION));
+        throw error(std::string("exec::cuda: there is no CUDA device: ") + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
+      }
+      if (count == 0) throw error("exec::cuda: there is no CUDA device");
+      cuda_check::that(cudaGetDevice(&device), "cudaGetDevice");
+      cuda_check::that(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+      cuda_check::that(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+      cuda_check::that(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+      capability = 10 * major + minor;
+      std::string const has = "exec::cuda: device " + std::to_string(device) + " has compute capability " + std::to_string(major) + "." +
+                              std::to_string(minor);
+      if (capability < 80) throw error(has + "; 8.0 or newer is needed");
+      cudaFuncAttributes attributes;
+      if (cudaFuncGetAttributes(&attributes, reinterpret_cast<void const*>(&detail::cuda_entry<detail::nothing>)) != cudaSuccess) {
+        (void)cudaGetLastError();
+        throw error(has + ", and this program has no kernels for it: compile it with -arch=sm_" + std::to_string(capability));
+      }
+    }
+    static std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+  };
+  using owned_stream = detail::cuda_owned<cudaStream_t, cudaStreamDestroy>;
+  static owned_stream new_stream(unsigned flags) {
+    cudaStream_t s = nullptr;
+    cuda_check::that(cudaStreamCreateWithFlags(&s, flags), "cudaStreamCreate");
+    return owned_stream(s);
+  }
+  struct state : device_found {
+    owned_stream stream = new_stream(cudaStreamDefault), recorder = new_stream(cudaStreamNonBlocking);
+    cudaStream_t current = stream.get();  ///< the recorder while kernels are being kept
+    bool overlap = false;
+    cuda_gemm gemm;
+    std::array<piece, 4> pieces;
+    std::size_t next_piece = 0;
+
+    state() = default;
+    state(state const&) = delete;
+    ~state() { (void)cudaStreamSynchronize(stream.get()); }
+  };
+
+  template <class Kernel>
+  static char const* name() {
+    return __PRETTY_FUNCTION__;
+  }
+
+  std::unique_ptr<state> state_;
+};
+
+namespace detail {
+/// nvcc 13.0 writes a type for the host compiler as it was first named, and the argument of an alias template it cannot write ("'__T4' was
+/// not declared"). So the usual ones are named here first, and others are by whoever wants them: device<mine, cuda_runtime>.
+using cuda_named = void(device<f32, cuda_runtime>, device<bf16, cuda_runtime>, device<int8, cuda_runtime>, device<experts_int8, cuda_runtime>);
+}  // namespace detail
+
+/// Kernels on an NVIDIA device, weights as P says: model<configs::jamba_v0_1, exec::cuda<int8>>.
+template <precision P = bf16>
+using cuda = device<P, cuda_runtime>;
+
+}  // namespace plait::inline PLAIT_ABI::exec

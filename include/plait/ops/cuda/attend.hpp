@@ -1,0 +1,104 @@
+// attend on a device: which kernels, and how work is shared out.
+#pragma once
+
+#include <plait/exec/device.hpp>
+#include <plait/ops/attend.hpp>
+#include <plait/ops/cuda/append_pages.hpp>
+#include <plait/ops/cuda/attend_decode.hpp>
+#include <plait/ops/cuda/attend_plain.hpp>
+#include <plait/ops/cuda/attend_prefill.hpp>
+#include <plait/ops/cuda/gather_rows.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// bf16 activations, keys and values of a dim that is a multiple of 8 and at most 256: tensor cores; anything else: attend_plain.
+template <precision P, class Runtime>
+struct attend_op<exec::device<P, Runtime>> {
+  using device = exec::device<P, Runtime>;
+  using T = typename device::value_type;
+  using value = typename device::kv_type;
+
+  static void run(device& exec, sequences<T> const& seqs, attend_shape shape, matrix_view<T const> q, matrix_view<T const> k,
+                  matrix_view<T const> v, matrix_view<T> out) {
+    if (q.rows() == 0) return;
+    call const c{seqs, {shape.kv_heads, shape.dim}, shape.heads, shape.heads / shape.kv_heads, q, k, v, out,
+                 1.44269504f / std::sqrt(static_cast<float>(shape.dim))};
+    arena::frame const scratch(exec.workspace);
+    if constexpr (std::is_same_v<T, bf16_t> && std::is_same_v<value, bf16_t>) {
+      if (shape.dim % 8 == 0 && shape.dim <= 64) return tiled<64>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim <= 128) return tiled<128>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim <= 256) return tiled<256>(exec, c);
+    }
+    plain(exec, c);
+  }
+
+ private:
+  struct call {
+    sequences<T> const& seqs;
+    page_layout at;
+    std::int64_t heads, share;
+    matrix_view<T const> q, k, v;
+    matrix_view<T> out;
+    float scale;
+  };
+
+  static void append(device& exec, call const& c) {
+    using kernel = kernels::append_pages<T, value>;
+    exec.template launch<kernel>({.x = kernels::most_tiles(c.seqs.count, c.q.rows(), 1, kernel::square), .y = c.at.heads},
+                                 {c.seqs, c.k, c.v, c.at});
+  }
+
+  static void plain(device& exec, call const& c) {
+    using kernel = kernels::attend_plain<T, value>;
+    append(exec, c);
+    matrix_view<T const> q = c.q;
+    if (c.at.dim > kernel::columns) {  // a run of dimensions is written before the scores of the next one need all of q
+      auto const copy = exec.template matrix<T>(q.rows(), q.cols());
+      gather_rows(exec, q, nullptr, copy);
+      q = copy;
+    }
+    exec.template launch<kernel>({.x = q.rows(), .y = c.heads}, {c.seqs, q, c.out, c.at, c.share, c.scale});
+  }
+
+  template <int Dim>
+  static void tiled(device& exec, call const& c) {
+    using decode = kernels::attend_decode<Dim>;
+    using prefill = kernels::attend_prefill<Dim, 4>;
+    using combine = kernels::attend_combine<T>;
+    std::int64_t const rows = c.q.rows(), busy = exec.runtime.processors();
+    // Parts are for calls that are too small to keep the device busy, so that there are never many: the scratch does not depend on the
+    // context, of which nothing is known while it is measured.
+    std::int64_t const most = std::min(std::int64_t{combine::most_splits}, parts_a_processor * busy / (rows * c.heads));
+    kernels::attend_parts parts;
+    if (most > 1)
+      parts = {exec.workspace.template take<float>(rows * c.heads * most * c.at.dim), exec.workspace.template take<float>(rows * c.heads * most),
+               exec.workspace.template take<float>(rows * c.heads * most)};
+    /// As many splits as give each processor `want` blocks, but every one `least` pages.
+    auto const splits_for = [&](std::int64_t blocks, std::int64_t want, std::int64_t least) {
+      std::int64_t const n = std::max<std::int64_t>(1, std::min({most, want * busy / blocks, c.seqs.context / page_tokens / least}));
+      if (n == 1) parts = {};
+      return n;
+    };
+    std::int64_t splits = 1;
+    if (c.seqs.longest <= 1) {
+      std::int64_t const groups = c.at.heads * ((c.share + decode::columns - 1) / decode::columns);
+      splits = splits_for(c.seqs.count * groups, 4, decode::warps);
+      exec.template launch<decode>({.x = c.seqs.count * splits, .y = groups},
+                                   {c.seqs, c.q, c.k, c.v, c.out, parts, c.at, c.share, splits, c.scale});
+    } else {
+      append(exec, c);
+      std::int64_t const tiles = kernels::most_tiles(c.seqs.count, rows, c.share, prefill::rows);
+      splits = splits_for(tiles * c.at.heads, 2, 4);
+      exec.template launch<prefill>({.x = tiles * splits, .y = c.at.heads}, {c.seqs, c.q, c.out, parts, c.at, c.share, splits, c.scale});
+    }
+    if (splits > 1) exec.template launch<combine>({.x = rows, .y = c.heads}, {parts, c.out, c.at.dim, splits, c.scale});
+  }
+
+  static constexpr std::int64_t parts_a_processor = 128;
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

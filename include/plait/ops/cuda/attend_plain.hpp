@@ -1,0 +1,103 @@
+// Attention on a device in f32 arithmetic, for every type and width.
+#pragma once
+
+#include <plait/core/sequences.hpp>
+#include <plait/exec/device.hpp>
+#include <plait/ops/cuda/append_pages.hpp>
+#include <plait/ops/cuda/vector.hpp>
+
+#include <limits>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// Block (row, query head): its warps take pages in turn, each with a softmax of its own, and are merged in order. Lanes stand for tokens
+/// where keys are read and for dimensions where values are; a run of `columns` dimensions is summed at a time, so that any width works.
+template <class T, class Value>
+struct attend_plain {
+  static constexpr int threads = 128, warps = threads / warp_size, columns = 256;
+  struct args {
+    sequences<T> seqs;
+    rows_of<T const> q;
+    rows_of<T> out;  ///< may be q where dim <= columns
+    page_layout at;
+    std::int64_t share;  ///< query heads of a key head
+    float scale;         ///< log2(e) / sqrt(dim)
+  };
+  template <class>
+  struct shared {
+    float p[warps][page_tokens];
+    float sum[warps][columns];
+    float largest[warps], total[warps];
+  };
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
+    std::int64_t const row = b.x(), seq = sequence_of_row(a.seqs, row), dim = a.at.dim, head = b.y() / a.share;
+    std::int64_t const keys = a.seqs.length[seq] + row - a.seqs.first_row[seq] + 1, pages = (keys + page_tokens - 1) / page_tokens;
+    T const* const q = a.q.row(row) + b.y() * dim;
+    T* const out = a.out.row(row) + b.y() * dim;
+    int const w = b.warp(), lane = b.lane();
+    constexpr int per_lane = columns / warp_size, per_page = page_tokens / warp_size;
+    for (std::int64_t d0 = 0; d0 < dim; d0 += columns) {
+      float sum[per_lane] = {}, largest = -std::numeric_limits<float>::infinity(), total = 0;
+      for (std::int64_t p = w; p < pages; p += warps) {
+        Value const* const page = a.seqs.template page_of<Value>(seq, p);
+        std::int64_t const seen = keys - p * page_tokens < page_tokens ? keys - p * page_tokens : page_tokens;
+        float score[per_page] = {};
+        for (std::int64_t d = 0; d < dim; ++d) {
+          float const x = widen(q[d]);
+          PLAIT_UNROLL
+          for (int i = 0; i < per_page; ++i) {
+            std::int64_t const t = lane + i * warp_size;
+            if (t < seen) score[i] += x * widen(page[a.at.key(head, d, t)]);
+          }
+        }
+        float here = largest;
+        PLAIT_UNROLL
+        for (int i = 0; i < per_page; ++i)
+          if (lane + i * warp_size < seen) here = fmaxf(here, score[i]);
+        here = warp_maximum(b, here);
+        // Nothing but NaN seen so far: there is no maximum to subtract.
+        float const shift = here == -std::numeric_limits<float>::infinity() ? 0.0f : here * a.scale;
+        float const before = kernels::exp2(largest * a.scale - shift);
+        largest = here, total *= before;
+        b.sync_warp();
+        PLAIT_UNROLL
+        for (int i = 0; i < per_page; ++i) {
+          std::int64_t const t = lane + i * warp_size;
+          float const p_t = t < seen ? kernels::exp2(score[i] * a.scale - shift) : 0.0f;
+          s.p[w][t] = p_t, total += p_t;
+        }
+        b.sync_warp();
+        PLAIT_UNROLL
+        for (int i = 0; i < per_lane; ++i) sum[i] *= before;
+        for (std::int64_t t = 0; t < seen; ++t) {
+          Value const* const value = page + a.at.value(head, t, d0);
+          PLAIT_UNROLL
+          for (int i = 0; i < per_lane; ++i)
+            if (d0 + lane + i * warp_size < dim) sum[i] += s.p[w][t] * widen(value[lane + i * warp_size]);
+        }
+      }
+      total = warp_sum(b, total);
+      PLAIT_UNROLL
+      for (int i = 0; i < per_lane; ++i) s.sum[w][lane + i * warp_size] = sum[i];
+      if (lane == 0) s.largest[w] = largest, s.total[w] = total;
+      b.sync();  // also: every warp has read its q
+      float most = s.largest[0], factor[warps], all = 0;
+      PLAIT_UNROLL
+      for (int i = 1; i < warps; ++i) most = fmaxf(most, s.largest[i]);
+      if (most == -std::numeric_limits<float>::infinity()) most = 0;
+      PLAIT_UNROLL
+      for (int i = 0; i < warps; ++i) factor[i] = kernels::exp2((s.largest[i] - most) * a.scale), all += factor[i] * s.total[i];
+      for (std::int64_t d = b.thread(); d < columns && d0 + d < dim; d += threads) {
+        float x = 0;
+        PLAIT_UNROLL
+        for (int i = 0; i < warps; ++i) x += factor[i] * s.sum[i][d];
+        out[d0 + d] = narrow<T>(x / all);
+      }
+      b.sync();
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels

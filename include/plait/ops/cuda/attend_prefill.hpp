@@ -1,0 +1,258 @@
+// Many new tokens a sequence: attention by tiles of queries, bf16 keys and values (FlashAttention-2: Dao, arXiv:2307.08691).
+#pragma once
+
+#include <plait/core/sequences.hpp>
+#include <plait/exec/device.hpp>
+#include <plait/ops/cuda/append_pages.hpp>
+#include <plait/ops/cuda/attend_decode.hpp>
+#include <plait/ops/cuda/fragments.hpp>
+#include <plait/ops/cuda/vector.hpp>
+
+#include <limits>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// Block (tile and split, key head): a row is a query of one head, `share` of them a token; 16 rows a warp, `rows` a tile. Keys and
+/// values come in steps of `step` tokens to shared memory, values while scores are made of keys, the next keys while values are added up;
+/// 16-byte chunks stand there in an order (xor) in which mma's fragments are read without bank conflicts. A fragment of scores is, rounded
+/// to bf16, the operand of the next product as it is.
+///
+/// A weight of zero does not keep a NaN or an infinity out of a product. Where some rows see less of a step than others, values that are
+/// not finite are therefore looked for, added to the rows that see them, and taken out of the tile.
+template <int Dim, int Warps>
+struct attend_prefill {
+  static_assert(Dim == 64 || Dim == 128 || Dim == 256);
+  static constexpr int threads = Warps * warp_size, rows = 16 * Warps, step = Dim <= 128 ? 64 : 32;
+  struct args {
+    sequences<bf16_t> seqs;
+    rows_of<bf16_t const> q;
+    rows_of<bf16_t> out;  ///< may be q
+    attend_parts parts;
+    page_layout at;  ///< dim a multiple of 8, at most Dim
+    std::int64_t share, splits;
+    float scale;  ///< log2(e) / sqrt(dim)
+  };
+  template <class Block>
+  struct shared {
+    alignas(16) std::uint16_t keys[Dim * step], values[step * Dim];
+    typename Block::reduce_space any;
+  };
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
+    // The last tiles of a sequence see the most keys: they come first.
+    std::int64_t const number = b.grid_x() / a.splits - 1 - b.x() / a.splits, split = b.x() % a.splits, head = b.y();
+    std::int64_t const seq = sequence_of_tile(a.seqs, a.share, rows, number), cached = a.seqs.length[seq];
+    std::int64_t const first = (number - first_tile(a.seqs, a.share, rows, seq)) * rows, all = a.seqs.tokens(seq) * a.share;
+    if (first >= all) return;
+    int const dim = static_cast<int>(a.at.dim), g = b.lane() / 4, j = b.lane() % 4;
+    std::int64_t const end = first + rows < all ? first + rows : all;
+    std::int64_t const lowest = cached + first / a.share, highest = cached + (end - 1) / a.share, stored = cached + a.seqs.tokens(seq);
+    std::int64_t const steps_in_all = highest / step + 1;
+    split_shares const shares(steps_in_all, a.splits);
+    std::int64_t const from = split * shares.each, to = from + shares.each < steps_in_all ? from + shares.each : steps_in_all;
+
+    // This lane's rows: where they are, and what they see. Rows behind the last one see all and are not written.
+    std::int64_t row[2], column[2], position[2];
+    bool there[2];
+    PLAIT_UNROLL
+    for (int e = 0; e < 2; ++e) {
+      std::int64_t const r = first + 16 * b.warp() + g + 8 * e;
+      there[e] = r < all;
+      row[e] = a.seqs.first_row[seq] + r / a.share, column[e] = head * a.share + r % a.share;
+      position[e] = there[e] ? cached + r / a.share : stored;
+    }
+    if (split >= shares.used) {
+      PLAIT_UNROLL
+      for (int e = 0; e < 2; ++e)
+        if (there[e] && j == 0) a.parts.total[(row[e] * (a.at.heads * a.share) + column[e]) * a.splits + split] = 0;
+      return;
+    }
+
+    std::uint32_t queries[Dim / 16][4];
+    PLAIT_UNROLL
+    for (int k = 0; k < Dim / 16; ++k)
+      PLAIT_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        int const e = i % 2, d = 16 * k + 2 * j + i / 2 * 8;
+        queries[k][i] = there[e] && d < dim ? load_pair(a.q.row(row[e]) + column[e] * dim + d, a.q.aligned) : 0;
+      }
+    float sums[Dim / 8][4] = {}, largest[2], total[2] = {};
+    largest[0] = largest[1] = -std::numeric_limits<float>::infinity();
+    bool const busy = first + 16 * b.warp() < all;  // of all lanes of the warp alike
+
+    if (dim < Dim) {
+      for (int i = b.thread(); i < (Dim - dim) * step / 8; i += threads) *reinterpret_cast<words4*>(s.keys + dim * step + 8 * i) = {};
+      for (int i = b.thread(); i < step * (Dim - dim) / 8; i += threads)
+        *reinterpret_cast<words4*>(value_place(s, i / ((Dim - dim) / 8), dim / 8 + i % ((Dim - dim) / 8))) = {};
+    }
+    copy_keys(b, s, a, seq, head, from);
+    for (std::int64_t n = from; n < to; ++n) {
+      std::int64_t const left = stored - n * step;
+      int const tokens = static_cast<int>(left < step ? left : step);
+      copies_done(), b.sync();  // the keys are there, and nobody reads the last step's values any more
+      copy_values(b, s, a, seq, head, n, tokens);
+      float scores[step / 8][4] = {};
+      bool const edge = (n + 1) * step - 1 > lowest;
+      if (busy) {
+        PLAIT_UNROLL
+        for (int k = 0; k < Dim / 16; ++k)
+          PLAIT_UNROLL
+          for (int t = 0; t < step / 8; t += 2) {
+            std::uint32_t four[4];
+            load_transposed(b, key_place(s, 16 * k + b.lane() % 16, t + b.lane() / 16), four);
+            b.mma(scores[t], queries[k], {four[0], four[1]});
+            b.mma(scores[t + 1], queries[k], {four[2], four[3]});
+          }
+        std::int64_t const ahead[2] = {position[0] - n * step, position[1] - n * step};
+        weigh(b, edge, ahead, a.scale, scores, largest, total, sums);
+      }
+      copies_done(), b.sync();  // the values are there, and nobody reads the keys any more
+      if (n + 1 < to) copy_keys(b, s, a, seq, head, n + 1);
+      if (edge) take_out(b, s, position, n * step, tokens, sums);
+      if (busy) {
+        PLAIT_UNROLL
+        for (int t = 0; t < step / 16; ++t) {
+          std::uint32_t const weights[4] = {pair_of(scores[2 * t][0], scores[2 * t][1]), pair_of(scores[2 * t][2], scores[2 * t][3]),
+                                            pair_of(scores[2 * t + 1][0], scores[2 * t + 1][1]),
+                                            pair_of(scores[2 * t + 1][2], scores[2 * t + 1][3])};
+          PLAIT_UNROLL
+          for (int c = 0; c < Dim / 8; c += 2) {
+            std::uint32_t four[4];
+            load_transposed(b, value_place(s, 16 * t + b.lane() % 16, c + b.lane() / 16), four);
+            b.mma(sums[c], weights, {four[0], four[1]});
+            b.mma(sums[c + 1], weights, {four[2], four[3]});
+          }
+        }
+      }
+    }
+
+    PLAIT_UNROLL
+    for (int e = 0; e < 2; ++e) {
+      total[e] += b.shuffle_xor(total[e], 1);
+      total[e] += b.shuffle_xor(total[e], 2);
+      if (!there[e]) continue;
+      if (a.parts.sum != nullptr) {
+        std::int64_t const part = (row[e] * (a.at.heads * a.share) + column[e]) * a.splits + split;
+        if (j == 0) a.parts.largest[part] = largest[e], a.parts.total[part] = total[e];
+        PLAIT_UNROLL
+        for (int c = 0; c < Dim / 8; ++c)
+          if (8 * c < dim) {
+            float* const at = a.parts.sum + part * dim + 8 * c + 2 * j;
+            at[0] = sums[c][2 * e], at[1] = sums[c][2 * e + 1];
+          }
+      } else {
+        bf16_t* const at = a.out.row(row[e]) + column[e] * dim + 2 * j;
+        PLAIT_UNROLL
+        for (int c = 0; c < Dim / 8; ++c)
+          if (8 * c < dim) {
+            float const x = sums[c][2 * e] / total[e], y = sums[c][2 * e + 1] / total[e];
+            if (a.out.aligned) *reinterpret_cast<std::uint32_t*>(at + 8 * c) = pair_of(x, y);
+            else at[8 * c] = narrow<bf16_t>(x), at[8 * c + 1] = narrow<bf16_t>(y);
+          }
+      }
+    }
+  }
+
+ private:
+  /// Eight tokens of a dimension; eight dimensions of a token.
+  template <class Shared>
+  PLAIT_HD static std::uint16_t* key_place(Shared& s, int d, int chunk) {
+    return s.keys + d * step + 8 * (chunk ^ (step == 64 ? d & 7 : d >> 1 & 3));
+  }
+  template <class Shared>
+  PLAIT_HD static std::uint16_t* value_place(Shared& s, int t, int chunk) {
+    return s.values + t * Dim + 8 * (chunk ^ (t & 7));
+  }
+
+  template <class Block>
+  PLAIT_HD static void copy_keys(Block const& b, shared<Block>& s, args const& a, std::int64_t seq, std::int64_t head, std::int64_t n) {
+    bf16_t const* const from =
+        a.seqs.template page_of<bf16_t>(seq, n * step / page_tokens) + a.at.key(head, 0, n * step % page_tokens);
+    constexpr int chunks = step / 8;
+    int const all = static_cast<int>(a.at.dim) * chunks;
+    for (int i = b.thread(); i < all; i += threads)
+      copy_async(key_place(s, i / chunks, i % chunks), from + std::int64_t{page_tokens} * (i / chunks) + 8 * (i % chunks));
+  }
+  /// The first `tokens` of a step; zeros behind.
+  template <class Block>
+  PLAIT_HD static void copy_values(Block const& b, shared<Block>& s, args const& a, std::int64_t seq, std::int64_t head, std::int64_t n,
+                                   int tokens) {
+    bf16_t const* const from =
+        a.seqs.template page_of<bf16_t>(seq, n * step / page_tokens) + a.at.value(head, n * step % page_tokens, 0);
+    int const chunks = static_cast<int>(a.at.dim) / 8;
+    int t = b.thread() / chunks, chunk = b.thread() % chunks;
+    int const down = threads / chunks, right = threads % chunks;  // to the next chunk of this thread
+    for (; t < step; t += down, chunk += right) {
+      if (chunk >= chunks) {
+        chunk -= chunks;
+        if (++t >= step) break;
+      }
+      if (t < tokens) copy_async(value_place(s, t, chunk), from + (t * chunks + chunk) * 8);
+      else *reinterpret_cast<words4*>(value_place(s, t, chunk)) = {};
+    }
+  }
+
+  /// scores[t][0, 1] are of the first row and tokens 8 t + 2 j, + 1, scores[t][2, 3] of the second one; a row sees tokens up to `seen`.
+  template <class Block>
+  PLAIT_HD static void weigh(Block const& b, bool edge, std::int64_t const (&seen)[2], float scale, float (&scores)[step / 8][4],
+                             float (&largest)[2], float (&total)[2], float (&sums)[Dim / 8][4]) {
+    constexpr float nothing = -std::numeric_limits<float>::infinity();
+    if (edge) {
+      PLAIT_UNROLL
+      for (int t = 0; t < step / 8; ++t)
+        PLAIT_UNROLL
+        for (int i = 0; i < 4; ++i)
+          if (8 * t + 2 * (b.lane() % 4) + i % 2 > seen[i / 2]) scores[t][i] = nothing;
+    }
+    PLAIT_UNROLL
+    for (int e = 0; e < 2; ++e) {
+      float here = largest[e];
+      PLAIT_UNROLL
+      for (int t = 0; t < step / 8; ++t) here = fmaxf(here, fmaxf(scores[t][2 * e], scores[t][2 * e + 1]));
+      here = fmaxf(here, b.shuffle_xor(here, 1));
+      here = fmaxf(here, b.shuffle_xor(here, 2));
+      float const shift = here == nothing ? 0.0f : here * scale;  // nothing but NaN, or nothing at all, so far
+      float const before = kernels::exp2(largest[e] * scale - shift);
+      largest[e] = here, total[e] *= before;
+      PLAIT_UNROLL
+      for (int t = 0; t < step / 8; ++t)
+        PLAIT_UNROLL
+        for (int i = 2 * e; i < 2 * e + 2; ++i) scores[t][i] = kernels::exp2(scores[t][i] * scale - shift), total[e] += scores[t][i];
+      PLAIT_UNROLL
+      for (int c = 0; c < Dim / 8; ++c) sums[c][2 * e] *= before, sums[c][2 * e + 1] *= before;
+    }
+  }
+
+  PLAIT_HD static bool finite(std::uint16_t bits) { return (bits & 0x7f80u) != 0x7f80u; }
+
+  /// Values that are not finite: to the sums of the rows that see them, and zeros in their places.
+  template <class Block>
+  PLAIT_HD static void take_out(Block const& b, shared<Block>& s, std::int64_t const (&position)[2], std::int64_t first, int tokens,
+                                float (&sums)[Dim / 8][4]) {
+    bool all_finite = true;
+    for (int i = b.thread(); i < step * Dim / 8; i += threads) {
+      words4 const w = reinterpret_cast<words4 const*>(s.values)[i];
+      PLAIT_UNROLL
+      for (int c = 0; c < 4; ++c)
+        all_finite = all_finite && finite(static_cast<std::uint16_t>(w.word[c])) && finite(static_cast<std::uint16_t>(w.word[c] >> 16));
+    }
+    if (b.maximum(s.any, all_finite ? 0.0f : 1.0f) == 0.0f) return;
+    int const j = b.lane() % 4;
+    for (int t = 0; t < tokens; ++t)
+      PLAIT_UNROLL
+      for (int c = 0; c < Dim / 8; ++c)
+        PLAIT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          bf16_t value;
+          value.bits = value_place(s, t, c)[2 * j + i % 2];
+          if (!finite(value.bits) && first + t <= position[i / 2]) sums[c][i] += widen(value);
+        }
+    b.sync();
+    for (int i = b.thread(); i < step * Dim; i += threads)
+      if (!finite(s.values[i])) s.values[i] = 0;
+    b.sync();
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels

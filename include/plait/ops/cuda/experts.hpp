@@ -1,0 +1,185 @@
+// experts on a device.
+//
+// Few choices: gate, up and SwiGLU of all experts in one launch, down in another, then the weighted sum. Which block works for which expert
+// is found by the blocks (few_rows.hpp, find_group), so that nothing has to be known here: that is the way, too, while launches are kept.
+// Many choices: rows are gathered by expert, how many each has is fetched, and a library multiplies expert by expert.
+#pragma once
+
+#include <plait/ops/cuda/gated_linear.hpp>
+#include <plait/ops/experts.hpp>
+
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// y[row] = x[token[row]]
+template <class T>
+struct gather_tokens {
+  struct args {
+    rows_of<T const> x;
+    std::int32_t const* token;
+    rows_of<T> y;
+    std::int64_t cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    T const* const from = a.x.row(a.token[b.x()]);
+    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
+      float v[lot];  // widened and rounded back: exact
+      load_lot(from + c, a.cols - c, a.x.aligned, v);
+      store_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, v);
+    }
+  }
+};
+
+/// y[t] = sum over j of weight[t, j] x[row of (t, j)], j upwards: that is place[t, j], or t choices + j without.
+template <class X, class T>
+struct combine {
+  struct args {
+    rows_of<X const> x;
+    rows_of<float const> weight;
+    rows_of<std::int32_t const> place;
+    rows_of<T> y;
+    std::int64_t choices, cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    std::int64_t const t = b.x();
+    for (std::int64_t c = (b.y() * threads + b.thread()) * lot; c < a.cols; c += b.grid_y() * threads * lot) {
+      float sum[lot] = {};
+      for (std::int64_t j = 0; j < a.choices; ++j) {
+        float const weight = a.weight.row(t)[j];
+        float v[lot];
+        load_lot(a.x.row(a.place.data != nullptr ? a.place.row(t)[j] : t * a.choices + j) + c, a.cols - c, a.x.aligned, v);
+        PLAIT_UNROLL
+        for (int i = 0; i < lot; ++i) sum[i] = fmaf(weight, v[i], sum[i]);
+      }
+      store_lot(a.y.row(t) + c, a.cols - c, a.y.aligned, sum);
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// Up to how many choices an expert, on average, few_rows is the way: most of a long call is faster by a library, which then must not be asked
+/// for one expert's few rows at a time.
+template <dtype Stored>
+inline constexpr std::int64_t most_few_choices = most_few_rows<Stored> / 2;
+
+template <precision P, class Runtime>
+struct experts_op<exec::device<P, Runtime>> {
+  using device = exec::device<P, Runtime>;
+  using T = typename device::value_type;
+
+  template <dtype Stored, class Memory>
+  static void run(device& exec, matrix_view<T const> x, routing<float> const& plan, device_matrix<Stored, Memory> const& gate,
+                  device_matrix<Stored, Memory> const& up, device_matrix<Stored, Memory> const& down, matrix_view<T> y) {
+    if (x.rows() == 0) return;
+    arena::frame const scratch(exec.workspace);
+    if constexpr (Stored == dtype::f32) {
+      plain(exec, x, plan, gate.there(), up.there(), down.there(), y);
+    } else if (x.rows() * plan.expert.cols() <= most_few_choices<Stored> * plan.num_experts) {
+      auto const outputs = exec.template matrix<float>(x.rows() * plan.expert.cols(), padded(down.rows()));
+      few(exec, x, plan, gate.there(), up.there(), down.there(), outputs, y);
+    } else {
+      // The same memory either way.
+      std::int64_t const rows = x.rows() * plan.expert.cols();
+      auto const gathered = exec.template matrix<T>(rows, padded(x.cols()));
+      if (exec.capturing()) few(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
+      else many(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
+      if (exec.workspace.measuring()) few(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
+    }
+  }
+
+ private:
+  /// Grouped rows whose hidden values are in memory at once.
+  static constexpr std::int64_t most_rows = 4096;
+
+  /// Values of a row whose next one is aligned.
+  static std::int64_t padded(std::int64_t cols) { return (cols + 7) / 8 * 8; }
+
+  template <class X>
+  static void add_up(device& exec, matrix_view<X const> x, routing<float> const& plan, bool grouped, matrix_view<T> y) {
+    using kernel = kernels::combine<X, T>;
+    std::int64_t const pieces = std::min<std::int64_t>((y.cols() + kernel::threads * kernels::lot - 1) / (kernel::threads * kernels::lot), 64);
+    typename kernel::args args{x, matrix_view<float const>(plan.weight), {}, y, plan.expert.cols(), y.cols()};
+    if (grouped) args.place = matrix_view<std::int32_t const>(plan.place);
+    exec.template launch<kernel>({.x = y.rows(), .y = pieces}, args);
+  }
+
+  static void plain(device& exec, matrix_view<T const> x, routing<float> const& plan, device_weights<dtype::f32> const& gate,
+                    device_weights<dtype::f32> const& up, device_weights<dtype::f32> const& down, matrix_view<T> y) {
+    std::int64_t const rows = x.rows() * plan.expert.cols();
+    auto const gates = exec.template matrix<T>(rows, gate.rows), hidden = exec.template matrix<T>(rows, gate.rows);
+    auto const outputs = exec.template matrix<float>(rows, down.rows);
+    matrix_view<std::int32_t const> const expert = plan.expert;
+    dot_rows(exec, x, gate, nullptr, gates, expert);
+    dot_rows(exec, x, up, nullptr, hidden, expert);
+    exec.template launch<kernels::swiglu<T>>({.x = rows}, {matrix_view<T const>(gates), hidden, hidden.cols()});
+    dot_rows(exec, matrix_view<T const>(hidden), down, nullptr, outputs, expert, true);
+    add_up<float>(exec, outputs, plan, false, y);
+  }
+
+  /// Output: float, or T where memory would be too much.
+  template <dtype Stored, class Output>
+  static void few(device& exec, matrix_view<T const> x, routing<float> const& plan, device_weights<Stored> const& gate,
+                  device_weights<Stored> const& up, device_weights<Stored> const& down, matrix_view<Output> outputs, matrix_view<T> y) {
+    arena::frame const scratch(exec.workspace);
+    std::int64_t const all = outputs.rows(), f = gate.rows;
+    auto const rows = aligned_rows(exec, x);
+    auto const hidden = exec.template matrix<T>(std::min(all, most_rows), padded(f));
+    // So many groups that an expert with half as many rows again as the average reads its weights once.
+    std::int64_t const expected = all <= 8 ? all : std::max<std::int64_t>(8, 3 * all / (2 * plan.num_experts));
+    for (std::int64_t begin = 0; begin < all; begin += most_rows) {
+      kernels::few_rows_args<Stored> args;
+      args.up = up, args.x = rows.data(), args.x_stride = rows.stride();
+      args.first = plan.first, args.token = plan.token, args.experts = plan.num_experts;
+      args.begin = args.y_from = begin, args.end = std::min(begin + most_rows, all);
+      args.outputs[0] = {gate, nullptr, hidden.data(), hidden.stride(), hidden.cols()};
+      few_rows_launch<Stored, true, device>(exec, args, expected);
+      args.y_is_float = std::is_same_v<Output, float>;
+      args.x = hidden.data(), args.x_stride = hidden.stride(), args.token = nullptr, args.y_from = 0;
+      args.outputs[0] = {down, nullptr, outputs.data(), outputs.stride()};
+      few_rows_launch<Stored, false, device>(exec, args, expected);
+    }
+    add_up<Output>(exec, outputs, plan, true, y);
+  }
+
+  template <dtype Stored>
+  static void many(device& exec, matrix_view<T const> x, routing<float> const& plan, device_weights<Stored> const& gate,
+                   device_weights<Stored> const& up, device_weights<Stored> const& down, matrix_view<T> gathered, matrix_view<T> y) {
+    arena::frame const scratch(exec.workspace);
+    std::int64_t const all = gathered.rows(), d = x.cols(), chunk = std::min(x.rows(), most_rows);
+    auto const gates = exec.template matrix<T>(chunk, padded(gate.rows)), hidden = exec.template matrix<T>(chunk, padded(gate.rows));
+    many_rows<Stored> const product(exec, gate, down);
+    exec.template launch<kernels::gather_tokens<T>>({.x = all}, {x, plan.token, gathered, d});
+    if (exec.workspace.measuring()) return;
+    std::vector<std::int32_t> first(static_cast<std::size_t>(plan.num_experts) + 1);
+    exec.runtime.fetch(first.data(), plan.first, static_cast<std::int64_t>(first.size() * sizeof(std::int32_t)));
+    for (std::int64_t e = 0; e < plan.num_experts; ++e) {
+      std::int64_t const end = first[static_cast<std::size_t>(e) + 1];
+      for (std::int64_t row = first[static_cast<std::size_t>(e)]; row < end; row += chunk) {
+        std::int64_t const rows = std::min(chunk, end - row);
+        auto const its = gathered.middle_rows(row, rows).middle_cols(0, d);
+        auto const g = gates.middle_rows(0, rows).middle_cols(0, gate.rows), h = hidden.middle_rows(0, rows).middle_cols(0, gate.rows);
+        product.multiply(exec, matrix_view<T const>(its), gate.copy(e), g);
+        product.multiply(exec, matrix_view<T const>(its), up.copy(e), h);
+        exec.template launch<kernels::swiglu<T>>({.x = rows}, {matrix_view<T const>(g), h, h.cols()});
+        product.multiply(exec, matrix_view<T const>(h), down.copy(e), its);  // over the rows that went in, which are as long
+      }
+    }
+    add_up<T>(exec, gathered.middle_cols(0, d), plan, true, y);
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

@@ -1,0 +1,379 @@
+// Products of few rows with bf16 and int8 weights on tensor cores: time goes into reading the weights, once.
+//
+// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted within blocks of 32 columns, the same for
+// both operands, so that a lane's part of either is 16 consecutive bytes of a row (of int8 weights: of a tile, core/device_storage.hpp). The
+// warps of a block share its columns, and add up what they have in a fixed order.
+#pragma once
+
+#include <plait/exec/device.hpp>
+#include <plait/ops/cuda/vector.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// What becomes of the first `channels` columns of y where row s is the one new token of sequence s: y is not written; it is the convolution's
+/// next input, the window moves on, and u[s, n] is the result (ops/conv_silu.hpp).
+struct convolved {
+  bf16_t* u = nullptr;  ///< null: nothing is convolved
+  std::int64_t u_stride = 0, channels = 0, width = 0;
+  float const *taps = nullptr, *bias = nullptr;  ///< [width][channels], [channels] or null
+  float* const* state = nullptr;
+  std::int64_t state_offset = 0;
+
+  PLAIT_HD void step(std::int64_t s, std::int64_t n, float y) const {
+    float const input = widen(narrow<bf16_t>(y));
+    float* const window = state[s] + state_offset + n;
+    float sum = bias != nullptr ? bias[n] : 0.0f;
+    for (std::int64_t k = 0; k + 1 < width; ++k) {
+      sum = fmaf(taps[k * channels + n], window[k * channels], sum);
+      if (k > 0) window[(k - 1) * channels] = window[k * channels];
+    }
+    if (width > 1) window[(width - 2) * channels] = input;
+    u[s * u_stride + n] = narrow<bf16_t>(silu(fmaf(taps[(width - 1) * channels + n], input, sum)));
+  }
+};
+
+/// What few_rows computes: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to `most_outputs` W, or, gated, silu(x W^T) * (x up^T).
+/// x must stand at multiples of 16 bytes and be finite up to the next multiple of 8 columns.
+///
+/// Without `first` rows are [0, rows). With it they are [begin, end) of rows grouped by expert (ops/route.hpp), and each expert has its own
+/// copy of the weights; row r of them is row token[r] of x, or r - begin without `token`, and row r - y_from of y.
+template <dtype Stored>
+struct few_rows_args {
+  static constexpr int most_outputs = 4;
+  struct output {
+    device_weights<Stored> weight;
+    float const* bias = nullptr;
+    void* y = nullptr;
+    std::int64_t y_stride = 0;
+    std::int64_t y_cols = 0;       ///< gated: up to 15 more than there are rows of W, to be zero
+    std::int64_t first_block = 0;  ///< of the launch
+  };
+
+  output outputs[most_outputs];
+  int count = 1;
+  bool y_is_float = false;         ///< else bf16_t
+  device_weights<Stored> up;       ///< gated
+  bf16_t const* x = nullptr;
+  std::int64_t x_stride = 0;
+  std::int64_t rows = 0;           ///< without `first`
+  std::int64_t groups = 1;         ///< of 8 Tiles rows; with `first` at least as many as there are
+  int k_warps = 1;                 ///< warps of a block that share the columns; a power of two
+  std::int32_t const* first = nullptr;
+  std::int32_t const* token = nullptr;
+  std::int64_t experts = 0, begin = 0, end = 0, y_from = 0;
+  convolved conv;
+};
+
+/// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`. False if there are fewer groups.
+/// Every lane of the warp gets the same.
+template <class Block>
+PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::int64_t experts, std::int64_t begin, std::int64_t end, int size,
+                                std::int64_t group, std::int64_t& expert, std::int64_t& row, std::int64_t& rows) {
+  int const lane = b.lane();
+  for (std::int64_t base = 0; base < experts; base += warp_size) {
+    std::int64_t low = 0, high = 0;
+    if (base + lane < experts) {
+      low = first[base + lane], high = first[base + lane + 1];
+      low = low < begin ? begin : low, high = high > end ? end : high;
+    }
+    int const here = high > low ? static_cast<int>((high - low + size - 1) / size) : 0;
+    int until = here;  // groups of this lane's expert and of those before it
+    PLAIT_UNROLL
+    for (int step = 1; step < warp_size; step *= 2) {
+      int const before = b.shuffle(until, lane >= step ? lane - step : lane);
+      if (lane >= step) until += before;
+    }
+    int const all = b.shuffle(until, warp_size - 1);
+    if (group < all) {
+      int owner = until <= group ? 1 : 0;
+      PLAIT_UNROLL
+      for (int mask = warp_size / 2; mask > 0; mask /= 2) owner += b.shuffle_xor(owner, mask);
+      int const nth = static_cast<int>(group) - b.shuffle(until - here, owner);
+      std::int64_t const last = b.shuffle(static_cast<int>(high), owner);
+      expert = base + owner;
+      row = b.shuffle(static_cast<int>(low), owner) + std::int64_t{nth} * size;
+      rows = last - row < size ? last - row : size;
+      return true;
+    }
+    group -= all;
+  }
+  return false;
+}
+
+/// Groups of 8 Tiles rows. Block g + groups * p computes part p of the outputs' rows for group g, so that blocks that read the same weights
+/// run at the same time.
+template <dtype Stored, int Tiles, bool Gated>
+struct few_rows {
+  static_assert(Stored != dtype::f32);
+  using args = few_rows_args<Stored>;
+  static constexpr int warps = 8, threads = warps * warp_size;
+  static constexpr int rows_a_group = 8 * Tiles;
+  /// Tiles of 16 weight rows a warp: two share what was read of x, gate and up among them.
+  static constexpr int sets = Gated || Tiles > 2 ? 2 : 1;
+  static constexpr int row_tiles = Gated ? 1 : sets;  ///< that become rows of y
+  static constexpr int parts = Stored == dtype::int8 ? 1 : 2;
+  /// Blocks of 32 columns that a warp reads at once: 1 or 2 KiB.
+  static constexpr int depth = Stored == dtype::int8 ? (sets == 1 ? 4 : 2) : sets == 1 ? 4 : Tiles > 4 ? 1 : 2;
+  static constexpr int tiles_at_once = Tiles < 2 ? Tiles : 2;  ///< of rows, when the warps' sums are added
+
+  template <class>
+  struct shared {
+    float sums[warps][tiles_at_once][sets][4][warp_size];
+  };
+
+  /// The weights of `depth` blocks of columns.
+  struct piece {
+    words4 words[depth][sets][parts];
+    std::uint16_t scales[depth][sets][2];
+  };
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
+    std::int64_t const group = b.x() % a.groups, part = b.x() / a.groups;
+    std::int64_t expert = 0, row = group * rows_a_group, rows = a.rows - row;
+    if (a.first != nullptr) {
+      if (!find_group(b, a.first, a.experts, a.begin, a.end, rows_a_group, group, expert, row, rows)) return;
+    } else if (rows > rows_a_group) {
+      rows = rows_a_group;
+    }
+    typename args::output out = a.outputs[0];
+    PLAIT_UNROLL
+    for (int i = 1; i < args::most_outputs; ++i)
+      if (i < a.count && part >= a.outputs[i].first_block) out = a.outputs[i];
+
+    int const lane = b.lane(), k_warp = b.warp() % a.k_warps, m_warp = b.warp() / a.k_warps, m_warps = warps / a.k_warps;
+    std::int64_t const block_tile = (part - out.first_block) * m_warps * row_tiles, tile = block_tile + m_warp * row_tiles;
+    std::int64_t const cols = out.weight.cols, k_blocks = out.weight.col_tiles();
+
+    // Where this lane's part of the weights begins; a tile beyond the last is the last, and not written.
+    std::byte const* weights[sets];
+    std::uint16_t const* scales[sets];
+    PLAIT_UNROLL
+    for (int i = 0; i < sets; ++i) {
+      auto const w = (Gated && i == 1 ? a.up : out.weight).copy(expert);
+      std::int64_t at = tile + (Gated ? 0 : i);
+      if (at >= w.row_tiles()) at = w.row_tiles() - 1;
+      if constexpr (Stored == dtype::int8) {
+        weights[i] = w.data + at * k_blocks * w.tile_bytes + lane * 16;
+        scales[i] = w.scales + at * k_blocks * w.tile_rows + lane / 4;
+      } else {
+        weights[i] = w.data + ((at * 16 + lane / 4) * w.stride() + lane % 4 * 8) * 2;
+        scales[i] = nullptr;
+      }
+    }
+    // And of x; a row beyond the last is the last, and not written.
+    bf16_t const* x[Tiles];
+    PLAIT_UNROLL
+    for (int t = 0; t < Tiles; ++t) {
+      std::int64_t const r = row + (t * 8 + lane / 4 < rows ? t * 8 + lane / 4 : rows - 1);
+      x[t] = a.x + (a.token != nullptr ? a.token[r] : r - a.begin) * a.x_stride + lane % 4 * 8;
+    }
+
+    float sums[sets][Tiles][4] = {};
+    std::int64_t const step = std::int64_t{a.k_warps} * depth;
+    std::int64_t k = k_warp * depth;
+    piece next;
+    load(next, weights, scales, out.weight.stride(), k, k_blocks);
+    for (; k < k_blocks; k += step) {
+      piece const now = next;
+      if (k + step < k_blocks) load(next, weights, scales, out.weight.stride(), k + step, k_blocks);
+      PLAIT_UNROLL
+      for (int i = 0; i < depth; ++i) multiply(b, now, i, x, (k + i) * 32, cols - lane % 4 * 8, rows, sums);
+    }
+
+    PLAIT_UNROLL
+    for (int from = 0; from < Tiles; from += tiles_at_once) {
+      if (from * 8 >= rows) break;
+      if (from > 0) b.sync();
+      PLAIT_UNROLL
+      for (int t = 0; t < tiles_at_once; ++t)
+        PLAIT_UNROLL
+        for (int i = 0; i < sets; ++i)
+          PLAIT_UNROLL
+          for (int j = 0; j < 4; ++j) s.sums[b.warp()][t][i][j][lane] = sums[i][from + t][j];
+      b.sync();
+      // Neighbouring threads have neighbouring rows of the weights, as y has them side by side.
+      constexpr int columns = 8 * tiles_at_once;
+      for (int index = b.thread(); index < m_warps * row_tiles * 16 * columns; index += threads) {
+        int const r = index % 16, column = index / 16 % columns, its_tile = index / (16 * columns);
+        std::int64_t const n = (block_tile + its_tile) * 16 + r, its_row = from * 8 + column;
+        if (its_row >= rows) continue;
+        float value[Gated ? 2 : 1];
+        PLAIT_UNROLL
+        for (int i = 0; i < (Gated ? 2 : 1); ++i) {
+          int const set = Gated ? i : its_tile % row_tiles;
+          value[i] = 0;
+          for (int w = 0; w < a.k_warps; ++w)
+            value[i] += s.sums[its_tile / row_tiles * a.k_warps + w][column / 8][set][r / 8 * 2 + column % 2][r % 8 * 4 + column % 8 / 2];
+        }
+        std::int64_t const at = (row - a.y_from + its_row) * out.y_stride + n;
+        if constexpr (Gated) {
+          if (n < out.y_cols) static_cast<bf16_t*>(out.y)[at] = narrow<bf16_t>(n < out.weight.rows ? silu(value[0]) * value[1] : 0.0f);
+        } else {
+          if (n >= out.weight.rows) continue;
+          float const y = out.bias != nullptr ? value[0] + out.bias[n] : value[0];
+          if (a.conv.u != nullptr && n < a.conv.channels) a.conv.step(row + its_row, n, y);
+          else if (a.y_is_float) static_cast<float*>(out.y)[at] = y;
+          else static_cast<bf16_t*>(out.y)[at] = narrow<bf16_t>(y);
+        }
+      }
+    }
+  }
+
+ private:
+  PLAIT_HD static void load(piece& to, std::byte const* const (&weights)[sets], std::uint16_t const* const (&scales)[sets], std::int64_t stride,
+                            std::int64_t k, std::int64_t k_blocks) {
+    PLAIT_UNROLL
+    for (int i = 0; i < depth; ++i)
+      PLAIT_UNROLL
+      for (int j = 0; j < sets; ++j) {
+        bool const inside = k + i < k_blocks;
+        PLAIT_UNROLL
+        for (int p = 0; p < parts; ++p) {
+          // int8: the next tile. bf16: the next 64 bytes of the row, and of the row 8 below.
+          std::int64_t const at = Stored == dtype::int8 ? (k + i) * device_weights<Stored>::tile_bytes : (k + i) * 64 + p * 16 * stride;
+          to.words[i][j][p] = inside ? load_once(reinterpret_cast<words4 const*>(weights[j] + at)) : words4{};
+        }
+        if constexpr (Stored == dtype::int8) {
+          std::uint16_t const* const its = scales[j] + (k + i) * device_weights<Stored>::tile_rows;
+          to.scales[i][j][0] = inside ? its[0] : std::uint16_t{0};
+          to.scales[i][j][1] = inside ? its[8] : std::uint16_t{0};
+        }
+      }
+  }
+
+  /// Block i of a piece, whose first column is k; `cols` are those that this lane has of x, counted from where its pointers are.
+  template <class Block>
+  PLAIT_HD static void multiply(Block const& b, piece const& w, int i, bf16_t const* const (&x)[Tiles], std::int64_t k, std::int64_t cols,
+                                std::int64_t rows, float (&sums)[sets][Tiles][4]) {
+    std::uint32_t a[sets][2][4];
+    float scale[sets][2];
+    PLAIT_UNROLL
+    for (int j = 0; j < sets; ++j)
+      PLAIT_UNROLL
+      for (int half = 0; half < 2; ++half)
+        if constexpr (Stored == dtype::int8) {
+          int8_to_bf16(w.words[i][j][0].word[2 * half], a[j][half][0], a[j][half][1]);
+          int8_to_bf16(w.words[i][j][0].word[2 * half + 1], a[j][half][2], a[j][half][3]);
+          scale[j][half] = widen_f16(w.scales[i][j][half]);
+        } else {
+          a[j][half][0] = w.words[i][j][0].word[2 * half], a[j][half][1] = w.words[i][j][1].word[2 * half];
+          a[j][half][2] = w.words[i][j][0].word[2 * half + 1], a[j][half][3] = w.words[i][j][1].word[2 * half + 1];
+        }
+    PLAIT_UNROLL
+    for (int t = 0; t < Tiles; ++t) {
+      if (t * 8 >= rows) break;
+      words4 const its = k < cols ? *reinterpret_cast<words4 const*>(x[t] + k) : words4{};
+      PLAIT_UNROLL
+      for (int j = 0; j < sets; ++j)
+        if constexpr (Stored == dtype::int8) {
+          float block[4] = {};  // of these 32 columns, which share a scale
+          b.mma(block, a[j][0], {its.word[0], its.word[1]});
+          b.mma(block, a[j][1], {its.word[2], its.word[3]});
+          PLAIT_UNROLL
+          for (int e = 0; e < 4; ++e) sums[j][t][e] = fmaf(scale[j][e / 2], block[e], sums[j][t][e]);
+        } else {
+          b.mma(sums[j][t], a[j][0], {its.word[0], its.word[1]});
+          b.mma(sums[j][t], a[j][1], {its.word[2], its.word[3]});
+        }
+    }
+  }
+};
+
+/// A matrix of bf16 whose rows stand at multiples of 16 bytes, with zeros up to a multiple of 8 columns, from one that does not.
+struct align_rows {
+  struct args {
+    rows_of<bf16_t const> x;
+    rows_of<bf16_t> y;
+    std::int64_t cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
+      float v[lot];
+      load_lot(a.x.row(b.x()) + c, a.cols - c, a.x.aligned, v);
+      store_lot(a.y.row(b.x()) + c, lot, true, v);
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// Up to how many rows few_rows is the way to multiply. Beyond 64 it reads the weights again for every 64 rows; of int8 that costs less, for
+/// a while, than writing them as bf16 and reading those.
+template <dtype Stored>
+inline constexpr std::int64_t most_few_rows = Stored == dtype::int8 ? 256 : 64;
+
+/// x as few_rows wants it. Takes memory for a copy, which is used where it is needed.
+template <class Exec>
+matrix_view<bf16_t const> aligned_rows(Exec& exec, matrix_view<bf16_t const> x) {
+  auto const y = exec.template matrix<bf16_t>(x.rows(), (x.cols() + 7) / 8 * 8);
+  if (kernels::rows_of<bf16_t const>(x).aligned && x.cols() % 8 == 0) return x;
+  exec.template launch<kernels::align_rows>({.x = x.rows()}, {x, y, x.cols()});
+  return {y.data(), x.rows(), x.cols(), y.stride()};
+}
+
+/// Launches few_rows. `expected` rows, or of each expert about so many, say how many share what is read of the weights. args say everything
+/// but groups, k_warps and where the outputs' blocks begin.
+template <dtype Stored, bool Gated, class Exec>
+class few_rows_launch {
+ public:
+  few_rows_launch(Exec& exec, kernels::few_rows_args<Stored> const& args, std::int64_t expected) : exec_(exec), args_(args) {
+    if (expected <= 8) launch<1>(expected);
+    else if (expected <= 16) launch<2>(expected);
+    else if (expected <= 32) launch<4>(expected);
+    else launch<8>(expected);
+  }
+
+ private:
+  template <int Tiles>
+  void launch(std::int64_t expected) {
+    using kernel = kernels::few_rows<Stored, Tiles, Gated>;
+    constexpr std::int64_t size = kernel::rows_a_group;
+    if (args_.first != nullptr) {
+      std::int64_t const rows = args_.end - args_.begin, taken = std::min(rows, args_.experts);
+      args_.groups = taken + (rows - taken) / size;  // most when as many experts as can be have a row
+    } else {
+      args_.groups = (args_.rows + size - 1) / size;
+    }
+    args_.k_warps = columns_shared<Tiles>(std::min(expected, size));
+    std::int64_t blocks = 0;
+    for (int i = 0; i < args_.count; ++i) {
+      args_.outputs[i].first_block = blocks;
+      std::int64_t const tiles = kernel::warps / args_.k_warps * kernel::row_tiles;
+      blocks += (args_.outputs[i].weight.row_tiles() + tiles - 1) / tiles;
+    }
+    exec_.template launch<kernel>({.x = blocks * args_.groups}, args_);
+  }
+
+  /// How many of a block's warps share the columns; the others take other rows of the weights, and share what the L1 cache has of x.
+  template <int Tiles>
+  int columns_shared(std::int64_t rows) const {
+    using kernel = kernels::few_rows<Stored, Tiles, Gated>;
+    std::int64_t warp_rows = 0;  // of weights, in what one warp has
+    for (int i = 0; i < args_.count; ++i) warp_rows += (args_.outputs[i].weight.row_tiles() + kernel::row_tiles - 1) / kernel::row_tiles;
+    std::int64_t const k_blocks = args_.outputs[0].weight.col_tiles(), processors = exec_.runtime.processors();
+    int shared = kernel::warps;
+    // Nothing to share where the columns are few.
+    while (shared > 1 && shared * kernel::depth > k_blocks) shared /= 2;
+    // x comes from the L2 cache once a block: let that be at most half of what the block reads of the weights, while there are blocks enough.
+    std::int64_t const weight_bytes = 16 * kernel::sets * (Stored == dtype::int8 ? 1 : 2);
+    while (shared > 1 && rows * 4 > weight_bytes * (kernel::warps / shared) && warp_rows * args_.groups * shared / 2 >= 2 * kernel::warps * processors)
+      shared /= 2;
+    return shared;
+  }
+
+  Exec& exec_;
+  kernels::few_rows_args<Stored> args_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

@@ -1,0 +1,55 @@
+// linear on a device.
+#pragma once
+
+#include <plait/ops/cuda/dot_rows.hpp>
+#include <plait/ops/cuda/few_rows.hpp>
+#include <plait/ops/cuda/many_rows.hpp>
+#include <plait/ops/linear.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// A bias on the device, or null. A matrix stands for a bias that is not there (ops/linear.hpp).
+template <class Memory>
+float const* values_of(device_vector<Memory> const* bias) {
+  return bias != nullptr ? bias->there() : nullptr;
+}
+template <dtype Stored, class Memory>
+float const* values_of(device_matrix<Stored, Memory> const*) {
+  return nullptr;
+}
+
+template <precision P, class Runtime>
+struct linear_op<exec::device<P, Runtime>> {
+  using device = exec::device<P, Runtime>;
+  using T = typename device::value_type;
+
+  template <class Y, dtype Stored, class Memory, class Vector, std::size_t Outputs>
+  static void run(device& exec, matrix_view<T const> x, std::array<linear_output<Y, device_matrix<Stored, Memory>, Vector>, Outputs> const& outputs) {
+    if (x.rows() == 0) return;
+    if constexpr (Stored == dtype::f32) {
+      for (auto const& o : outputs) dot_rows(exec, x, o.weight->there(), values_of(o.bias), o.y);
+    } else {
+      arena::frame const scratch(exec.workspace);
+      if (x.rows() <= most_few_rows<Stored>) {
+        static_assert(Outputs <= kernels::few_rows_args<Stored>::most_outputs);
+        auto const rows = aligned_rows(exec, x);
+        kernels::few_rows_args<Stored> args;
+        args.count = Outputs, args.y_is_float = std::is_same_v<Y, float>;
+        args.x = rows.data(), args.x_stride = rows.stride(), args.rows = x.rows();
+        for (std::size_t i = 0; i < Outputs; ++i) {
+          auto const& o = outputs[i];
+          args.outputs[i] = {o.weight->there(), values_of(o.bias), o.y.data(), o.y.stride()};
+        }
+        few_rows_launch<Stored, false, device>(exec, args, x.rows());
+      } else {
+        for (auto const& o : outputs) {
+          arena::frame const its_scratch(exec.workspace);
+          many_rows<Stored>(exec, o.weight->there()).multiply(exec, x, o.weight->there(), o.y);
+          if (o.bias != nullptr) exec.template launch<kernels::add_bias<Y>>({.x = o.y.rows()}, {o.y, values_of(o.bias), o.y.cols()});
+        }
+      }
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

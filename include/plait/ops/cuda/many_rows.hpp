@@ -1,0 +1,138 @@
+// Products of many rows: a library's, with what it does not do around it.
+#pragma once
+
+#include <plait/exec/device.hpp>
+#include <plait/ops/cuda/vector.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::kernels {
+
+/// int8 weights as rows of bf16, rounded: a warp a tile. Rows are tile_cols col_tiles() values apart; those beyond the last are zero.
+struct dequantize {
+  struct args {
+    device_weights<dtype::int8> weight;
+    bf16_t* rows;
+  };
+  static constexpr int warps = 8, threads = warps * warp_size;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    auto const& w = a.weight;
+    std::int64_t const tiles = w.col_tiles(), stride = tiles * w.tile_cols;
+    int const lane = b.lane();
+    for (std::int64_t k = b.y() * warps + b.warp(); k < tiles; k += b.grid_y() * warps) {
+      std::int64_t const tile = b.x() * tiles + k;
+      words4 const packed = load_once(reinterpret_cast<words4 const*>(w.data + tile * w.tile_bytes + lane * 16));
+      PLAIT_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        float const scale = widen_f16(w.scales[tile * w.tile_rows + half * 8 + lane / 4]);
+        float v[lot];
+        PLAIT_UNROLL
+        for (int i = 0; i < lot; ++i)
+          v[i] = scale * static_cast<float>(static_cast<std::int8_t>(packed.word[i / 2] >> (8 * half + 16 * (i % 2)) & 0xffu));
+        store_lot(a.rows + (b.x() * w.tile_rows + half * 8 + lane / 4) * stride + k * w.tile_cols + lane % 4 * lot, lot, true, v);
+      }
+    }
+  }
+};
+
+/// y[row] += bias
+template <class Y>
+struct add_bias {
+  struct args {
+    rows_of<Y> y;
+    float const* bias;
+    std::int64_t cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
+      float p[lot], q[lot];
+      load_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, p), load_lot(a.bias + c, a.cols - c, true, q);
+      PLAIT_UNROLL
+      for (int i = 0; i < lot; ++i) p[i] += q[i];
+      store_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, p);
+    }
+  }
+};
+
+/// up[row] = silu(gate[row]) * up[row]
+template <class T>
+struct swiglu {
+  struct args {
+    rows_of<T const> gate;
+    rows_of<T> up;
+    std::int64_t cols;
+  };
+  static constexpr int threads = 128;
+  template <class>
+  using shared = no_shared;
+
+  template <class Block>
+  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
+    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
+      float p[lot], q[lot];
+      load_lot(a.gate.row(b.x()) + c, a.cols - c, a.gate.aligned, p), load_lot(a.up.row(b.x()) + c, a.cols - c, a.up.aligned, q);
+      PLAIT_UNROLL
+      for (int i = 0; i < lot; ++i) q[i] *= silu(p[i]);
+      store_lot(a.up.row(b.x()) + c, a.cols - c, a.up.aligned, q);
+    }
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::kernels
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// A product by the library: bf16 weights as they are, int8 weights as bf16 in the workspace, so many rows of them at a time.
+template <dtype Stored>
+class many_rows {
+ public:
+  /// For weights of the shapes of these.
+  template <class Exec, class... Weights>
+  explicit many_rows(Exec& exec, Weights const&... weights) {
+    if constexpr (Stored == dtype::int8) {
+      values_ = std::max({std::min(weights.padded_rows(), rows_at_once(weights)) * stride(weights)...});
+      scratch_ = exec.workspace.template take<bf16_t>(values_);
+    }
+  }
+  /// y = x W^T with copy 0 of W.
+  template <class Exec, class Y>
+  void multiply(Exec& exec, matrix_view<bf16_t const> x, device_weights<Stored> const& w, matrix_view<Y> y) const {
+    if constexpr (Stored == dtype::bf16) {
+      gemm(exec, x, reinterpret_cast<bf16_t const*>(w.data), w.stride(), y);
+    } else {
+      std::int64_t const at_once = values_ / stride(w) / 16 * 16;
+      for (std::int64_t n = 0; n < w.rows; n += at_once) {
+        device_weights<Stored> part{w.data + n / 16 * w.col_tiles() * w.tile_bytes, w.scales + n * w.col_tiles(), 1,
+                                    std::min(at_once, w.rows - n), w.cols};
+        exec.template launch<kernels::dequantize>({.x = part.row_tiles(), .y = std::min<std::int64_t>((part.col_tiles() + 7) / 8, 32)},
+                                                  {part, scratch_});
+        gemm(exec, x, scratch_, stride(w), y.middle_cols(n, part.rows));
+      }
+    }
+  }
+
+ private:
+  static constexpr std::int64_t most_values = std::int64_t{1} << 26;
+  static std::int64_t stride(device_weights<Stored> const& w) { return w.col_tiles() * w.tile_cols; }
+  static std::int64_t rows_at_once(device_weights<Stored> const& w) { return std::max<std::int64_t>(most_values / stride(w) / 16 * 16, 16); }
+
+  template <class Exec, class Y>
+  static void gemm(Exec& exec, matrix_view<bf16_t const> x, bf16_t const* w, std::int64_t stride, matrix_view<Y> y) {
+    exec.gemm(exec::matrix_product<bf16_t, Y>{x.data(), x.stride(), w, stride, y.data(), y.stride(), x.rows(), y.cols(), x.cols()});
+  }
+
+  bf16_t* scratch_ = nullptr;
+  std::int64_t values_ = 0;
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops

@@ -1,0 +1,29 @@
+// linear_conv: Mamba's input projection, and the convolution of its first half.
+#pragma once
+
+#include <plait/ops/conv_silu.hpp>
+#include <plait/ops/linear.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+/// The two ops one after the other; a device does both at once where every sequence has one token.
+template <class Exec>
+struct linear_conv_op {
+  template <class T, class Matrix, class Vector, class Bias, class Taps>
+  static void run(Exec& exec, sequences<T> const& seqs, matrix_view<T const> x, linear_output<T, Matrix, Vector> const& uz, Taps const& taps,
+                  Bias const* bias, matrix_view<T> u) {
+    linear(exec, x, uz);
+    conv_silu(exec, seqs, matrix_view<T const>(uz.y.middle_cols(0, u.cols())), taps, bias, u);
+  }
+};
+
+/// [v, z] = x W^T (+ bias) into uz, then u = silu(conv(v) + bias) (ops/conv_silu.hpp). x [T, D], uz [T, 2 d], u [T, d]. Afterwards uz holds z in
+/// its second half, and in its first what may be anything. Cost: those of linear and conv_silu.
+template <class Exec, class Matrix, class Vector, class Taps, class Bias>
+void linear_conv(Exec& exec, sequences<typename Exec::value_type> const& seqs, matrix_view<typename Exec::value_type const> x,
+                 linear_output<typename Exec::value_type, Matrix, Vector> const& uz, Taps const& taps, Bias const* bias,
+                 matrix_view<typename Exec::value_type> u) {
+  linear_conv_op<Exec>::run(exec, seqs, x, uz, taps, bias, u);
+}
+
+}  // namespace plait::inline PLAIT_ABI::ops
