@@ -16,7 +16,7 @@ namespace plait::inline PLAIT_ABI::kernels {
 /// many tokens as the window), so its threads, and no others, read the old state and write the new one.
 template <class T, int Width, int Channels>
 struct conv_silu {
-  static constexpr int threads = 128;
+  static constexpr int threads = 128, blocks = Width > 4 ? 2 : sizeof(T) * Channels > 16 ? 3 : 4;
   struct args {
     sequences<T> seqs;
     rows_of<T const> u;

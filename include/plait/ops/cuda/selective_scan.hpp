@@ -52,6 +52,7 @@ template <class T, int States>
 struct selective_scan_tiles {
   using args = scan_args<T>;
   static constexpr int lanes = scan_lanes, channels = 32, tokens = 32, threads = channels * lanes, run_states = lanes * States;
+  static constexpr int blocks = States <= 4 ? 4 : States <= 8 ? 3 : 2;
   static constexpr int row_lots = channels / lot, quads = run_states / 4, run_lots = run_states / lot;
   static constexpr int pieces = 2 * tokens * run_lots / threads;  ///< lots of B and C that a thread loads
   static_assert(row_lots * tokens == threads && pieces * threads == 2 * tokens * run_lots && States % 4 == 0);
@@ -208,7 +209,7 @@ struct selective_scan_tiles {
 template <class T>
 struct selective_scan_step {
   using args = scan_args<T>;
-  static constexpr int threads = 128, lanes = scan_lanes;
+  static constexpr int threads = 128, blocks = 5, lanes = scan_lanes;
   template <class>
   using shared = no_shared;
 
@@ -275,7 +276,8 @@ struct selective_scan_step {
 template <class T>
 struct selective_scan_blocks {
   using args = scan_args<T>;
-  static constexpr int threads = 128, items = 4, channels = 4, tokens = threads * items, together = 4, most_states = 256;
+  static constexpr int threads = 128, blocks = sizeof(T) == 2 ? 3 : 2, items = 4, channels = 4, tokens = threads * items, together = 4,
+                       most_states = 256;
   using row = affine_row<channels>;
   template <class Block>
   struct shared {
