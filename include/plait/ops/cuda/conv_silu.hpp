@@ -44,7 +44,7 @@ struct conv_silu {
     std::int64_t const left = a.channels - c, before = a.width - 1;
     int const unused = Width - static_cast<int>(a.width);  // taps, and places of the window, at the front
     bool const aligned_weights = aligned_rows(a.taps, a.channels);
-    float taps[Width][Channels], bias[Channels] = {};
+    float taps[Width][Channels] = {}, bias[Channels] = {};
     PLAIT_UNROLL
     for (int k = 0; k < Width; ++k)
       if (k >= unused) load_lot(a.taps + (k - unused) * a.channels + c, left, aligned_weights, taps[k]);
@@ -55,7 +55,7 @@ struct conv_silu {
       if (begin >= total) continue;
       float* const state = a.seqs.state_of(s) + c;
       bool const aligned_state = aligned_rows(state - c, a.channels);
-      float window[kept > 0 ? kept : 1][Channels];
+      float window[kept > 0 ? kept : 1][Channels] = {};
       PLAIT_UNROLL
       for (int k = 0; k < kept; ++k) {
         std::int64_t const t = begin - kept + k;

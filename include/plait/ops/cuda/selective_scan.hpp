@@ -82,7 +82,7 @@ struct selective_scan_tiles {
       std::int64_t const first = a.seqs.first_row[seq], total = a.seqs.tokens(seq);
       if (total == 0) continue;
       float* const state = a.seqs.state_of(seq);
-      float h[States], decay[States];
+      float h[States] = {}, decay[States] = {};
       raw_values<T, lot> u, dt, bc[pieces];
       // Rows behind the last token are not loaded, and what is left in their place not used.
       T const* own_u_at = a.u.row(first + own_token) + own_channel;
@@ -219,7 +219,7 @@ struct selective_scan_step {
     std::int64_t const channel = b.x() * threads + b.thread(), base = channel - lane, left = a.channels - base;
     std::int64_t const run_states = scan_run(a.states);
     bool const aligned_decay = aligned_rows(a.decay, a.channels);
-    float decay[4][lanes];
+    float decay[4][lanes] = {};
     auto const load_decay = [&](std::int64_t first) {
       PLAIT_UNROLL
       for (int i = 0; i < 4; ++i) {
