@@ -3,6 +3,7 @@
 // A kernel is a type:
 //   struct args                              what it is given, by value: pointers, numbers, views
 //   static constexpr int threads             of a block, a multiple of 32
+//   static constexpr int blocks              if there is one: so many blocks find room on a multiprocessor, which bounds the registers
 //   template <class Block> struct shared     the block's shared memory, at most 48 KiB, uninitialized
 //   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
 // run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda a block is a block of the device

@@ -32,7 +32,12 @@ namespace detail {
 /// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
 /// one's blocks find a place only when all of this grid have theirs.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads) cuda_entry(__grid_constant__ typename Kernel::args const args) {
+constexpr int least_blocks() {
+  if constexpr (requires { Kernel::blocks; }) return Kernel::blocks;
+  else return 1;
+}
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::threads, least_blocks<Kernel>()) cuda_entry(__grid_constant__ typename Kernel::args const args) {
   using block = cuda_block<Kernel::threads>;
   using shared = typename Kernel::template shared<block>;
   __shared__ shared space;

@@ -29,9 +29,12 @@ struct attend_op<exec::device<P, Runtime>> {
                  1.44269504f / std::sqrt(static_cast<float>(shape.dim))};
     arena::frame const scratch(exec.workspace);
     if constexpr (std::is_same_v<T, bf16_t> && std::is_same_v<value, bf16_t>) {
-      if (shape.dim % 8 == 0 && shape.dim <= 64) return tiled<64>(exec, c);
-      if (shape.dim % 8 == 0 && shape.dim <= 128) return tiled<128>(exec, c);
-      if (shape.dim % 8 == 0 && shape.dim <= 256) return tiled<256>(exec, c);
+      if (shape.dim == 64) return tiled<64, false>(exec, c);
+      if (shape.dim == 128) return tiled<128, false>(exec, c);
+      if (shape.dim == 256) return tiled<256, false>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 64) return tiled<64, true>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 128) return tiled<128, true>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 256) return tiled<256, true>(exec, c);
     }
     plain(exec, c);
   }
@@ -64,10 +67,10 @@ struct attend_op<exec::device<P, Runtime>> {
     exec.template launch<kernel>({.x = q.rows(), .y = c.heads}, {c.seqs, q, c.out, c.at, c.share, c.scale});
   }
 
-  template <int Dim>
+  template <int Dim, bool Padded>
   static void tiled(device& exec, call const& c) {
-    using decode = kernels::attend_decode<Dim>;
-    using prefill = kernels::attend_prefill<Dim, 4>;
+    using decode = kernels::attend_decode<Dim, Padded>;
+    using prefill = kernels::attend_prefill<Dim, Padded, Dim <= 128 ? 4 : 8>;
     using combine = kernels::attend_combine<T>;
     std::int64_t const rows = c.q.rows(), busy = exec.runtime.processors();
     // Parts are for calls that are too small to keep the device busy, so that there are never many: the scratch does not depend on the
