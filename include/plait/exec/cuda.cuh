@@ -28,14 +28,16 @@ namespace plait::inline PLAIT_ABI::exec {
 
 namespace detail {
 
-/// Where the threads of a kernel begin. With `overlap` a grid may be put on the device while the one before it ends, and waits here until
-/// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
-/// one's blocks find a place only when all of this grid have theirs.
+/// How many blocks a multiprocessor is to have room for: Kernel::blocks (exec/block.hpp).
 template <class Kernel>
 constexpr int least_blocks() {
   if constexpr (requires { Kernel::blocks; }) return Kernel::blocks;
   else return 1;
 }
+
+/// Where the threads of a kernel begin. With `overlap` a grid may be put on the device while the one before it ends, and waits here until
+/// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
+/// one's blocks find a place only when all of this grid have theirs.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::threads, least_blocks<Kernel>()) cuda_entry(__grid_constant__ typename Kernel::args const args) {
   using block = cuda_block<Kernel::threads>;

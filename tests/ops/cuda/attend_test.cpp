@@ -124,7 +124,8 @@ TEST_CASE("attend on tensor cores: head counts and widths, ragged calls on top o
   lengths_of_calls const lengths = {{3, 1, 0, 17}, {1, 60, 5, 0}, {1, 1, 1, 1}, {0, 1, 1, 0}, {2, 20, 1, 50}};
   std::uint64_t seed = 1;
   for (attend_shape shape : {attend_shape{1, 1, 16}, {4, 2, 40}, {3, 1, 64}}) check<plait::bf16>(random, shape, lengths, seed++);
-  for (attend_shape shape : {attend_shape{20, 1, 8}, {4, 1, 128}, {2, 2, 72}}) check<plait::bf16>(random, shape, {{3, 0, 30}, {1, 5, 40}, {1, 1, 1}}, seed++);
+  for (attend_shape shape : {attend_shape{20, 1, 8}, {4, 1, 128}, {2, 2, 72}})
+    check<plait::bf16>(random, shape, {{3, 0, 30}, {1, 5, 40}, {1, 1, 1}}, seed++);
   check<plait::bf16>(random, {1, 1, 256}, {{3}, {1}, {62}, {1}}, 5);
   check<plait::bf16>(random, {3, 1, 200}, {{3}, {1}, {4}}, 6);
 }
@@ -153,7 +154,8 @@ TEST_CASE("attend on a device: long contexts in splits, whose order of threads c
     auto exec = test::device_with<plait::bf16>(static_cast<std::uint64_t>(multiprocessors) + first.size(), 64);
     exec.runtime.multiprocessors = multiprocessors;
     device_run<test::fiber_device<plait::bf16>> const got(exec, shape, lengths, data, multiprocessors == 40);
-    for (std::size_t call = 0; call < lengths.size(); ++call) CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
+    for (std::size_t call = 0; call < lengths.size(); ++call)
+      CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     CHECK(launched(exec, "attend_decode") == 3);
     CHECK(launched(exec, "attend_prefill") == 2);
     CHECK(launched(exec, "append_pages") == 2);  // a decode step writes by itself
@@ -179,7 +181,8 @@ TEST_CASE("attend on a device: keys and values lie where page_layout says, other
         for (std::int64_t h = 0; h < 2; ++h)
           for (std::int64_t d = 0; d < shape.dim; ++d) {
             REQUIRE(static_cast<float>(page[std::size_t(at.key(h, d, token % plait::page_tokens))]) == data.k[call](t, h * shape.dim + d));
-            REQUIRE(static_cast<float>(page[std::size_t(at.value(h, token % plait::page_tokens, d))]) == data.v[call](t, h * shape.dim + d));
+            REQUIRE(static_cast<float>(page[std::size_t(at.value(h, token % plait::page_tokens, d))]) ==
+                    data.v[call](t, h * shape.dim + d));
           }
       }
   }
@@ -194,9 +197,9 @@ TEST_CASE("attend on a device: what is not finite is seen by later queries of it
       test::random random(24);
       auto data = inputs<plait::bf16_t>(random, lengths, shape);
       std::int64_t const d = shape.dim;
-      if (where == 0) data.q[0](40, d + 2) = test::nan;             // head 1
-      if (where == 1) data.k[0](40, d + 2) = test::nan;             // heads 2 and 3
-      if (where == 2) data.v[0](40, d + 2) = test::nan;             // column 2 of heads 2 and 3
+      if (where == 0) data.q[0](40, d + 2) = test::nan;  // head 1
+      if (where == 1) data.k[0](40, d + 2) = test::nan;  // heads 2 and 3
+      if (where == 2) data.v[0](40, d + 2) = test::nan;  // column 2 of heads 2 and 3
       if (where == 3) data.v[0](40, d + 2) = -test::infinity;
       auto exec = test::device_with<plait::bf16>(static_cast<std::uint64_t>(where + 1), 64);
       device_run<test::fiber_device<plait::bf16>> const run(exec, shape, lengths, data, false);
@@ -223,7 +226,7 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
         for (std::int64_t c = 0; c < call.cols(); ++c) call(t, c) = 0;
   for (std::size_t call : {0u, 1u})
     for (std::int64_t t = 0; t < data.q[call].rows(); ++t) {
-      data.q[call](t, 0) = 28160, data.q[call](t, 8) = -28160;  // heads with scores 1e4 * k and -1e4 * k
+      data.q[call](t, 0) = 28160, data.q[call](t, 8) = -28160;         // heads with scores 1e4 * k and -1e4 * k
       data.k[call](t, 0) = static_cast<float>((t * 37) % n) / 64 - 1;  // all different: gaps of 155
     }
   auto const expected = reference(shape, {{n}, {1}}, data);

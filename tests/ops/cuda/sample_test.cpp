@@ -28,7 +28,8 @@ std::vector<std::int32_t> greedy(test::matrix<float> const& logits, std::uint64_
   plait::ops::choose_greedy(exec, there.const_view(), ids.data());
   return fetched(ids);
 }
-std::vector<std::int32_t> drawn(test::matrix<float> const& logits, float temperature, std::vector<float> const& uniform, std::uint64_t seed) {
+std::vector<std::int32_t> drawn(test::matrix<float> const& logits, float temperature, std::vector<float> const& uniform,
+                                std::uint64_t seed) {
   auto exec = test::device_with<plait::bf16>(seed);
   test::device_matrix_of<float> const there(logits);
   auto ids = on_device(std::vector<std::int32_t>(std::size_t(logits.rows()), -1));

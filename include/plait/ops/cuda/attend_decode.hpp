@@ -40,7 +40,7 @@ struct split_shares {
 template <int Dim, bool Padded>
 struct attend_decode {
   static_assert(Dim % 64 == 0 && Dim <= 256);
-  static constexpr int threads = 128, warps = threads / warp_size, columns = 8, blocks = Dim <= 128 ? 4 : 2;
+  static constexpr int threads = 128, warps = threads / warp_size, columns = 8, blocks = Dim > 128 ? 2 : Padded ? 3 : 4;
   struct args {
     sequences<bf16_t> seqs;
     rows_of<bf16_t const> q, k, v;
@@ -183,7 +183,8 @@ struct attend_decode {
   PLAIT_HD static void sum_pages(Block const& b, shared<Block>& s, args const& a, place const& o) {
     int const g = b.lane() / 4, j = b.lane() % 4, w = b.warp(), dim = dim_of(a);
     // Pages are counted from the split's first one.
-    std::int64_t const first = o.split * o.shares.each, left = o.cached - first * page_tokens, most = std::int64_t{o.shares.each} * page_tokens;
+    std::int64_t const first = o.split * o.shares.each, left = o.cached - first * page_tokens;
+    std::int64_t const most = std::int64_t{o.shares.each} * page_tokens;
     bf16_t* const* const table = reinterpret_cast<bf16_t* const*>(a.seqs.pages[o.seq] + first);
     int const here = static_cast<int>(left < most ? left : most), end = (here + int{page_tokens} - 1) / int{page_tokens};
     for (int i = w; i < steps; i += warps) {

@@ -44,7 +44,8 @@ struct attend_prefill {
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
     // The last tiles of a sequence see the most keys: they come first.
-    auto const x = static_cast<std::uint32_t>(b.x()), splits = static_cast<std::uint32_t>(a.splits), share = static_cast<std::uint32_t>(a.share);
+    auto const x = static_cast<std::uint32_t>(b.x()), splits = static_cast<std::uint32_t>(a.splits);
+    auto const share = static_cast<std::uint32_t>(a.share);
     std::int64_t const number = static_cast<std::uint32_t>(b.grid_x()) / splits - 1 - x / splits, split = x % splits, head = b.y();
     std::int64_t const seq = sequence_of_tile(a.seqs, a.share, rows, number), cached = a.seqs.length[seq];
     std::int64_t const first = (number - first_tile(a.seqs, a.share, rows, seq)) * rows, all = a.seqs.tokens(seq) * a.share;
@@ -55,8 +56,8 @@ struct attend_prefill {
     auto const first_head = static_cast<std::uint32_t>(first - first_token * a.share);
     std::int64_t const lowest = cached + first_token, highest = cached + (end - 1) / a.share, stored = cached + a.seqs.tokens(seq);
     split_shares const shares(highest / step + 1, a.splits);
-    int const from = static_cast<int>(split * shares.each);
-    int const to = static_cast<int>(from + shares.each < highest / step + 1 ? from + shares.each : highest / step + 1);
+    std::int64_t const begin = split * shares.each, upto = begin + shares.each, most = highest / step + 1;
+    int const from = static_cast<int>(begin), to = static_cast<int>(upto < most ? upto : most);
 
     // This lane's rows: where they are, and up to which token of the current step they see. Rows behind the last one see all and are not
     // written.
@@ -234,7 +235,8 @@ struct attend_prefill {
 
   /// Values that are not finite: to the sums of the rows that see them, and zeros in their places.
   template <class Block>
-  PLAIT_HD static void take_out(Block const& b, shared<Block>& s, int const (&seen)[2], int tokens, int slice, float (&sums)[Dim / 8 / slices][4]) {
+  PLAIT_HD static void take_out(Block const& b, shared<Block>& s, int const (&seen)[2], int tokens, int slice,
+                                float (&sums)[Dim / 8 / slices][4]) {
     bool all_finite = true;
     for (int i = b.thread(); i < step * Dim / 8; i += threads) {
       words4 const w = reinterpret_cast<words4 const*>(s.values)[i];

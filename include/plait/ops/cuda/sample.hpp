@@ -28,7 +28,8 @@ struct largest_of_row {
     constexpr int nowhere = std::numeric_limits<int>::max();
     found best{-std::numeric_limits<float>::infinity(), nowhere};
     for (std::int64_t i = b.thread(); i < n; i += Threads) best = better(best, {row[i], static_cast<int>(i)});
-    for (int mask = warp_size / 2; mask > 0; mask /= 2) best = better(best, {b.shuffle_xor(best.value, mask), b.shuffle_xor(best.at, mask)});
+    for (int mask = warp_size / 2; mask > 0; mask /= 2)
+      best = better(best, {b.shuffle_xor(best.value, mask), b.shuffle_xor(best.at, mask)});
     if (b.lane() == 0) s.of_warp[b.warp()] = best;
     b.sync();
     for (int w = 0; w < Threads / warp_size; ++w) best = better(best, s.of_warp[w]);
@@ -97,7 +98,7 @@ struct choose_drawn {
     int drawn = best.at;  // where nothing exceeds the limit: rounding, or a NaN
     for (std::int64_t first = 0; first < a.cols; first += run) {
       add_run(first, before);
-      if (!(before > limit)) continue;  // of every thread alike
+      if (!(before > limit)) continue;           // of every thread alike
       float nearest = -static_cast<float>(run);  // the first one in the run, as the largest of negatives
       PLAIT_UNROLL
       for (int i = items - 1; i >= 0; --i)
@@ -126,7 +127,8 @@ void choose_greedy(exec::device<P, Runtime>& exec, matrix_view<float const> logi
 /// all of it. Sums are f32, in an order that depends on V alone. The greedy choice where temperature is 0 (it must not be negative), or
 /// where a NaN is among the logits. Shapes and places as above, uniform [T] is in the device's memory too. Reads each logit three times.
 template <precision P, class Runtime>
-void choose_drawn(exec::device<P, Runtime>& exec, matrix_view<float const> logits, float temperature, float const* uniform, std::int32_t* ids) {
+void choose_drawn(exec::device<P, Runtime>& exec, matrix_view<float const> logits, float temperature, float const* uniform,
+                  std::int32_t* ids) {
   if (temperature == 0) return choose_greedy(exec, logits, ids);
   exec.template launch<kernels::choose_drawn>({.x = logits.rows()}, {logits, logits.cols(), uniform, 1.44269504f / temperature, ids});
 }
