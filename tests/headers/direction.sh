@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io, benchmark}. Eigen is included by ops/cpu alone, JSON by
-# io, Google Benchmark by benchmark.
+# io, Google Benchmark by benchmark; CUDA by headers *.cuh alone, which no other includes.
 # Everything but the policies is in the inline namespace.
 #   direction.sh INCLUDE_DIR
 set -u
@@ -11,7 +11,7 @@ status=0
 for folder in */; do
   [ "$(level "${folder%/}")" -lt 9 ] || { echo "$folder has no place in the order of folders: give it one here and in docs/design.md"; status=1; }
 done
-find . -type f ! -name '*.hpp' | grep . && { echo 'only .hpp files belong here: no other is compiled alone'; status=1; }
+find . -type f ! -name '*.hpp' ! -path ./cuda.cuh ! -path './exec/*.cuh' | grep . && { echo 'only .hpp files belong here, and .cuh in exec: no other is compiled alone'; status=1; }
 grep -rnE '^ *# *include' . | grep -vE ':#include <[^>]+>' && { echo 'an include is written #include <...> at the start of a line'; status=1; }
 while IFS=: read -r file line; do
   file=${file#./} from=${file%%/*} to=$(sed -E 's|.*<plait/([^/>]*)[/>].*|\1|' <<<"$line")
@@ -20,7 +20,10 @@ while IFS=: read -r file line; do
     echo "$file must not include $line"; status=1
   fi
   [[ $from == ops && $file != ops/cpu/* && $line == *'<plait/ops/cpu/'* ]] && { echo "$file must not include $line"; status=1; }
-done < <(grep -rE '^#include <plait/' . --include='*.hpp')
+  [[ $from == ops && $file != ops/cuda/* && $line == *'<plait/ops/cuda/'* ]] && { echo "$file must not include $line"; status=1; }
+  [[ $file != *.cuh && $line == *'.cuh>'* ]] && { echo "$file must not include $line: a plain C++ build sees no CUDA"; status=1; }
+done < <(grep -rE '^#include <plait/' . --include='*.hpp' --include='*.cuh')
+grep -rnE '^#include <(cu|nv|thrust)' . --include='*.hpp' && { echo 'CUDA is for headers *.cuh'; status=1; }
 grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
 grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
 grep -rlE '^#include <benchmark' . | grep -v '^./benchmark/' && { echo 'Google Benchmark is for benchmark'; status=1; }

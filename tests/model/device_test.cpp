@@ -159,7 +159,7 @@ TEST_CASE("device: bf16 and int8 against the double reference with the same weig
 }
 
 TEST_CASE("device: a decode step is kept, and goes on as caches change places") {
-  using model = on_device<test::everything, plait::f32>;
+  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
   test::random random(21);
   auto const a = test::random_ids(random, 40, model::vocab_size), b = test::random_ids(random, 40, model::vocab_size);
   auto const want_a = expected<test::everything, plait::f32>(a), want_b = expected<test::everything, plait::f32>(b);
@@ -186,7 +186,7 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
 }
 
 TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in the device's memory") {
-  using model = on_device<test::everything, plait::f32>;
+  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
   test::random random(22);
   auto const ids = test::random_ids(random, 80, model::vocab_size);
   run<model> r(22);
@@ -207,7 +207,7 @@ TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in
 }
 
 TEST_CASE("device: the order of threads changes no bit") {
-  using model = on_device<test::everything, plait::int8>;
+  using model = plait::model<test::everything, test::fiber_device<plait::int8>>;
   test::random random(23);
   auto const ids = test::random_ids(random, 30, model::vocab_size);
   std::vector<float> first;

@@ -1,8 +1,12 @@
-// Matrices, tensors and ragged batches in the memory of a device made of fibers.
+// Matrices, tensors and ragged batches in the memory of a device: made of fibers, or, with nvcc, a real one.
 #pragma once
 
 #include <support/data.hpp>
+#if defined(__CUDACC__)
+#include <support/gpu.hpp>
+#else
 #include <support/fibers.hpp>
+#endif
 
 namespace test {
 

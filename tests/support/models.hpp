@@ -1,7 +1,11 @@
 // Running token histories through models of small architectures.
 #pragma once
 
+#if defined(__CUDACC__)
+#include <plait/cuda.cuh>
+#else
 #include <plait/plait.hpp>
+#endif
 
 #include <support/architectures.hpp>
 #include <support/data.hpp>

@@ -254,12 +254,16 @@ class cuda_runtime {
 
 namespace detail {
 /// nvcc 13.0 writes a type for the host compiler as it was first named, and the argument of an alias template it cannot write ("'__T4' was
-/// not declared"). So the usual ones are named here first, and others are by whoever wants them: device<mine, cuda_runtime>.
+/// not declared"). So the usual ones are named here, type and alias, before anybody else can; others are device<mine, cuda_runtime>.
 using cuda_named = void(device<f32, cuda_runtime>, device<bf16, cuda_runtime>, device<int8, cuda_runtime>, device<experts_int8, cuda_runtime>);
 }  // namespace detail
 
 /// Kernels on an NVIDIA device, weights as P says: model<configs::jamba_v0_1, exec::cuda<int8>>.
 template <precision P = bf16>
 using cuda = device<P, cuda_runtime>;
+
+namespace detail {
+using cuda_aliased = void(cuda<f32>, cuda<bf16>, cuda<int8>, cuda<experts_int8>);
+}  // namespace detail
 
 }  // namespace plait::inline PLAIT_ABI::exec

@@ -45,8 +45,13 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 /// names are looked up when compiled, and one that is not there is a sentence.
 template <auto Policy, int D, class Storage>
 class weights {
+  /// Not at once Storage's alias, which nvcc 13.0 loses in a pack where it does not depend on the role.
+  template <role R>
+  struct tensor_of {
+    using type = typename Storage::template tensor<R>;
+  };
   template <int... I>
-  static auto make(std::integer_sequence<int, I...>) -> std::tuple<typename Storage::template tensor<detail::tensor_role(Policy, D, I)>...>;
+  static auto make(std::integer_sequence<int, I...>) -> std::tuple<typename tensor_of<detail::tensor_role(Policy, D, I)>::type...>;
 
  public:
   static constexpr int count = detail::tensor_count(Policy, D);

@@ -31,6 +31,14 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
   for (char c : text) seed = mix(seed, static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
   return seed;
 }
+
+/// What a visitor of tensors looks like, of a model or of one component's weights. (A lambda inside of a constraint fails it in nvcc 13.0.)
+struct sees_tensors {
+  template <class Tensor>
+  void operator()(int, std::string_view, tensor const&, Tensor&) const {}
+  template <class Tensor>
+  void operator()(tensor const&, Tensor&) const {}
+};
 }  // namespace detail
 
 /// Fills one allocated tensor as its description says, `scale` for the deviation of normal ones. Row i is drawn from a stream of its own.
@@ -63,7 +71,7 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
 /// any storage, any precision and any order of visiting. For a model, or anything else with for_each_tensor (single_layer.hpp).
 template <class Model>
 requires requires(Model& m) {
-  m.for_each_tensor([](int, std::string_view, tensor const&, auto&) {});
+  m.for_each_tensor(detail::sees_tensors{});
 }
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
@@ -75,7 +83,7 @@ void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
 /// The weights of one component (layers/weights.hpp), allocated and drawn as those of a mixer in layer 0.
 template <class Weights>
 requires requires(Weights& w) {
-  w.allocate(), w.for_each([](tensor const&, auto&) {});
+  w.allocate(), w.for_each(detail::sees_tensors{});
 }
 void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
   w.allocate();

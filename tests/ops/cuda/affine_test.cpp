@@ -57,7 +57,7 @@ struct scan_kernel {
     typename Block::template scan_space<affine_row<2>> space;
   };
   template <class Block>
-  static void run(Block const& b, shared<Block>& s, args const& a) {
+  PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
     affine_row<2> carry{{{0, *a.state}, {0, *a.state}}};
     b.sync();
     for (std::int64_t begin = 0; begin < a.n; begin += threads * items) {
