@@ -92,7 +92,11 @@ class device_ragged {
   using state_type = plait::state_value<T>;
 
   device_ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
-      : length_(std::move(before)), state_values_(state_values), page_values_(page_values), pages_(length_.size()), memory_(length_.size()) {
+      : length_(std::move(before)),
+        state_values_(state_values),
+        page_values_(page_values),
+        pages_(length_.size()),
+        memory_(length_.size()) {
     std::vector<state_type> fresh(std::size_t(state_values + 2 * around), canary);
     std::fill_n(fresh.begin() + around, state_values, state_type{0});
     for (std::size_t s = 0; s < length_.size(); ++s) {

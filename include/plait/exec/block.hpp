@@ -3,6 +3,7 @@
 // A kernel is a type:
 //   struct args                              what it is given, by value: pointers, numbers, views
 //   static constexpr int threads             of a block, a multiple of 32
+//   static constexpr int blocks              if given: so many have room on a multiprocessor at the same time, in registers too
 //   template <class Block> struct shared     the block's shared memory, at most 48 KiB, uninitialized
 //   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
 // run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda a block is a block of the device
@@ -39,6 +40,13 @@ struct launch_grid {
 namespace kernels {
 
 inline constexpr int warp_size = 32;
+
+/// Kernel::blocks, or 0: as the compiler thinks best, which is now and then a little less than is needed, and spills.
+template <class Kernel>
+constexpr int blocks_of() {
+  if constexpr (requires { Kernel::blocks; }) return Kernel::blocks;
+  else return 0;
+}
 
 /// What a body may ask of its block. Every thread of the block calls sync, sum, maximum and scan; every thread of a warp calls the rest.
 ///   thread() in [0, Block::threads), lane(), warp()

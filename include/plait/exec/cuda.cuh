@@ -32,7 +32,7 @@ namespace detail {
 /// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
 /// one's blocks find a place only when all of this grid have theirs.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads) cuda_entry(__grid_constant__ typename Kernel::args const args) {
+__global__ void __launch_bounds__(Kernel::threads, kernels::blocks_of<Kernel>()) cuda_entry(__grid_constant__ typename Kernel::args const args) {
   using block = cuda_block<Kernel::threads>;
   using shared = typename Kernel::template shared<block>;
   __shared__ shared space;

@@ -23,8 +23,8 @@ auto stored(Tensor const& t) {
   return test::make_tensor<test::reference::storage_type, role::matrix>(values, t.rows(), t.cols());
 }
 
-/// f32: two sums and SiLU, whose exponential is good to 2^-22. bf16: the result is rounded, 2^-8; by the library both products are, and silu(g)
-/// may change by 1.1 times what g does; int8 weights become bf16 there.
+/// f32: two sums and SiLU, whose exponential is good to 2^-22. bf16: the result is rounded, 2^-8; by the library both products are, and
+/// silu(g) may change by 1.1 times what g does; int8 weights become bf16 there.
 template <precision P>
 double tolerance(std::int64_t rows) {
   if (P.weights == dtype::f32) return 5e-6;
@@ -62,7 +62,8 @@ template <precision P>
 void check_shapes() {
   std::uint64_t seed = 1;
   for (std::int64_t rows : {1, 3, 8, 9, 17, 40, 64, 70})
-    for (auto const& [k, f] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {3, 17}, {32, 16}, {129, 33}, {264, 15}, {16, 130}})
+    for (auto const& [k, f] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {3, 17}, {32, 16}, {129, 33}, {264, 15}, {16, 130}})
       if (rows * k * f < 40000) check<P>(rows, k, f, ++seed);
   check<P>(5, 40, 24, ++seed, 3);
 }
@@ -84,7 +85,8 @@ TEST_CASE("gated_linear on a device: a NaN stays in its row") {
   test::device_matrix_of<plait::bf16_t> const input(x);
   test::device_matrix_of<plait::bf16_t> y(9, 20);
   using device = test::fiber_device<plait::int8>;
-  auto const gate = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40), up = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40);
+  auto const gate = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40),
+             up = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40);
   plait::ops::gated_linear(exec, input.const_view(), gate, up, y.view());
   auto const got = y.values();
   for (std::int64_t t = 0; t < 9; ++t)

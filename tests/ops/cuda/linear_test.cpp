@@ -20,7 +20,8 @@ constexpr std::int64_t room = std::int64_t{1} << 18;  // memory is guarded anew 
 template <class T>
 double tolerance(precision p, std::int64_t rows) {
   double const result = sizeof(T) == 4 ? 2e-6 : 3.92e-3;  // 2^-8: half a unit in the last of 8 bits
-  bool const many = p.weights != dtype::f32 && rows > plait::ops::most_few_rows<dtype::bf16> && (p.weights == dtype::bf16 || rows > plait::ops::most_few_rows<dtype::int8>);
+  bool const many = p.weights != dtype::f32 && rows > plait::ops::most_few_rows<dtype::bf16> &&
+                    (p.weights == dtype::bf16 || rows > plait::ops::most_few_rows<dtype::int8>);
   return result * (many ? 2 : 1) + (many && p.weights == dtype::int8 ? 3.92e-3 : 0);  // there a bias comes after a rounding
 }
 
@@ -45,6 +46,7 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
   using T = typename test::fiber_device<P>::value_type;
   test::random random(seed);
   auto exec = test::device_with<P>(seed, room);
+  exec.runtime.multiprocessors = seed % 2 == 0 ? 1 : 132;  // few and many blocks: warps that share columns, and warps that do not
   auto oracle = test::oracle();
   test::poison(exec);
   auto const x = test::rounded<T>(test::random_matrix(random, rows, k));
@@ -53,15 +55,18 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
   std::vector<decltype(random_tensor<P>(random, 1, 1))> weights;
   std::vector<test::device_matrix_of<Y>> y;
   std::vector<test::matrix<double>> expected;
-  for (std::int64_t n : widths) weights.push_back(random_tensor<P>(random, n, k)), y.emplace_back(rows, n, gap), expected.emplace_back(rows, n);
+  for (std::int64_t n : widths)
+    weights.push_back(random_tensor<P>(random, n, k)), y.emplace_back(rows, n, gap), expected.emplace_back(rows, n);
   auto const bias_values = random.values(widths[0], -3, 3);
   auto const bias = test::make_device_tensor<test::fiber_device<P>, role::vector>(bias_values, widths[0]);
   auto const bias_double = test::make_tensor<test::reference::storage_type, role::vector>(bias_values, widths[0]);
   for (std::size_t i = 0; i < widths.size(); ++i)
-    plait::ops::linear(oracle, input_double.view(), plait::ops::into(expected[i].view(), stored(weights[i]), widths.size() == 1 ? &bias_double : nullptr));
+    plait::ops::linear(oracle, input_double.view(),
+                       plait::ops::into(expected[i].view(), stored(weights[i]), widths.size() == 1 ? &bias_double : nullptr));
   if (widths.size() == 3)
     plait::ops::linear(exec, input.const_view(),
-                       std::array{plait::ops::into(y[0].view(), weights[0]), plait::ops::into(y[1].view(), weights[1]), plait::ops::into(y[2].view(), weights[2])});
+                       std::array{plait::ops::into(y[0].view(), weights[0]), plait::ops::into(y[1].view(), weights[1]),
+                                  plait::ops::into(y[2].view(), weights[2])});
   else plait::ops::linear(exec, input.const_view(), plait::ops::into(y[0].view(), weights[0], &bias));
   for (std::size_t i = 0; i < widths.size(); ++i) {
     CHECK(test::difference(y[i].values(), expected[i]) < tolerance<Y>(P, rows));
@@ -87,6 +92,17 @@ void check_shapes() {
 
 }  // namespace
 
+TEST_CASE("int8_to_bf16 is exact for every byte in every place") {
+  for (int value = -128; value < 128; ++value)
+    for (int place = 0; place < 4; ++place) {
+      std::uint32_t even = 0, odd = 0;
+      plait::kernels::int8_to_bf16((0x80017f55u & ~(0xffu << (8 * place))) | static_cast<std::uint32_t>(value & 0xff) << (8 * place), even,
+                                   odd);
+      std::uint32_t const word = place % 2 == 0 ? even : odd;
+      REQUIRE((place < 2 ? plait::kernels::low_half(word) : plait::kernels::high_half(word)) == static_cast<float>(value));
+    }
+}
+
 TEST_CASE("linear on a device: odd shapes, one output with a bias or three, activations and logits; f32") { check_shapes<plait::f32>(); }
 TEST_CASE("linear on a device: bf16") { check_shapes<plait::bf16>(); }
 TEST_CASE("linear on a device: int8") {
@@ -95,7 +111,8 @@ TEST_CASE("linear on a device: int8") {
   check<plait::int8, plait::bf16_t>(130, 40, {17}, 78);  // rows in three groups
 }
 
-TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the weights", Tag, std::integral_constant<int, 0>, std::integral_constant<int, 1>) {
+TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the weights", Tag, std::integral_constant<int, 0>,
+                   std::integral_constant<int, 1>) {
   constexpr precision P = Tag::value == 0 ? plait::bf16 : plait::int8;
   test::random random(9);
   for (std::int64_t rows : {3, 20, 64}) {
@@ -107,7 +124,8 @@ TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the w
     test::poison(exec);
     test::device_matrix_of<plait::bf16_t> const input(x);
     test::device_matrix_of<plait::bf16_t> y(rows, 40);
-    plait::ops::linear(exec, input.const_view(), plait::ops::into(y.view(), test::make_device_tensor<test::fiber_device<P>, role::matrix>(w, 40, 45)));
+    plait::ops::linear(exec, input.const_view(),
+                       plait::ops::into(y.view(), test::make_device_tensor<test::fiber_device<P>, role::matrix>(w, 40, 45)));
     auto const got = y.values();
     for (std::int64_t t = 0; t < rows; ++t)
       for (std::int64_t n = 0; n < 40; ++n) REQUIRE(std::isnan(got(t, n)) == (t == 2 || n == 33));
@@ -136,6 +154,23 @@ TEST_CASE("linear on a device: the router's weights are f32 and meet activations
       CHECK(test::difference(y.values(), expected) < 2e-6);
       CHECK(y.intact());
     }
+}
+
+TEST_CASE("linear on a device: int8 weights become bf16 part by part, where they are many") {
+  test::random random(11);
+  auto exec = test::device_with<plait::int8>(1, room);
+  auto oracle = test::oracle();
+  auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, 5, 40));
+  test::device_matrix_of<plait::bf16_t> const input(x);
+  test::matrix<double> const input_double(x);
+  test::device_matrix_of<float> y(5, 70);
+  test::matrix<double> expected(5, 70);
+  auto const w = random_tensor<plait::int8>(random, 70, 40);
+  plait::ops::many_rows<dtype::int8, 32 * 64>(exec, w.there()).multiply(exec, input.const_view(), w.there(), y.view());
+  plait::ops::linear(oracle, input_double.view(), plait::ops::into(expected.view(), stored(w)));
+  CHECK(test::difference(y.values(), expected) < 3.92e-3);
+  CHECK(y.intact());
+  CHECK(exec.runtime.launches.size() == 6);
 }
 
 TEST_CASE("linear on a device: the same bits whatever the order of threads; no rows, nothing launched") {

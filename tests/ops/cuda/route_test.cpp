@@ -41,7 +41,8 @@ plan expected(test::matrix<float> const& logits, std::int64_t k, gate_weights we
   plan out;
   out.expert.resize(std::size_t(tokens * k)), out.place = out.token = out.expert, out.weight.resize(std::size_t(tokens * k));
   out.first.resize(std::size_t(n) + 1);
-  plait::ops::routing<float> const p{{out.expert.data(), tokens, k}, {out.weight.data(), tokens, k}, {out.place.data(), tokens, k}, out.token.data(), out.first.data(), n};
+  plait::ops::routing<float> const p{
+      {out.expert.data(), tokens, k}, {out.weight.data(), tokens, k}, {out.place.data(), tokens, k}, out.token.data(), out.first.data(), n};
   for (std::int64_t t = 0; t < tokens; ++t) {
     float const* const row = logits.view().row(t);
     plait::ops::choose_largest(row, n, k, p.expert.row(t));
@@ -91,7 +92,8 @@ TEST_CASE("route on a device: any number of experts and choices, by one block an
       for (std::int64_t k : {std::int64_t{1}, std::int64_t{2}, std::int64_t{5}, n}) {
         if (k > n || tokens * k > 4000) continue;
         ++seed;
-        check(test::random_matrix(random, tokens, n, -4, 4), k, seed % 2 == 0 ? gate_weights::renormalised : gate_weights::as_they_are, seed);
+        check(test::random_matrix(random, tokens, n, -4, 4), k, seed % 2 == 0 ? gate_weights::renormalised : gate_weights::as_they_are,
+              seed);
       }
 }
 
@@ -103,9 +105,18 @@ TEST_CASE("route on a device: more experts than a block counts at once, more cho
 }
 
 TEST_CASE("route on a device: ties go to the lowest index, a NaN is the largest, infinities and +-1e4 are as they are") {
-  for (auto const& logits : std::vector<std::vector<float>>{{1, 1, 1, 1}, {0, 2, 1, 2, 2}, {0, 1, 2, 1, 0}, {0.0f, -0.0f, 0.0f}, {-0.0f, 0.0f, -1}, {-1, -1, -1, 0},
-                                                            {-1e4f, 1e4f, 0, 9.9e3f}, {1, test::nan, 3}, {test::nan, 1, -test::nan, 4}, {3, -test::infinity, 1},
-                                                            {-test::infinity, -test::infinity, -test::infinity}, {1, test::infinity, test::nan}})
+  for (auto const& logits : std::vector<std::vector<float>>{{1, 1, 1, 1},
+                                                            {0, 2, 1, 2, 2},
+                                                            {0, 1, 2, 1, 0},
+                                                            {0.0f, -0.0f, 0.0f},
+                                                            {-0.0f, 0.0f, -1},
+                                                            {-1, -1, -1, 0},
+                                                            {-1e4f, 1e4f, 0, 9.9e3f},
+                                                            {1, test::nan, 3},
+                                                            {test::nan, 1, -test::nan, 4},
+                                                            {3, -test::infinity, 1},
+                                                            {-test::infinity, -test::infinity, -test::infinity},
+                                                            {1, test::infinity, test::nan}})
     for (auto weights : {gate_weights::as_they_are, gate_weights::renormalised}) check(row(logits), 3, weights, 5);
 }
 

@@ -144,6 +144,10 @@ bool same(results<float> const& a, results<float> const& b) {
   return true;
 }
 
+// Registers are given out for as many blocks as a kernel asks for, if it asks.
+static_assert(plait::kernels::blocks_of<plait::kernels::selective_scan_tiles<plait::bf16_t, 4>>() == 4);
+static_assert(plait::kernels::blocks_of<plait::kernels::no_shared>() == 0);
+
 // As on the CPU (tests/ops/selective_scan_test.cpp): an exp2 of 2e-7, a softplus of 3e-7, a few roundings and their sum over tokens. With
 // bf16, y is rounded once, to 8 bits; the state is not.
 constexpr double f32_error = 5e-6;

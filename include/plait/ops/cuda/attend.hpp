@@ -25,13 +25,16 @@ struct attend_op<exec::device<P, Runtime>> {
   static void run(device& exec, sequences<T> const& seqs, attend_shape shape, matrix_view<T const> q, matrix_view<T const> k,
                   matrix_view<T const> v, matrix_view<T> out) {
     if (q.rows() == 0) return;
-    call const c{seqs, {shape.kv_heads, shape.dim}, shape.heads, shape.heads / shape.kv_heads, q, k, v, out,
-                 1.44269504f / std::sqrt(static_cast<float>(shape.dim))};
+    float const scale = 1.44269504f / std::sqrt(static_cast<float>(shape.dim));
+    call const c{seqs, {shape.kv_heads, shape.dim}, shape.heads, shape.heads / shape.kv_heads, q, k, v, out, scale};
     arena::frame const scratch(exec.workspace);
     if constexpr (std::is_same_v<T, bf16_t> && std::is_same_v<value, bf16_t>) {
-      if (shape.dim % 8 == 0 && shape.dim <= 64) return tiled<64>(exec, c);
-      if (shape.dim % 8 == 0 && shape.dim <= 128) return tiled<128>(exec, c);
-      if (shape.dim % 8 == 0 && shape.dim <= 256) return tiled<256>(exec, c);
+      if (shape.dim == 64) return tiled<64, false>(exec, c);
+      if (shape.dim == 128) return tiled<128, false>(exec, c);
+      if (shape.dim == 256) return tiled<256, false>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 64) return tiled<64, true>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 128) return tiled<128, true>(exec, c);
+      if (shape.dim % 8 == 0 && shape.dim < 256) return tiled<256, true>(exec, c);
     }
     plain(exec, c);
   }
@@ -64,10 +67,10 @@ struct attend_op<exec::device<P, Runtime>> {
     exec.template launch<kernel>({.x = q.rows(), .y = c.heads}, {c.seqs, q, c.out, c.at, c.share, c.scale});
   }
 
-  template <int Dim>
+  template <int Dim, bool Padded>
   static void tiled(device& exec, call const& c) {
-    using decode = kernels::attend_decode<Dim>;
-    using prefill = kernels::attend_prefill<Dim, 4>;
+    using decode = kernels::attend_decode<Dim, Padded>;
+    using prefill = kernels::attend_prefill<Dim, Padded, Dim <= 128 ? 4 : 8>;
     using combine = kernels::attend_combine<T>;
     std::int64_t const rows = c.q.rows(), busy = exec.runtime.processors();
     // Parts are for calls that are too small to keep the device busy, so that there are never many: the scratch does not depend on the
@@ -75,30 +78,43 @@ struct attend_op<exec::device<P, Runtime>> {
     std::int64_t const most = std::min(std::int64_t{combine::most_splits}, parts_a_processor * busy / (rows * c.heads));
     kernels::attend_parts parts;
     if (most > 1)
-      parts = {exec.workspace.template take<float>(rows * c.heads * most * c.at.dim), exec.workspace.template take<float>(rows * c.heads * most),
-               exec.workspace.template take<float>(rows * c.heads * most)};
-    /// As many splits as give each processor `want` blocks, but every one `least` pages.
-    auto const splits_for = [&](std::int64_t blocks, std::int64_t want, std::int64_t least) {
-      std::int64_t const n = std::max<std::int64_t>(1, std::min({most, want * busy / blocks, c.seqs.context / page_tokens / least}));
+      parts = {exec.workspace.template take<float>(rows * c.heads * most * c.at.dim),
+               exec.workspace.template take<float>(rows * c.heads * most), exec.workspace.template take<float>(rows * c.heads * most)};
+    auto const splits_for = [&](std::int64_t blocks, std::int64_t at_once, std::int64_t least_pages) {
+      std::int64_t const n = best_splits(blocks, at_once * busy, std::min(most, c.seqs.context / page_tokens / least_pages));
       if (n == 1) parts = {};
       return n;
     };
     std::int64_t splits = 1;
     if (c.seqs.longest <= 1) {
       std::int64_t const groups = c.at.heads * ((c.share + decode::columns - 1) / decode::columns);
-      splits = splits_for(c.seqs.count * groups, 4, decode::warps);
+      splits = splits_for(c.seqs.count * groups, decode::blocks, decode::warps);
       exec.template launch<decode>({.x = c.seqs.count * splits, .y = groups},
                                    {c.seqs, c.q, c.k, c.v, c.out, parts, c.at, c.share, splits, c.scale});
     } else {
       append(exec, c);
       std::int64_t const tiles = kernels::most_tiles(c.seqs.count, rows, c.share, prefill::rows);
-      splits = splits_for(tiles * c.at.heads, 2, 4);
+      splits = splits_for(tiles * c.at.heads, prefill::blocks, 4);
       exec.template launch<prefill>({.x = tiles * splits, .y = c.at.heads}, {c.seqs, c.q, c.out, parts, c.at, c.share, splits, c.scale});
     }
     if (splits > 1) exec.template launch<combine>({.x = rows, .y = c.heads}, {parts, c.out, c.at.dim, splits, c.scale});
   }
 
   static constexpr std::int64_t parts_a_processor = 128;
+
+  /// The device has `room` for so many blocks at once, and is done when its last round of them is: the fewest splits of each block that
+  /// leave at most a tenth more of it idle than the best number does, of four rounds at most.
+  static std::int64_t best_splits(std::int64_t blocks, std::int64_t room, std::int64_t most) {
+    auto const busy_part = [&](std::int64_t n) {
+      return static_cast<double>(blocks * n) / static_cast<double>((blocks * n + room - 1) / room * room);
+    };
+    most = std::max<std::int64_t>(1, std::min(most, 4 * room / blocks));
+    double best = 0;
+    for (std::int64_t n = 1; n <= most; ++n) best = std::max(best, busy_part(n));
+    std::int64_t n = 1;
+    while (busy_part(n) < 0.9 * best) ++n;
+    return n;
+  }
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops

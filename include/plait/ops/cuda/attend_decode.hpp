@@ -18,9 +18,10 @@ struct attend_parts {
 
 /// A share of n things for each of `splits`: `each` for the first `used` of them, at least one, the last one less.
 struct split_shares {
-  std::int64_t each, used;
-  PLAIT_HD split_shares(std::int64_t n, std::int64_t splits) {
-    each = n > splits ? (n + splits - 1) / splits : 1;
+  std::uint32_t each, used;
+  PLAIT_HD split_shares(std::int64_t things, std::int64_t splits) {
+    auto const n = static_cast<std::uint32_t>(things), by = static_cast<std::uint32_t>(splits);  // divided in a few instructions
+    each = n > by ? (n + by - 1) / by : 1;
     used = n > 0 ? (n + each - 1) / each : 1;
   }
 };
@@ -29,55 +30,59 @@ struct split_shares {
 ///
 /// Scores are K Q^T, tokens down, query heads across; the sums are V^T P^T, so that the eight columns of mma are query heads and
 /// the wide side is the memory's. Which token or dimension a row of a fragment stands for is free as long as all agree, and chosen such
-/// that a lane's fragments are made of its own 16-byte loads: keys and values go from memory to mma without shared memory. Lane (g, j):
+/// that a lane's fragments are made of its own 16-byte copies: nothing passes from lane to lane. Lane (g, j):
 ///   keys     dims 16 i + 4 j + {0 .. 3}, tokens 8 g + {0 .. 7}
 ///   values   tokens 16 j + 2 i + {0, 8, 1, 9}, dims 64 h + 8 g + {0 .. 7}
-/// Loads run `ahead` pieces, each of four, before what is computed.
+/// Copies run `depth` pieces, each of four, ahead of what is computed, in a ring in shared memory, where they cost no registers.
 ///
 /// The new token is never read from its page: it is a part of its own in the merge of the warps. The block of the last split of a key head
 /// writes it there.
-template <int Dim>
+template <int Dim, bool Padded>
 struct attend_decode {
   static_assert(Dim % 64 == 0 && Dim <= 256);
-  static constexpr int threads = 128, warps = threads / warp_size, columns = 8;
+  static constexpr int threads = 128, warps = threads / warp_size, columns = 8, blocks = Dim > 128 ? 2 : Padded ? 3 : 4;
   struct args {
     sequences<bf16_t> seqs;
     rows_of<bf16_t const> q, k, v;
     rows_of<bf16_t> out;  ///< may be q
     attend_parts parts;
-    page_layout at;  ///< dim a multiple of 8, at most Dim
+    page_layout at;  ///< dim is Dim, or, where Padded, a multiple of 8 below it
     std::int64_t share, splits;
     float scale;  ///< log2(e) / sqrt(dim)
   };
   template <class>
   struct shared {
-    float sum[warps][columns][Dim];
+    union {
+      words4 ring[4][4][warp_size];
+      float sum[columns][Dim];
+    } of[warps];
+    words2 queries[Dim / 16][warp_size], weights[warps][4][warp_size];  ///< fragments
     float largest[warps + 1][columns], total[warps + 1][columns];
   };
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const seq = b.x() / a.splits, split = b.x() % a.splits, groups = (a.share + columns - 1) / columns;
-    std::int64_t const head = b.y() / groups, first_column = b.y() % groups * columns, dim = a.at.dim, cached = a.seqs.length[seq];
-    if (a.seqs.tokens(seq) == 0) return;
-    std::int64_t const row = a.seqs.first_row[seq], query = head * a.share + first_column;
-    int const used_columns = static_cast<int>(a.share - first_column < columns ? a.share - first_column : columns);
-    split_shares const shares((cached + page_tokens - 1) / page_tokens, a.splits);
-    std::int64_t const part = (row * (a.at.heads * a.share) + query) * a.splits + split;  // of column 0
-    if (split >= shares.used) {
-      if (b.thread() < used_columns) a.parts.total[part + b.thread() * a.splits] = 0;
-      return;
+    {
+      place const o(a, static_cast<std::uint32_t>(b.x()), static_cast<std::uint32_t>(b.y()));
+      if (o.nothing) return;
+      if (o.split >= o.shares.used) {
+        if (b.thread() < o.used_columns) a.parts.total[o.part + b.thread() * a.splits] = 0;
+        return;
+      }
+      sum_pages(b, s, a, o);
     }
-    bool const last = split == shares.used - 1;
-    bf16_t const* const q = a.q.row(row) + query * dim;
-    bf16_t const* const new_key = a.k.row(row) + head * dim;
-    bf16_t const* const new_value = a.v.row(row) + head * dim;
-
-    sum_pages(b, s, a, seq, head, split * shares.each, shares.each, cached, q, used_columns);
+    b.sync();
+    // The same once more, so that the loop over the pages need not keep it in registers.
+    place const o(a, anew(static_cast<std::uint32_t>(b.x())), anew(static_cast<std::uint32_t>(b.y())));
+    bool const last = o.split == o.shares.used - 1;
+    int const dim = dim_of(a);
+    bf16_t const* const q = a.q.row(o.row) + o.query * dim;
+    bf16_t const* const new_key = a.k.row(o.row) + o.head * dim;
+    bf16_t const* const new_value = a.v.row(o.row) + o.head * dim;
     for (int c = b.warp(); c < columns; c += warps) {
       float score = 0;
-      if (last && c < used_columns)
-        for (std::int64_t d = b.lane(); d < dim; d += warp_size) score += widen(q[c * dim + d]) * widen(new_key[d]);
+      if (last && c < o.used_columns)
+        for (int d = b.lane(); d < dim; d += warp_size) score += widen(q[c * dim + d]) * widen(new_key[d]);
       score = warp_sum(b, score);
       if (b.lane() == 0) {
         s.largest[warps][c] = last ? score : -std::numeric_limits<float>::infinity();
@@ -86,102 +91,149 @@ struct attend_decode {
     }
     b.sync();  // also: every warp has read its q
 
-    for (int c = 0; c < used_columns; ++c) {
+    for (int c = 0; c < o.used_columns; ++c) {
       float most = s.largest[0][c], factor[warps + 1], total = 0;
       PLAIT_UNROLL
       for (int i = 1; i <= warps; ++i) most = fmaxf(most, s.largest[i][c]);
       float const shift = most == -std::numeric_limits<float>::infinity() ? 0.0f : most;
       PLAIT_UNROLL
       for (int i = 0; i <= warps; ++i) factor[i] = kernels::exp2((s.largest[i][c] - shift) * a.scale), total += factor[i] * s.total[i][c];
-      for (std::int64_t d = b.thread(); d < dim; d += threads) {
+      for (int d = b.thread(); d < dim; d += threads) {
         float sum = last ? factor[warps] * widen(new_value[d]) : 0.0f;
         PLAIT_UNROLL
-        for (int i = 0; i < warps; ++i) sum += factor[i] * s.sum[i][c][d];
-        if (a.parts.sum == nullptr) a.out.row(row)[(query + c) * dim + d] = narrow<bf16_t>(sum / total);
-        else a.parts.sum[(part + c * a.splits) * dim + d] = sum;
+        for (int i = 0; i < warps; ++i) sum += factor[i] * s.of[i].sum[c][d];
+        if (a.parts.sum == nullptr) a.out.row(o.row)[(o.query + c) * dim + d] = narrow<bf16_t>(sum / total);
+        else a.parts.sum[(o.part + c * a.splits) * dim + d] = sum;
       }
       if (a.parts.sum != nullptr && b.thread() == 0)
-        a.parts.largest[part + c * a.splits] = most, a.parts.total[part + c * a.splits] = total;
+        a.parts.largest[o.part + c * a.splits] = most, a.parts.total[o.part + c * a.splits] = total;
     }
-    if (last && first_column == 0) {
-      bf16_t* const page = a.seqs.template page_of<bf16_t>(seq, cached / page_tokens);
-      for (std::int64_t d = b.thread(); d < dim; d += threads) {
-        page[a.at.key(head, d, cached % page_tokens)] = new_key[d];
-        page[a.at.value(head, cached % page_tokens, d)] = new_value[d];
+    if (last && o.first_column == 0) {
+      bf16_t* const page = a.seqs.template page_of<bf16_t>(o.seq, o.cached / page_tokens);
+      for (int d = b.thread(); d < dim; d += threads) {
+        page[a.at.key(o.head, d, o.cached % page_tokens)] = new_key[d];
+        page[a.at.value(o.head, o.cached % page_tokens, d)] = new_value[d];
       }
     }
   }
 
  private:
-  static constexpr int steps = Dim / 16, halves = Dim / 64, pieces = steps + 4 * halves, ahead = Dim <= 128 ? 4 : 2;
-  static_assert(pieces % ahead == 0);
+  /// What a block is for.
+  struct place {
+    std::int64_t seq, split, head, first_column, cached, row, query, part;  ///< part and query: of column 0
+    int used_columns;
+    bool nothing;
+    split_shares shares;
+    PLAIT_HD place(args const& a, std::uint32_t x, std::uint32_t y) : shares(0, 1) {
+      auto const splits = static_cast<std::uint32_t>(a.splits), groups = (static_cast<std::uint32_t>(a.share) + columns - 1) / columns;
+      seq = x / splits, split = x % splits, head = y / groups, first_column = y % groups * columns;
+      cached = a.seqs.length[seq], row = a.seqs.first_row[seq], nothing = a.seqs.tokens(seq) == 0;
+      query = head * a.share + first_column, part = (row * (a.at.heads * a.share) + query) * a.splits + split;
+      used_columns = static_cast<int>(a.share - first_column < columns ? a.share - first_column : columns);
+      shares = split_shares((cached + page_tokens - 1) / page_tokens, a.splits);
+    }
+  };
 
-  /// This lane's 64 bytes of piece x of a page: keys first. Zeros where nothing may be read.
-  PLAIT_HD static void load(int x, bf16_t const* page, std::int64_t keys, std::int64_t values, int tokens, int dim, int g, int j,
-                            words4 (&to)[4]) {
+  static constexpr int steps = Dim / 16, halves = Dim / 64, depth = 4;
+  static_assert(steps % depth == 0 && depth * 512 >= columns * Dim);
+
+  PLAIT_HD static int dim_of(args const& a) { return Padded ? static_cast<int>(a.at.dim) : Dim; }
+
+  /// This lane's part of a page: its first dimension of its tokens, its first token of its dimensions, and what of them there is.
+  struct lane_page {
+    bf16_t const *keys, *values;
+    int dims, tokens;  ///< how many there are from the lane's first one on; none: not positive
+  };
+  /// Four copies of 16 bytes to this lane's places in the ring: piece x of the keys, or of the values.
+  template <class Ring>
+  PLAIT_HD static void fetch_keys(int x, lane_page const& from, int lane, Ring& ring) {
+    bf16_t const* const at = from.keys + 16 * int{page_tokens} * x;
+    PLAIT_UNROLL
+    for (int c = 0; c < 4; ++c) copy_async(&ring[x % depth][c][lane], at + c * int{page_tokens}, 16 * x < from.dims);
+    copies_end();
+  }
+  template <class Ring>
+  PLAIT_HD static void fetch_values(int x, lane_page const& from, int dim, int g, int lane, Ring& ring) {
+    int const t = x / halves * 2, d = 64 * (x % halves);
+    bf16_t const* const at = from.values + t * dim + d;
     PLAIT_UNROLL
     for (int c = 0; c < 4; ++c) {
-      to[c] = {};
-      if (x < steps) {
-        int const d = 16 * x + 4 * j + c;
-        if (tokens > 0 && d < dim) to[c] = *reinterpret_cast<words4 const*>(page + keys + d * page_tokens + 8 * g);
-      } else {
-        int const i = (x - steps) / halves, h = (x - steps) % halves, t = 16 * j + 2 * i + (c & 1) * 8 + c / 2, d = 64 * h + 8 * g;
-        if (t < tokens && d < dim) to[c] = *reinterpret_cast<words4 const*>(page + values + t * dim + d);
-      }
+      int const further = (c & 1) * 8 + c / 2;
+      copy_async(&ring[x % depth][c][lane], at + further * dim, t + further < from.tokens && (!Padded || d + 8 * g < dim));
+    }
+    copies_end();
+  }
+  /// The next piece in the ring: words of four rows to fragments of four tiles, and those times `right`.
+  template <class Block, class Ring>
+  PLAIT_HD static void multiply(Block const& b, int x, Ring const& ring, words2 right, float (&sums)[4][4]) {
+    words4 now[4];
+    copies_left<depth - 1>();
+    PLAIT_UNROLL
+    for (int c = 0; c < 4; ++c) now[c] = ring[x % depth][c][b.lane()];
+    PLAIT_UNROLL
+    for (int m = 0; m < 4; ++m) {
+      std::uint32_t const wide[4] = {low_halves(now[0].word[m], now[1].word[m]), high_halves(now[0].word[m], now[1].word[m]),
+                                     low_halves(now[2].word[m], now[3].word[m]), high_halves(now[2].word[m], now[3].word[m])};
+      b.mma(sums[m], wide, right.word);
     }
   }
 
-  /// Every warp's pages of [first, first + count), of `cached` tokens, to shared memory.
+  /// Sums over each warp's pages of the split, to shared memory.
   template <class Block>
-  PLAIT_HD static void sum_pages(Block const& b, shared<Block>& s, args const& a, std::int64_t seq, std::int64_t head, std::int64_t first,
-                                 std::int64_t count, std::int64_t cached, bf16_t const* q, int used_columns) {
-    int const g = b.lane() / 4, j = b.lane() % 4, w = b.warp(), dim = static_cast<int>(a.at.dim);
-    std::int64_t const pages = (cached + page_tokens - 1) / page_tokens, end = first + count < pages ? first + count : pages;
-    std::uint32_t queries[steps][2];
-    PLAIT_UNROLL
-    for (int i = 0; i < steps; ++i) {
-      bf16_t const* const at = q + std::int64_t{g} * dim + 16 * i + 4 * j;
-      bool const there = g < used_columns && 16 * i + 4 * j < dim;  // dim is a multiple of 8: all four or none
-      queries[i][0] = there ? load_pair(at, a.q.aligned) : 0;
-      queries[i][1] = there ? load_pair(at + 2, a.q.aligned) : 0;
+  PLAIT_HD static void sum_pages(Block const& b, shared<Block>& s, args const& a, place const& o) {
+    int const g = b.lane() / 4, j = b.lane() % 4, w = b.warp(), dim = dim_of(a);
+    // Pages are counted from the split's first one.
+    std::int64_t const first = o.split * o.shares.each, left = o.cached - first * page_tokens;
+    std::int64_t const most = std::int64_t{o.shares.each} * page_tokens;
+    bf16_t* const* const table = reinterpret_cast<bf16_t* const*>(a.seqs.pages[o.seq] + first);
+    int const here = static_cast<int>(left < most ? left : most), end = (here + int{page_tokens} - 1) / int{page_tokens};
+    for (int i = w; i < steps; i += warps) {
+      bf16_t const* const at = a.q.row(o.row) + (o.query + g) * dim + 16 * i + 4 * j;
+      bool const there = g < o.used_columns && 16 * i + 4 * j < dim;  // dim is a multiple of 8: all four or none
+      s.queries[i][b.lane()] = there ? words2{load_pair(at, a.q.aligned), load_pair(at + 2, a.q.aligned)} : words2{};
     }
+    b.sync();
     float sums[halves][4][4] = {}, largest[2], total[2] = {};
     largest[0] = largest[1] = -std::numeric_limits<float>::infinity();
 
-    std::int64_t const key_at = a.at.key(head, 0, 0), value_at = a.at.value(head, 0, 0);
-    auto const page_at = [&](std::int64_t p) -> bf16_t const* { return p < end ? a.seqs.template page_of<bf16_t>(seq, p) : nullptr; };
-    auto const tokens_of = [&](std::int64_t p) {
-      std::int64_t const left = p < end ? cached - p * page_tokens : 0;
-      return static_cast<int>(left < page_tokens ? left : page_tokens);
+    std::int64_t const key_at = a.seqs.page_offset + a.at.key(o.head, 4 * j, 8 * g);
+    std::int64_t const value_at = a.seqs.page_offset + a.at.value(o.head, 16 * j, 8 * g);
+    auto const page_at = [&](int p) -> bf16_t const* { return table[p < end ? p : 0]; };  // the new token's page at least is there
+    auto const tokens_of = [&](int p) {
+      int const n = here - p * int{page_tokens};
+      return n < int{page_tokens} ? n : int{page_tokens};
     };
-    bf16_t const *page = page_at(first + w), *next = nullptr;
-    words4 ring[ahead][4];
+    auto const lane_of = [&](bf16_t const* page, int tokens) -> lane_page {
+      return {anew(page + key_at), anew(page + value_at), tokens <= 0 ? 0 : Padded ? dim - 4 * j : Dim, tokens - 16 * j};
+    };
+    lane_page now_at = lane_of(page_at(w), tokens_of(w)), next_at;
+    auto& ring = s.of[w].ring;
     PLAIT_UNROLL
-    for (int x = 0; x < ahead; ++x) load(x, page, key_at, value_at, tokens_of(first + w), dim, g, j, ring[x]);
-    for (std::int64_t p = first + w; p < end; p += warps, page = next) {
-      next = page_at(p + warps);
-      int const tokens = tokens_of(p), next_tokens = tokens_of(p + warps);
+    for (int x = 0; x < depth; ++x) fetch_keys(x, now_at, b.lane(), ring);
+    for (int p = w; p < end; p += warps, now_at = next_at) {
+      next_at = lane_of(page_at(p + warps), tokens_of(p + warps));
+      int const tokens = tokens_of(p), width = Padded ? anew(dim) : Dim;
       float scores[4][4] = {};
-      std::uint32_t weights[4][2];
-      PLAIT_UNROLL
-      for (int x = 0; x < pieces; ++x) {
-        words4 now[4];
-        PLAIT_UNROLL
-        for (int c = 0; c < 4; ++c) now[c] = ring[x % ahead][c];
-        if (x + ahead < pieces) load(x + ahead, page, key_at, value_at, tokens, dim, g, j, ring[x % ahead]);
-        else load(x + ahead - pieces, next, key_at, value_at, next_tokens, dim, g, j, ring[x % ahead]);
-        if (x == steps) weigh(b, tokens, a.scale, g, scores, largest, total, sums, weights);
-        PLAIT_UNROLL
-        for (int m = 0; m < 4; ++m) {
-          std::uint32_t const wide[4] = {low_halves(now[0].word[m], now[1].word[m]), high_halves(now[0].word[m], now[1].word[m]),
-                                         low_halves(now[2].word[m], now[3].word[m]), high_halves(now[2].word[m], now[3].word[m])};
-          if (x < steps) b.mma(scores[m], wide, queries[x < steps ? x : 0]);
-          else b.mma(sums[x < steps ? 0 : (x - steps) % halves][m], wide, weights[x < steps ? 0 : (x - steps) / halves]);
-        }
+      PLAIT_ROLLED
+      for (int x = 0; x < steps; ++x) {
+        multiply(b, x, ring, s.queries[x][b.lane()], scores);
+        if (x + depth < steps) fetch_keys(x + depth, now_at, b.lane(), ring);
+        else fetch_values(x + depth - steps, now_at, width, g, b.lane(), ring);
       }
+      weigh(b, tokens, a.scale, g, scores, largest, total, sums, s.weights[w]);
+      PLAIT_ROLLED
+      for (int i = 0; i < 4; ++i)
+        PLAIT_UNROLL
+        for (int h = 0; h < halves; ++h) {
+          int const x = i * halves + h;
+          multiply(b, x, ring, s.weights[w][i][b.lane()], sums[h]);
+          if (x + depth < 4 * halves) fetch_values(x + depth, now_at, width, g, b.lane(), ring);
+          else fetch_keys(x + depth - 4 * halves, next_at, b.lane(), ring);
+        }
     }
 
+    copies_left<0>();
+    b.sync_warp();  // the ring is memory for the sums now
     PLAIT_UNROLL
     for (int e = 0; e < 2; ++e) {
       int const c = 2 * j + e;
@@ -192,8 +244,8 @@ struct attend_decode {
       for (int h = 0; h < halves; ++h)
         PLAIT_UNROLL
         for (int m = 0; m < 4; ++m) {
-          s.sum[w][c][64 * h + 8 * g + 2 * m] = sums[h][m][e];
-          s.sum[w][c][64 * h + 8 * g + 2 * m + 1] = sums[h][m][2 + e];
+          s.of[w].sum[c][64 * h + 8 * g + 2 * m] = sums[h][m][e];
+          s.of[w].sum[c][64 * h + 8 * g + 2 * m + 1] = sums[h][m][2 + e];
         }
     }
   }
@@ -202,7 +254,7 @@ struct attend_decode {
   /// 8 g + 2 m and heads 2 j, 2 j + 1, scores[m][2, 3] of the next token. total is this lane's share.
   template <class Block>
   PLAIT_HD static void weigh(Block const& b, int tokens, float scale, int g, float (&scores)[4][4], float (&largest)[2], float (&total)[2],
-                             float (&sums)[halves][4][4], std::uint32_t (&weights)[4][2]) {
+                             float (&sums)[halves][4][4], words2 (&weights)[4][warp_size]) {
     constexpr float nothing = -std::numeric_limits<float>::infinity();
     PLAIT_UNROLL
     for (int e = 0; e < 2; ++e) {
@@ -230,8 +282,9 @@ struct attend_decode {
     }
     PLAIT_UNROLL
     for (int m = 0; m < 4; ++m) {
-      weights[m][0] = transposed(b, pair_of(scores[m][0], scores[m][1]));
-      weights[m][1] = transposed(b, pair_of(scores[m][2], scores[m][3]));
+      std::uint32_t const even = transposed(b, pair_of(scores[m][0], scores[m][1]));
+      std::uint32_t const odd = transposed(b, pair_of(scores[m][2], scores[m][3]));
+      weights[m][b.lane()] = {even, odd};  // read by this lane alone
     }
   }
 };

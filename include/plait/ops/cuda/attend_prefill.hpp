@@ -19,81 +19,90 @@ namespace plait::inline PLAIT_ABI::kernels {
 ///
 /// A weight of zero does not keep a NaN or an infinity out of a product. Where some rows see less of a step than others, values that are
 /// not finite are therefore looked for, added to the rows that see them, and taken out of the tile.
-template <int Dim, int Warps>
+template <int Dim, bool Padded, int Warps>
 struct attend_prefill {
   static_assert(Dim == 64 || Dim == 128 || Dim == 256);
-  static constexpr int threads = Warps * warp_size, rows = 16 * Warps, step = Dim <= 128 ? 64 : 32;
+  static constexpr int threads = Warps * warp_size, step = Dim <= 128 ? 64 : 32, blocks = Dim <= 64 ? 3 : Dim <= 128 ? 2 : 1;
+  /// Warps that share rows and have a part of the dimensions each: the sums of 256 would not leave room for anything else.
+  static constexpr int slices = Dim <= 128 ? 1 : 2, rows = 16 * Warps / slices;
   struct args {
     sequences<bf16_t> seqs;
     rows_of<bf16_t const> q;
     rows_of<bf16_t> out;  ///< may be q
     attend_parts parts;
-    page_layout at;  ///< dim a multiple of 8, at most Dim
+    page_layout at;  ///< dim is Dim, or, where Padded, a multiple of 8 below it
     std::int64_t share, splits;
     float scale;  ///< log2(e) / sqrt(dim)
   };
   template <class Block>
   struct shared {
     alignas(16) std::uint16_t keys[Dim * step], values[step * Dim];
+    int row[rows], column[rows];  ///< -1: there is no such row. Kept here, not in registers, for the end
     typename Block::reduce_space any;
   };
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
     // The last tiles of a sequence see the most keys: they come first.
-    std::int64_t const number = b.grid_x() / a.splits - 1 - b.x() / a.splits, split = b.x() % a.splits, head = b.y();
+    auto const x = static_cast<std::uint32_t>(b.x()), splits = static_cast<std::uint32_t>(a.splits);
+    auto const share = static_cast<std::uint32_t>(a.share);
+    std::int64_t const number = static_cast<std::uint32_t>(b.grid_x()) / splits - 1 - x / splits, split = x % splits, head = b.y();
     std::int64_t const seq = sequence_of_tile(a.seqs, a.share, rows, number), cached = a.seqs.length[seq];
     std::int64_t const first = (number - first_tile(a.seqs, a.share, rows, seq)) * rows, all = a.seqs.tokens(seq) * a.share;
     if (first >= all) return;
-    int const dim = static_cast<int>(a.at.dim), g = b.lane() / 4, j = b.lane() % 4;
+    int const dim = dim_of(a), g = b.lane() / 4, j = b.lane() % 4;
     std::int64_t const end = first + rows < all ? first + rows : all;
-    std::int64_t const lowest = cached + first / a.share, highest = cached + (end - 1) / a.share, stored = cached + a.seqs.tokens(seq);
-    std::int64_t const steps_in_all = highest / step + 1;
-    split_shares const shares(steps_in_all, a.splits);
-    std::int64_t const from = split * shares.each, to = from + shares.each < steps_in_all ? from + shares.each : steps_in_all;
+    std::int64_t const first_token = first / a.share;
+    auto const first_head = static_cast<std::uint32_t>(first - first_token * a.share);
+    std::int64_t const lowest = cached + first_token, highest = cached + (end - 1) / a.share, stored = cached + a.seqs.tokens(seq);
+    split_shares const shares(highest / step + 1, a.splits);
+    std::int64_t const begin = split * shares.each, upto = begin + shares.each, most = highest / step + 1;
+    int const from = static_cast<int>(begin), to = static_cast<int>(upto < most ? upto : most);
 
-    // This lane's rows: where they are, and what they see. Rows behind the last one see all and are not written.
-    std::int64_t row[2], column[2], position[2];
-    bool there[2];
-    PLAIT_UNROLL
-    for (int e = 0; e < 2; ++e) {
-      std::int64_t const r = first + 16 * b.warp() + g + 8 * e;
-      there[e] = r < all;
-      row[e] = a.seqs.first_row[seq] + r / a.share, column[e] = head * a.share + r % a.share;
-      position[e] = there[e] ? cached + r / a.share : stored;
-    }
-    if (split >= shares.used) {
-      PLAIT_UNROLL
-      for (int e = 0; e < 2; ++e)
-        if (there[e] && j == 0) a.parts.total[(row[e] * (a.at.heads * a.share) + column[e]) * a.splits + split] = 0;
-      return;
-    }
-
+    // This lane's rows: where they are, and up to which token of the current step they see. Rows behind the last one see all and are not
+    // written.
+    int const w = b.warp() / slices, slice = b.warp() % slices;
+    int seen[2];
     std::uint32_t queries[Dim / 16][4];
     PLAIT_UNROLL
-    for (int k = 0; k < Dim / 16; ++k)
-      PLAIT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        int const e = i % 2, d = 16 * k + 2 * j + i / 2 * 8;
-        queries[k][i] = there[e] && d < dim ? load_pair(a.q.row(row[e]) + column[e] * dim + d, a.q.aligned) : 0;
+    for (int e = 0; e < 2; ++e) {
+      int const i = 16 * w + g + 8 * e;
+      std::uint32_t const r = first_head + static_cast<std::uint32_t>(i), token = r / share;
+      bool const there = first + i < all;
+      std::int64_t const row = a.seqs.first_row[seq] + first_token + token, column = head * a.share + r % share;
+      seen[e] = static_cast<int>((there ? cached + first_token + token : stored) - std::int64_t{from} * step);
+      if (j == 0 && slice == 0) s.row[i] = there ? static_cast<int>(row) : -1, s.column[i] = static_cast<int>(column);
+      if (split >= shares.used) {
+        if (there && j == 0 && slice == 0) a.parts.total[(row * (a.at.heads * a.share) + column) * a.splits + split] = 0;
+        continue;
       }
-    float sums[Dim / 8][4] = {}, largest[2], total[2] = {};
+      bf16_t const* const q = a.q.row(row) + column * dim + 2 * j;
+      PLAIT_UNROLL
+      for (int k = 0; k < Dim / 16; ++k)
+        PLAIT_UNROLL
+        for (int h = 0; h < 2; ++h)
+          queries[k][2 * h + e] = there && (!Padded || 16 * k + 8 * h < dim) ? load_pair(q + 16 * k + 8 * h, a.q.aligned) : 0;
+    }
+    if (split >= shares.used) return;
+    float sums[Dim / 8 / slices][4] = {}, largest[2], total[2] = {};
     largest[0] = largest[1] = -std::numeric_limits<float>::infinity();
-    bool const busy = first + 16 * b.warp() < all;  // of all lanes of the warp alike
+    bool const busy = first + 16 * w < all;  // of all lanes of the warp alike
 
-    if (dim < Dim) {
+    if (Padded) {
       for (int i = b.thread(); i < (Dim - dim) * step / 8; i += threads) *reinterpret_cast<words4*>(s.keys + dim * step + 8 * i) = {};
       for (int i = b.thread(); i < step * (Dim - dim) / 8; i += threads)
         *reinterpret_cast<words4*>(value_place(s, i / ((Dim - dim) / 8), dim / 8 + i % ((Dim - dim) / 8))) = {};
     }
-    copy_keys(b, s, a, seq, head, from);
-    for (std::int64_t n = from; n < to; ++n) {
-      std::int64_t const left = stored - n * step;
-      int const tokens = static_cast<int>(left < step ? left : step);
-      copies_done(), b.sync();  // the keys are there, and nobody reads the last step's values any more
-      copy_values(b, s, a, seq, head, n, tokens);
+    std::byte* const* const table = a.seqs.pages[seq];
+    std::int64_t const keys_at = a.seqs.page_offset + a.at.key(head, 0, 0), values_at = a.seqs.page_offset + a.at.value(head, 0, 0);
+    int tokens = static_cast<int>(stored - std::int64_t{from} * step), below = static_cast<int>(lowest - std::int64_t{from} * step);
+    copy_keys(b, s, table, keys_at, from, dim);
+    for (int n = from; n < to; ++n, tokens -= step, below -= step, seen[0] -= step, seen[1] -= step) {
+      int const width = Padded ? anew(dim) : Dim;
+      copies_left<0>(), b.sync();  // the keys are there, and nobody reads the last step's values any more
+      copy_values(b, s, table, values_at, n, tokens, width);
       float scores[step / 8][4] = {};
-      bool const edge = (n + 1) * step - 1 > lowest;
+      bool const edge = below < step - 1;
       if (busy) {
         PLAIT_UNROLL
         for (int k = 0; k < Dim / 16; ++k)
@@ -104,12 +113,11 @@ struct attend_prefill {
             b.mma(scores[t], queries[k], {four[0], four[1]});
             b.mma(scores[t + 1], queries[k], {four[2], four[3]});
           }
-        std::int64_t const ahead[2] = {position[0] - n * step, position[1] - n * step};
-        weigh(b, edge, ahead, a.scale, scores, largest, total, sums);
+        weigh(b, edge, seen, a.scale, scores, largest, total, sums);
       }
-      copies_done(), b.sync();  // the values are there, and nobody reads the keys any more
-      if (n + 1 < to) copy_keys(b, s, a, seq, head, n + 1);
-      if (edge) take_out(b, s, position, n * step, tokens, sums);
+      copies_left<0>(), b.sync();  // the values are there, and nobody reads the keys any more
+      if (n + 1 < to) copy_keys(b, s, table, keys_at, n + 1, width);
+      if (edge) take_out(b, s, seen, tokens, slice, sums);
       if (busy) {
         PLAIT_UNROLL
         for (int t = 0; t < step / 16; ++t) {
@@ -117,9 +125,9 @@ struct attend_prefill {
                                             pair_of(scores[2 * t + 1][0], scores[2 * t + 1][1]),
                                             pair_of(scores[2 * t + 1][2], scores[2 * t + 1][3])};
           PLAIT_UNROLL
-          for (int c = 0; c < Dim / 8; c += 2) {
+          for (int c = 0; c < Dim / 8 / slices; c += 2) {
             std::uint32_t four[4];
-            load_transposed(b, value_place(s, 16 * t + b.lane() % 16, c + b.lane() / 16), four);
+            load_transposed(b, value_place(s, 16 * t + b.lane() % 16, slice * (Dim / 8 / slices) + c + b.lane() / 16), four);
             b.mma(sums[c], weights, {four[0], four[1]});
             b.mma(sums[c + 1], weights, {four[2], four[3]});
           }
@@ -131,30 +139,31 @@ struct attend_prefill {
     for (int e = 0; e < 2; ++e) {
       total[e] += b.shuffle_xor(total[e], 1);
       total[e] += b.shuffle_xor(total[e], 2);
-      if (!there[e]) continue;
+      int const i = 16 * w + g + 8 * e, row = s.row[i], first_column = 8 * slice * (Dim / 8 / slices);
+      if (row < 0) continue;
       if (a.parts.sum != nullptr) {
-        std::int64_t const part = (row[e] * (a.at.heads * a.share) + column[e]) * a.splits + split;
-        if (j == 0) a.parts.largest[part] = largest[e], a.parts.total[part] = total[e];
+        std::int64_t const part = (row * (a.at.heads * a.share) + s.column[i]) * a.splits + split;
+        if (j == 0 && slice == 0) a.parts.largest[part] = largest[e], a.parts.total[part] = total[e];
+        float* const at = a.parts.sum + part * dim + first_column + 2 * j;
         PLAIT_UNROLL
-        for (int c = 0; c < Dim / 8; ++c)
-          if (8 * c < dim) {
-            float* const at = a.parts.sum + part * dim + 8 * c + 2 * j;
-            at[0] = sums[c][2 * e], at[1] = sums[c][2 * e + 1];
-          }
+        for (int c = 0; c < Dim / 8 / slices; ++c)
+          if (!Padded || first_column + 8 * c < dim) at[8 * c] = sums[c][2 * e], at[8 * c + 1] = sums[c][2 * e + 1];
       } else {
-        bf16_t* const at = a.out.row(row[e]) + column[e] * dim + 2 * j;
+        bf16_t* const at = a.out.row(row) + std::int64_t{s.column[i]} * dim + first_column + 2 * j;
         PLAIT_UNROLL
-        for (int c = 0; c < Dim / 8; ++c)
-          if (8 * c < dim) {
-            float const x = sums[c][2 * e] / total[e], y = sums[c][2 * e + 1] / total[e];
-            if (a.out.aligned) *reinterpret_cast<std::uint32_t*>(at + 8 * c) = pair_of(x, y);
-            else at[8 * c] = narrow<bf16_t>(x), at[8 * c + 1] = narrow<bf16_t>(y);
+        for (int c = 0; c < Dim / 8 / slices; ++c)
+          if (!Padded || first_column + 8 * c < dim) {
+            float const left = sums[c][2 * e] / total[e], right = sums[c][2 * e + 1] / total[e];
+            if (a.out.aligned) *reinterpret_cast<std::uint32_t*>(at + 8 * c) = pair_of(left, right);
+            else at[8 * c] = narrow<bf16_t>(left), at[8 * c + 1] = narrow<bf16_t>(right);
           }
       }
     }
   }
 
  private:
+  PLAIT_HD static int dim_of(args const& a) { return Padded ? static_cast<int>(a.at.dim) : Dim; }
+
   /// Eight tokens of a dimension; eight dimensions of a token.
   template <class Shared>
   PLAIT_HD static std::uint16_t* key_place(Shared& s, int d, int chunk) {
@@ -166,21 +175,19 @@ struct attend_prefill {
   }
 
   template <class Block>
-  PLAIT_HD static void copy_keys(Block const& b, shared<Block>& s, args const& a, std::int64_t seq, std::int64_t head, std::int64_t n) {
-    bf16_t const* const from =
-        a.seqs.template page_of<bf16_t>(seq, n * step / page_tokens) + a.at.key(head, 0, n * step % page_tokens);
-    constexpr int chunks = step / 8;
-    int const all = static_cast<int>(a.at.dim) * chunks;
-    for (int i = b.thread(); i < all; i += threads)
-      copy_async(key_place(s, i / chunks, i % chunks), from + std::int64_t{page_tokens} * (i / chunks) + 8 * (i % chunks));
+  PLAIT_HD static void copy_keys(Block const& b, shared<Block>& s, std::byte* const* table, std::int64_t at, int n, int dim) {
+    constexpr int chunks = step / 8, per_page = page_tokens / step;
+    bf16_t const* const from = reinterpret_cast<bf16_t const*>(table[n / per_page]) + at + n % per_page * step;
+    for (int i = b.thread(); i < dim * chunks; i += threads)
+      copy_async(key_place(s, i / chunks, i % chunks), from + int{page_tokens} * (i / chunks) + 8 * (i % chunks));
+    copies_end();
   }
   /// The first `tokens` of a step; zeros behind.
   template <class Block>
-  PLAIT_HD static void copy_values(Block const& b, shared<Block>& s, args const& a, std::int64_t seq, std::int64_t head, std::int64_t n,
-                                   int tokens) {
-    bf16_t const* const from =
-        a.seqs.template page_of<bf16_t>(seq, n * step / page_tokens) + a.at.value(head, n * step % page_tokens, 0);
-    int const chunks = static_cast<int>(a.at.dim) / 8;
+  PLAIT_HD static void copy_values(Block const& b, shared<Block>& s, std::byte* const* table, std::int64_t at, int n, int tokens, int dim) {
+    constexpr int per_page = page_tokens / step;
+    bf16_t const* const from = reinterpret_cast<bf16_t const*>(table[n / per_page]) + at + n % per_page * step * dim;
+    int const chunks = dim / 8;
     int t = b.thread() / chunks, chunk = b.thread() % chunks;
     int const down = threads / chunks, right = threads % chunks;  // to the next chunk of this thread
     for (; t < step; t += down, chunk += right) {
@@ -188,15 +195,15 @@ struct attend_prefill {
         chunk -= chunks;
         if (++t >= step) break;
       }
-      if (t < tokens) copy_async(value_place(s, t, chunk), from + (t * chunks + chunk) * 8);
-      else *reinterpret_cast<words4*>(value_place(s, t, chunk)) = {};
+      copy_async(value_place(s, t, chunk), from + (t * chunks + chunk) * 8, t < tokens);
     }
+    copies_end();
   }
 
   /// scores[t][0, 1] are of the first row and tokens 8 t + 2 j, + 1, scores[t][2, 3] of the second one; a row sees tokens up to `seen`.
   template <class Block>
-  PLAIT_HD static void weigh(Block const& b, bool edge, std::int64_t const (&seen)[2], float scale, float (&scores)[step / 8][4],
-                             float (&largest)[2], float (&total)[2], float (&sums)[Dim / 8][4]) {
+  PLAIT_HD static void weigh(Block const& b, bool edge, int const (&seen)[2], float scale, float (&scores)[step / 8][4],
+                             float (&largest)[2], float (&total)[2], float (&sums)[Dim / 8 / slices][4]) {
     constexpr float nothing = -std::numeric_limits<float>::infinity();
     if (edge) {
       PLAIT_UNROLL
@@ -220,7 +227,7 @@ struct attend_prefill {
         PLAIT_UNROLL
         for (int i = 2 * e; i < 2 * e + 2; ++i) scores[t][i] = kernels::exp2(scores[t][i] * scale - shift), total[e] += scores[t][i];
       PLAIT_UNROLL
-      for (int c = 0; c < Dim / 8; ++c) sums[c][2 * e] *= before, sums[c][2 * e + 1] *= before;
+      for (int c = 0; c < Dim / 8 / slices; ++c) sums[c][2 * e] *= before, sums[c][2 * e + 1] *= before;
     }
   }
 
@@ -228,8 +235,8 @@ struct attend_prefill {
 
   /// Values that are not finite: to the sums of the rows that see them, and zeros in their places.
   template <class Block>
-  PLAIT_HD static void take_out(Block const& b, shared<Block>& s, std::int64_t const (&position)[2], std::int64_t first, int tokens,
-                                float (&sums)[Dim / 8][4]) {
+  PLAIT_HD static void take_out(Block const& b, shared<Block>& s, int const (&seen)[2], int tokens, int slice,
+                                float (&sums)[Dim / 8 / slices][4]) {
     bool all_finite = true;
     for (int i = b.thread(); i < step * Dim / 8; i += threads) {
       words4 const w = reinterpret_cast<words4 const*>(s.values)[i];
@@ -239,14 +246,14 @@ struct attend_prefill {
     }
     if (b.maximum(s.any, all_finite ? 0.0f : 1.0f) == 0.0f) return;
     int const j = b.lane() % 4;
-    for (int t = 0; t < tokens; ++t)
+    for (int t = 0; t < step && t < tokens; ++t)
       PLAIT_UNROLL
-      for (int c = 0; c < Dim / 8; ++c)
+      for (int c = 0; c < Dim / 8 / slices; ++c)
         PLAIT_UNROLL
         for (int i = 0; i < 4; ++i) {
           bf16_t value;
-          value.bits = value_place(s, t, c)[2 * j + i % 2];
-          if (!finite(value.bits) && first + t <= position[i / 2]) sums[c][i] += widen(value);
+          value.bits = value_place(s, t, slice * (Dim / 8 / slices) + c)[2 * j + i % 2];
+          if (!finite(value.bits) && t <= seen[i / 2]) sums[c][i] += widen(value);
         }
     b.sync();
     for (int i = b.thread(); i < step * Dim; i += threads)

@@ -16,7 +16,7 @@ namespace plait::inline PLAIT_ABI::kernels {
 /// many tokens as the window), so its threads, and no others, read the old state and write the new one.
 template <class T, int Width, int Channels>
 struct conv_silu {
-  static constexpr int threads = 128;
+  static constexpr int threads = 128, blocks = Width > 4 ? 2 : sizeof(T) * Channels > 16 ? 3 : 4;
   struct args {
     sequences<T> seqs;
     rows_of<T const> u;
@@ -44,7 +44,7 @@ struct conv_silu {
     std::int64_t const left = a.channels - c, before = a.width - 1;
     int const unused = Width - static_cast<int>(a.width);  // taps, and places of the window, at the front
     bool const aligned_weights = aligned_rows(a.taps, a.channels);
-    float taps[Width][Channels], bias[Channels] = {};
+    float taps[Width][Channels] = {}, bias[Channels] = {};
     PLAIT_UNROLL
     for (int k = 0; k < Width; ++k)
       if (k >= unused) load_lot(a.taps + (k - unused) * a.channels + c, left, aligned_weights, taps[k]);
@@ -55,7 +55,7 @@ struct conv_silu {
       if (begin >= total) continue;
       float* const state = a.seqs.state_of(s) + c;
       bool const aligned_state = aligned_rows(state - c, a.channels);
-      float window[kept > 0 ? kept : 1][Channels];
+      float window[kept > 0 ? kept : 1][Channels] = {};
       PLAIT_UNROLL
       for (int k = 0; k < kept; ++k) {
         std::int64_t const t = begin - kept + k;
@@ -63,14 +63,16 @@ struct conv_silu {
         if (t < 0) load_lot(state + (before + t) * a.channels, left, aligned_state, window[k]);
         else load_lot(a.u.row(first + t) + c, left, a.u.aligned, window[k]);
       }
-      for (std::int64_t t = begin; t < end; t += at_once) {
+      T const* from = a.u.row(first + begin) + c;
+      T* to = a.y.row(first + begin) + c;
+      for (std::int64_t rest = end - begin; rest > 0; rest -= at_once) {
         raw_values<T, Channels> u[at_once];
         PLAIT_UNROLL
-        for (int j = 0; j < at_once; ++j)
-          if (t + j < end) u[j].load(a.u.row(first + t + j) + c, left, a.u.aligned);
+        for (int j = 0; j < at_once; ++j, from += a.u.stride)
+          if (j < rest) u[j].load(from, left, a.u.aligned);
         PLAIT_UNROLL
         for (int j = 0; j < at_once; ++j) {
-          if (t + j >= end) continue;
+          if (j >= rest) continue;
           float y[Channels];
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = bias[i];
@@ -82,7 +84,8 @@ struct conv_silu {
           }
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = silu(fmaf(taps[Width - 1][i], u[j][i], y[i]));
-          store_lot(a.y.row(first + t + j) + c, left, a.y.aligned, y);
+          store_lot(to, left, a.y.aligned, y);
+          to += a.y.stride;
           PLAIT_UNROLL
           for (int k = 0; k < kept; ++k) {
             PLAIT_UNROLL

@@ -8,8 +8,8 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n a block, whose warps share the columns. With `expert` [T, K], row
-/// r meets copy expert[r / K, r % K] of W, and is row r / K of x, or, `spread`, row r.
+/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n a block, whose warps share the columns. With `expert` [T, K],
+/// row r meets copy expert[r / K, r % K] of W, and is row r / K of x, or, `spread`, row r.
 template <class X, class Y, int Rows>
 struct dot_rows {
   struct args {
@@ -22,7 +22,7 @@ struct dot_rows {
     std::int64_t choices;  ///< K
     bool spread;
   };
-  static constexpr int warps = 8, threads = warps * warp_size, outputs = 8, values = outputs * Rows;
+  static constexpr int warps = sizeof(X) == 4 ? 2 : 8, threads = warps * warp_size, outputs = 8, values = outputs * Rows;
   static_assert(Rows == 1 || Rows == 4, "a warp adds up at most as many values as it has lanes");
   template <class>
   struct shared {
@@ -53,9 +53,10 @@ struct dot_rows {
         float v[lot];
         load_lot(w + (n + o < a.weight.rows ? n + o : n) * weight.stride() + k, cols - k, true, v);
         PLAIT_UNROLL
-        for (int r = 0; r < Rows; ++r)
+        for (int r = 0; r < Rows; ++r) {
           PLAIT_UNROLL
           for (int i = 0; i < lot; ++i) sums[r * outputs + o] = fmaf(x[r][i], v[i], sums[r * outputs + o]);
+        }
       }
     }
     // All sums at once: a lane keeps half of what it has, and adds what another lane has of that.

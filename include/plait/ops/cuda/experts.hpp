@@ -71,8 +71,8 @@ struct combine {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Up to how many choices an expert, on average, few_rows is the way: most of a long call is faster by a library, which then must not be asked
-/// for one expert's few rows at a time.
+/// Up to how many choices an expert, on average, few_rows is the way: most of a long call is faster by a library, which then must not be
+/// asked for one expert's few rows at a time.
 template <dtype Stored>
 inline constexpr std::int64_t most_few_choices = most_few_rows<Stored> / 2;
 
@@ -111,7 +111,8 @@ struct experts_op<exec::device<P, Runtime>> {
   template <class X>
   static void add_up(device& exec, matrix_view<X const> x, routing<float> const& plan, bool grouped, matrix_view<T> y) {
     using kernel = kernels::combine<X, T>;
-    std::int64_t const pieces = std::min<std::int64_t>((y.cols() + kernel::threads * kernels::lot - 1) / (kernel::threads * kernels::lot), 64);
+    std::int64_t const pieces =
+        std::min<std::int64_t>((y.cols() + kernel::threads * kernels::lot - 1) / (kernel::threads * kernels::lot), 64);
     typename kernel::args args{x, matrix_view<float const>(plan.weight), {}, y, plan.expert.cols(), y.cols()};
     if (grouped) args.place = matrix_view<std::int32_t const>(plan.place);
     exec.template launch<kernel>({.x = y.rows(), .y = pieces}, args);
@@ -146,11 +147,11 @@ struct experts_op<exec::device<P, Runtime>> {
       args.first = plan.first, args.token = plan.token, args.experts = plan.num_experts;
       args.begin = args.y_from = begin, args.end = std::min(begin + most_rows, all);
       args.outputs[0] = {gate, nullptr, hidden.data(), hidden.stride(), hidden.cols()};
-      few_rows_launch<Stored, true, device>(exec, args, expected);
+      launch_few_rows<Stored, true>(exec, args, expected);
       args.y_is_float = std::is_same_v<Output, float>;
       args.x = hidden.data(), args.x_stride = hidden.stride(), args.token = nullptr, args.y_from = 0;
       args.outputs[0] = {down, nullptr, outputs.data(), outputs.stride()};
-      few_rows_launch<Stored, false, device>(exec, args, expected);
+      launch_few_rows<Stored, false>(exec, args, expected);
     }
     add_up<Output>(exec, outputs, plan, true, y);
   }

@@ -1,8 +1,8 @@
 // Products of few rows with bf16 and int8 weights on tensor cores: time goes into reading the weights, once.
 //
-// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted within blocks of 32 columns, the same for
-// both operands, so that a lane's part of either is 16 consecutive bytes of a row (of int8 weights: of a tile, core/device_storage.hpp). The
-// warps of a block share its columns, and add up what they have in a fixed order.
+// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted within blocks of 32 columns, the same
+// for both operands, so that a lane's part of either is 16 consecutive bytes of a row (of int8 weights: of a tile,
+// core/device_storage.hpp). The warps of a block share its columns, and add up what they have in a fixed order.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -54,13 +54,13 @@ struct few_rows_args {
 
   output outputs[most_outputs];
   int count = 1;
-  bool y_is_float = false;         ///< else bf16_t
-  device_weights<Stored> up;       ///< gated
+  bool y_is_float = false;    ///< else bf16_t
+  device_weights<Stored> up;  ///< gated
   bf16_t const* x = nullptr;
   std::int64_t x_stride = 0;
-  std::int64_t rows = 0;           ///< without `first`
-  std::int64_t groups = 1;         ///< of 8 Tiles rows; with `first` at least as many as there are
-  int k_warps = 1;                 ///< warps of a block that share the columns; a power of two
+  std::int64_t rows = 0;    ///< without `first`
+  std::int64_t groups = 1;  ///< of 8 Tiles rows; with `first` at least as many as there are
+  int k_warps = 1;          ///< warps of a block that share the columns; a power of two
   std::int32_t const* first = nullptr;
   std::int32_t const* token = nullptr;
   std::int64_t experts = 0, begin = 0, end = 0, y_from = 0;
@@ -70,8 +70,8 @@ struct few_rows_args {
 /// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`. False if there are fewer groups.
 /// Every lane of the warp gets the same.
 template <class Block>
-PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::int64_t experts, std::int64_t begin, std::int64_t end, int size,
-                                std::int64_t group, std::int64_t& expert, std::int64_t& row, std::int64_t& rows) {
+PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::int64_t experts, std::int64_t begin, std::int64_t end,
+                                int size, std::int64_t group, std::int64_t& expert, std::int64_t& row, std::int64_t& rows) {
   int const lane = b.lane();
   for (std::int64_t base = 0; base < experts; base += warp_size) {
     std::int64_t low = 0, high = 0;
@@ -112,11 +112,12 @@ struct few_rows {
   static constexpr int warps = 8, threads = warps * warp_size;
   static constexpr int rows_a_group = 8 * Tiles;
   /// Tiles of 16 weight rows a warp: two share what was read of x, gate and up among them.
-  static constexpr int sets = Gated || Tiles > 2 ? 2 : 1;
+  static constexpr int sets = Gated || Tiles > 4 ? 2 : 1;
   static constexpr int row_tiles = Gated ? 1 : sets;  ///< that become rows of y
   static constexpr int parts = Stored == dtype::int8 ? 1 : 2;
-  /// Blocks of 32 columns that a warp reads at once: 1 or 2 KiB.
-  static constexpr int depth = Stored == dtype::int8 ? (sets == 1 ? 4 : 2) : sets == 1 ? 4 : Tiles > 4 ? 1 : 2;
+  /// Blocks of 32 columns that a warp has on their way.
+  static constexpr int depth = Stored == dtype::int8 ? (Tiles < 4 && sets == 1 ? 8 : 4) : Tiles < 4 && sets == 1 ? 4 : 2;
+  static_assert(Stored != dtype::int8 || depth % 4 == 0, "scales come four tiles at a time");
   static constexpr int tiles_at_once = Tiles < 2 ? Tiles : 2;  ///< of rows, when the warps' sums are added
 
   template <class>
@@ -124,10 +125,18 @@ struct few_rows {
     float sums[warps][tiles_at_once][sets][4][warp_size];
   };
 
-  /// The weights of `depth` blocks of columns.
-  struct piece {
-    words4 words[depth][sets][parts];
-    std::uint16_t scales[depth][sets][2];
+  /// This lane's part of a tile of 16 rows and 32 columns of weights, a set each.
+  struct tile_words {
+    words4 words[sets][parts];
+  };
+  /// Lane l has the scales of two rows in tile l / 8 of four.
+  struct scale_words {
+    std::uint32_t words[Stored == dtype::int8 ? depth / 4 : 1][sets];
+  };
+  /// What mma takes.
+  struct fragments {
+    std::uint32_t a[sets][2][4];
+    float scales[sets][2];
   };
 
   template <class Block>
@@ -158,7 +167,7 @@ struct few_rows {
       if (at >= w.row_tiles()) at = w.row_tiles() - 1;
       if constexpr (Stored == dtype::int8) {
         weights[i] = w.data + at * k_blocks * w.tile_bytes + lane * 16;
-        scales[i] = w.scales + at * k_blocks * w.tile_rows + lane / 4;
+        scales[i] = w.scales + at * k_blocks * w.tile_rows + lane % 8 * 2;
       } else {
         weights[i] = w.data + ((at * 16 + lane / 4) * w.stride() + lane % 4 * 8) * 2;
         scales[i] = nullptr;
@@ -173,15 +182,28 @@ struct few_rows {
     }
 
     float sums[sets][Tiles][4] = {};
-    std::int64_t const step = std::int64_t{a.k_warps} * depth;
+    std::int64_t const step = std::int64_t{a.k_warps} * depth, stride = out.weight.stride();
     std::int64_t k = k_warp * depth;
-    piece next;
-    load(next, weights, scales, out.weight.stride(), k, k_blocks);
+    tile_words words[depth];
+    scale_words next;
+    PLAIT_UNROLL
+    for (int i = 0; i < depth; ++i) load(words[i], weights, stride, k + i, k_blocks);
+    load(next, scales, k + lane / 8, k_blocks);
     for (; k < k_blocks; k += step) {
-      piece const now = next;
-      if (k + step < k_blocks) load(next, weights, scales, out.weight.stride(), k + step, k_blocks);
+      scale_words const now = next;
+      load(next, scales, k + step + lane / 8, k_blocks);
       PLAIT_UNROLL
-      for (int i = 0; i < depth; ++i) multiply(b, now, i, x, (k + i) * 32, cols - lane % 4 * 8, rows, sums);
+      for (int i = 0; i < depth; ++i) {
+        fragments f;
+        PLAIT_UNROLL
+        for (int j = 0; j < sets; ++j) {
+          unpack(words[i].words[j], f.a[j]);
+          if constexpr (Stored == dtype::int8) unpack(b, now.words[i / 4][j], i % 4, f.scales[j]);
+        }
+        // What was unpacked makes room for what comes depth - 1 tiles later, so that that many are always on their way.
+        load(words[i], weights, stride, k + step + i, k_blocks);
+        multiply(b, f, x, (k + i) * 32, cols - lane % 4 * 8, rows, sums);
+      }
     }
 
     PLAIT_UNROLL
@@ -189,11 +211,13 @@ struct few_rows {
       if (from * 8 >= rows) break;
       if (from > 0) b.sync();
       PLAIT_UNROLL
-      for (int t = 0; t < tiles_at_once; ++t)
+      for (int t = 0; t < tiles_at_once; ++t) {
         PLAIT_UNROLL
-        for (int i = 0; i < sets; ++i)
+        for (int i = 0; i < sets; ++i) {
           PLAIT_UNROLL
           for (int j = 0; j < 4; ++j) s.sums[b.warp()][t][i][j][lane] = sums[i][from + t][j];
+        }
+      }
       b.sync();
       // Neighbouring threads have neighbouring rows of the weights, as y has them side by side.
       constexpr int columns = 8 * tiles_at_once;
@@ -224,45 +248,58 @@ struct few_rows {
   }
 
  private:
-  PLAIT_HD static void load(piece& to, std::byte const* const (&weights)[sets], std::uint16_t const* const (&scales)[sets], std::int64_t stride,
-                            std::int64_t k, std::int64_t k_blocks) {
+  PLAIT_HD static void load(tile_words& to, std::byte const* const (&weights)[sets], std::int64_t stride, std::int64_t k,
+                            std::int64_t k_blocks) {
     PLAIT_UNROLL
-    for (int i = 0; i < depth; ++i)
+    for (int j = 0; j < sets; ++j) {
       PLAIT_UNROLL
-      for (int j = 0; j < sets; ++j) {
-        bool const inside = k + i < k_blocks;
+      for (int p = 0; p < parts; ++p) {
+        // int8: the next tile. bf16: the next 64 bytes of the row, and of the row 8 below.
+        std::int64_t const at = Stored == dtype::int8 ? k * device_weights<Stored>::tile_bytes : k * 64 + p * 16 * stride;
+        to.words[j][p] = k < k_blocks ? load_once(reinterpret_cast<words4 const*>(weights[j] + at)) : words4{};
+      }
+    }
+  }
+  /// k: of the first tile of four that this lane has scales of.
+  PLAIT_HD static void load(scale_words& to, std::uint16_t const* const (&scales)[sets], std::int64_t k, std::int64_t k_blocks) {
+    if constexpr (Stored == dtype::int8) {
+      PLAIT_UNROLL
+      for (int q = 0; q < depth / 4; ++q) {
         PLAIT_UNROLL
-        for (int p = 0; p < parts; ++p) {
-          // int8: the next tile. bf16: the next 64 bytes of the row, and of the row 8 below.
-          std::int64_t const at = Stored == dtype::int8 ? (k + i) * device_weights<Stored>::tile_bytes : (k + i) * 64 + p * 16 * stride;
-          to.words[i][j][p] = inside ? load_once(reinterpret_cast<words4 const*>(weights[j] + at)) : words4{};
-        }
-        if constexpr (Stored == dtype::int8) {
-          std::uint16_t const* const its = scales[j] + (k + i) * device_weights<Stored>::tile_rows;
-          to.scales[i][j][0] = inside ? its[0] : std::uint16_t{0};
-          to.scales[i][j][1] = inside ? its[8] : std::uint16_t{0};
+        for (int j = 0; j < sets; ++j) {
+          std::uint16_t const* const from = scales[j] + (k + 4 * q) * device_weights<Stored>::tile_rows;
+          to.words[q][j] = k + 4 * q < k_blocks ? *reinterpret_cast<std::uint32_t const*>(from) : 0u;
         }
       }
+    }
   }
 
-  /// Block i of a piece, whose first column is k; `cols` are those that this lane has of x, counted from where its pointers are.
-  template <class Block>
-  PLAIT_HD static void multiply(Block const& b, piece const& w, int i, bf16_t const* const (&x)[Tiles], std::int64_t k, std::int64_t cols,
-                                std::int64_t rows, float (&sums)[sets][Tiles][4]) {
-    std::uint32_t a[sets][2][4];
-    float scale[sets][2];
+  PLAIT_HD static void unpack(words4 const (&w)[parts], std::uint32_t (&a)[2][4]) {
     PLAIT_UNROLL
-    for (int j = 0; j < sets; ++j)
-      PLAIT_UNROLL
-      for (int half = 0; half < 2; ++half)
-        if constexpr (Stored == dtype::int8) {
-          int8_to_bf16(w.words[i][j][0].word[2 * half], a[j][half][0], a[j][half][1]);
-          int8_to_bf16(w.words[i][j][0].word[2 * half + 1], a[j][half][2], a[j][half][3]);
-          scale[j][half] = widen_f16(w.scales[i][j][half]);
-        } else {
-          a[j][half][0] = w.words[i][j][0].word[2 * half], a[j][half][1] = w.words[i][j][1].word[2 * half];
-          a[j][half][2] = w.words[i][j][0].word[2 * half + 1], a[j][half][3] = w.words[i][j][1].word[2 * half + 1];
-        }
+    for (int half = 0; half < 2; ++half)
+      if constexpr (Stored == dtype::int8) {
+        int8_to_bf16(w[0].word[2 * half], a[half][0], a[half][1]);
+        int8_to_bf16(w[0].word[2 * half + 1], a[half][2], a[half][3]);
+      } else {
+        a[half][0] = w[0].word[2 * half], a[half][1] = w[1].word[2 * half];
+        a[half][2] = w[0].word[2 * half + 1], a[half][3] = w[1].word[2 * half + 1];
+      }
+  }
+  /// The scales of this lane's rows in tile i of four.
+  template <class Block>
+  PLAIT_HD static void unpack(Block const& b, std::uint32_t words, int i, float (&scales)[2]) {
+    int const row = b.lane() / 4;
+    PLAIT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      std::uint32_t const two = b.shuffle(words, i * 8 + half * 4 + row / 2);
+      scales[half] = widen_f16(static_cast<std::uint16_t>(two >> (row % 2 * 16) & 0xffffu));
+    }
+  }
+
+  /// The block of columns from k on; `cols` are those that this lane has of x, counted from where its pointers are.
+  template <class Block>
+  PLAIT_HD static void multiply(Block const& b, fragments const& f, bf16_t const* const (&x)[Tiles], std::int64_t k, std::int64_t cols,
+                                std::int64_t rows, float (&sums)[sets][Tiles][4]) {
     PLAIT_UNROLL
     for (int t = 0; t < Tiles; ++t) {
       if (t * 8 >= rows) break;
@@ -271,13 +308,13 @@ struct few_rows {
       for (int j = 0; j < sets; ++j)
         if constexpr (Stored == dtype::int8) {
           float block[4] = {};  // of these 32 columns, which share a scale
-          b.mma(block, a[j][0], {its.word[0], its.word[1]});
-          b.mma(block, a[j][1], {its.word[2], its.word[3]});
+          b.mma(block, f.a[j][0], {its.word[0], its.word[1]});
+          b.mma(block, f.a[j][1], {its.word[2], its.word[3]});
           PLAIT_UNROLL
-          for (int e = 0; e < 4; ++e) sums[j][t][e] = fmaf(scale[j][e / 2], block[e], sums[j][t][e]);
+          for (int e = 0; e < 4; ++e) sums[j][t][e] = fmaf(f.scales[j][e / 2], block[e], sums[j][t][e]);
         } else {
-          b.mma(sums[j][t], a[j][0], {its.word[0], its.word[1]});
-          b.mma(sums[j][t], a[j][1], {its.word[2], its.word[3]});
+          b.mma(sums[j][t], f.a[j][0], {its.word[0], its.word[1]});
+          b.mma(sums[j][t], f.a[j][1], {its.word[2], its.word[3]});
         }
     }
   }
@@ -308,8 +345,8 @@ struct align_rows {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Up to how many rows few_rows is the way to multiply. Beyond 64 it reads the weights again for every 64 rows; of int8 that costs less, for
-/// a while, than writing them as bf16 and reading those.
+/// Up to how many rows few_rows is the way to multiply. Beyond 64 it reads the weights again for every 64 rows; of int8 that costs less,
+/// for a while, than writing them as bf16 and reading those.
 template <dtype Stored>
 inline constexpr std::int64_t most_few_rows = Stored == dtype::int8 ? 256 : 64;
 
@@ -322,58 +359,54 @@ matrix_view<bf16_t const> aligned_rows(Exec& exec, matrix_view<bf16_t const> x) 
   return {y.data(), x.rows(), x.cols(), y.stride()};
 }
 
+namespace detail {
+
+/// How many of a block's warps share the columns; the others take other rows of the weights, and share what the L1 cache has of x.
+template <class Kernel, dtype Stored>
+int columns_shared(kernels::few_rows_args<Stored> const& args, std::int64_t rows, std::int64_t processors) {
+  std::int64_t parts = 0;  // of the weights, a warp each
+  for (int i = 0; i < args.count; ++i) parts += (args.outputs[i].weight.row_tiles() + Kernel::row_tiles - 1) / Kernel::row_tiles;
+  parts *= args.groups;
+  std::int64_t const k_blocks = args.outputs[0].weight.col_tiles();
+  int shared = Kernel::warps;
+  // Few columns: rather more of them a warp than more warps than run at once.
+  while (shared > 1 && shared * Kernel::depth > k_blocks && parts * shared > 2 * Kernel::warps * processors) shared /= 2;
+  // x comes from the L2 cache once a block: let that be at most half of what the block reads of the weights, while there are blocks enough.
+  std::int64_t const weight_bytes = 16 * Kernel::sets * (Stored == dtype::int8 ? 1 : 2);
+  while (shared > 1 && rows * 4 > weight_bytes * (Kernel::warps / shared) && parts * shared >= 4 * Kernel::warps * processors) shared /= 2;
+  return shared;
+}
+
+template <dtype Stored, int Tiles, bool Gated, class Exec>
+void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> args, std::int64_t expected) {
+  using kernel = kernels::few_rows<Stored, Tiles, Gated>;
+  std::int64_t const size = kernel::rows_a_group;
+  if (args.experts > 0) {
+    std::int64_t const rows = args.end - args.begin, taken = std::min(rows, args.experts);
+    args.groups = taken + (rows - taken) / size;  // most when as many experts as can be have a row
+  } else {
+    args.groups = (args.rows + size - 1) / size;
+  }
+  args.k_warps = columns_shared<kernel>(args, std::min(expected, size), exec.runtime.processors());
+  std::int64_t blocks = 0;
+  for (int i = 0; i < args.count; ++i) {
+    std::int64_t const tiles = kernel::warps / args.k_warps * kernel::row_tiles;
+    args.outputs[i].first_block = blocks;
+    blocks += (args.outputs[i].weight.row_tiles() + tiles - 1) / tiles;
+  }
+  exec.template launch<kernel>({.x = blocks * args.groups}, args);
+}
+
+}  // namespace detail
+
 /// Launches few_rows. `expected` rows, or of each expert about so many, say how many share what is read of the weights. args say everything
 /// but groups, k_warps and where the outputs' blocks begin.
 template <dtype Stored, bool Gated, class Exec>
-class few_rows_launch {
- public:
-  few_rows_launch(Exec& exec, kernels::few_rows_args<Stored> const& args, std::int64_t expected) : exec_(exec), args_(args) {
-    if (expected <= 8) launch<1>(expected);
-    else if (expected <= 16) launch<2>(expected);
-    else if (expected <= 32) launch<4>(expected);
-    else launch<8>(expected);
-  }
-
- private:
-  template <int Tiles>
-  void launch(std::int64_t expected) {
-    using kernel = kernels::few_rows<Stored, Tiles, Gated>;
-    constexpr std::int64_t size = kernel::rows_a_group;
-    if (args_.first != nullptr) {
-      std::int64_t const rows = args_.end - args_.begin, taken = std::min(rows, args_.experts);
-      args_.groups = taken + (rows - taken) / size;  // most when as many experts as can be have a row
-    } else {
-      args_.groups = (args_.rows + size - 1) / size;
-    }
-    args_.k_warps = columns_shared<Tiles>(std::min(expected, size));
-    std::int64_t blocks = 0;
-    for (int i = 0; i < args_.count; ++i) {
-      args_.outputs[i].first_block = blocks;
-      std::int64_t const tiles = kernel::warps / args_.k_warps * kernel::row_tiles;
-      blocks += (args_.outputs[i].weight.row_tiles() + tiles - 1) / tiles;
-    }
-    exec_.template launch<kernel>({.x = blocks * args_.groups}, args_);
-  }
-
-  /// How many of a block's warps share the columns; the others take other rows of the weights, and share what the L1 cache has of x.
-  template <int Tiles>
-  int columns_shared(std::int64_t rows) const {
-    using kernel = kernels::few_rows<Stored, Tiles, Gated>;
-    std::int64_t warp_rows = 0;  // of weights, in what one warp has
-    for (int i = 0; i < args_.count; ++i) warp_rows += (args_.outputs[i].weight.row_tiles() + kernel::row_tiles - 1) / kernel::row_tiles;
-    std::int64_t const k_blocks = args_.outputs[0].weight.col_tiles(), processors = exec_.runtime.processors();
-    int shared = kernel::warps;
-    // Nothing to share where the columns are few.
-    while (shared > 1 && shared * kernel::depth > k_blocks) shared /= 2;
-    // x comes from the L2 cache once a block: let that be at most half of what the block reads of the weights, while there are blocks enough.
-    std::int64_t const weight_bytes = 16 * kernel::sets * (Stored == dtype::int8 ? 1 : 2);
-    while (shared > 1 && rows * 4 > weight_bytes * (kernel::warps / shared) && warp_rows * args_.groups * shared / 2 >= 2 * kernel::warps * processors)
-      shared /= 2;
-    return shared;
-  }
-
-  Exec& exec_;
-  kernels::few_rows_args<Stored> args_;
-};
+void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> const& args, std::int64_t expected) {
+  if (expected <= 8) detail::launch_few_rows<Stored, 1, Gated>(exec, args, expected);
+  else if (expected <= 16) detail::launch_few_rows<Stored, 2, Gated>(exec, args, expected);
+  else if (expected <= 32) detail::launch_few_rows<Stored, 4, Gated>(exec, args, expected);
+  else detail::launch_few_rows<Stored, 8, Gated>(exec, args, expected);
+}
 
 }  // namespace plait::inline PLAIT_ABI::ops

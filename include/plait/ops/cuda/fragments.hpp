@@ -10,6 +10,13 @@
 #include <cstdint>
 #include <type_traits>
 
+// A loop that is to stay one: ptxas orders what is unrolled by its own lights, and keeps alive more than there is room for.
+#if defined(__CUDA_ARCH__)
+#define PLAIT_ROLLED _Pragma("unroll 1")
+#else
+#define PLAIT_ROLLED
+#endif
+
 namespace plait::inline PLAIT_ABI::kernels {
 
 /// Of two words of two bf16 each: the lower halves, the upper halves.
@@ -30,6 +37,16 @@ PLAIT_HD inline std::uint32_t high_halves(std::uint32_t a, std::uint32_t b) {
 #else
   return a >> 16 | (b & 0xffff0000u);
 #endif
+}
+
+/// x, as if it were another number every time: what is computed from it inside a loop is not kept in registers from one turn to the next.
+template <class X>
+PLAIT_HD inline X anew(X x) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(X) == 4) asm volatile("" : "+r"(x));
+  else asm volatile("" : "+l"(x));
+#endif
+  return x;
 }
 
 /// Rounded to the nearest bf16, the first one in the lower half.
@@ -81,19 +98,27 @@ PLAIT_HD inline void load_transposed(Block const& b, void const* row, std::uint3
 #endif
 }
 
-/// 16 bytes from the device's memory to shared memory, both at multiples of 16, there when copies_done has returned and a barrier was met.
-PLAIT_HD inline void copy_async(void* to, void const* from) {
+/// 16 bytes from the device's memory to shared memory, both at multiples of 16; zeros where not `there`, of a place that is named all the
+/// same. What was copied up to a copies_end is a group. It is there for the thread that copied when copies_left has returned, for others
+/// a barrier later.
+PLAIT_HD inline void copy_async(void* to, void const* from, bool there = true) {
 #if defined(__CUDA_ARCH__)
   auto const place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(place), "l"(from) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(there ? 16 : 0) : "memory");
 #else
-  *static_cast<words4*>(to) = *static_cast<words4 const*>(from);
+  *static_cast<words4*>(to) = there ? *static_cast<words4 const*>(from) : words4{};
 #endif
 }
-/// Waits for all copies of this thread.
-PLAIT_HD inline void copies_done() {
+PLAIT_HD inline void copies_end() {
 #if defined(__CUDA_ARCH__)
-  asm volatile("cp.async.wait_all;" ::: "memory");
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/// Waits until at most Groups groups of this thread's copies are on their way.
+template <int Groups>
+PLAIT_HD inline void copies_left() {
+#if defined(__CUDA_ARCH__)
+  asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
 #endif
 }
 

@@ -28,7 +28,7 @@ struct gated_linear_op<exec::device<P, Runtime>> {
       kernels::few_rows_args<Stored> args;
       args.up = up.there(), args.x = rows.data(), args.x_stride = rows.stride(), args.rows = x.rows();
       args.outputs[0] = {gate.there(), nullptr, y.data(), y.stride(), y.cols()};
-      few_rows_launch<Stored, true, device>(exec, args, x.rows());
+      launch_few_rows<Stored, true>(exec, args, x.rows());
     } else {
       auto const gates = exec.template matrix<T>(x.rows(), y.cols());
       many_rows<Stored> const product(exec, gate.there());

@@ -24,7 +24,8 @@ struct linear_op<exec::device<P, Runtime>> {
   using T = typename device::value_type;
 
   template <class Y, dtype Stored, class Memory, class Vector, std::size_t Outputs>
-  static void run(device& exec, matrix_view<T const> x, std::array<linear_output<Y, device_matrix<Stored, Memory>, Vector>, Outputs> const& outputs) {
+  static void run(device& exec, matrix_view<T const> x,
+                  std::array<linear_output<Y, device_matrix<Stored, Memory>, Vector>, Outputs> const& outputs) {
     if (x.rows() == 0) return;
     if constexpr (Stored == dtype::f32) {
       for (auto const& o : outputs) dot_rows(exec, x, o.weight->there(), values_of(o.bias), o.y);
@@ -40,7 +41,7 @@ struct linear_op<exec::device<P, Runtime>> {
           auto const& o = outputs[i];
           args.outputs[i] = {o.weight->there(), values_of(o.bias), o.y.data(), o.y.stride()};
         }
-        few_rows_launch<Stored, false, device>(exec, args, x.rows());
+        launch_few_rows<Stored, false>(exec, args, x.rows());
       } else {
         for (auto const& o : outputs) {
           arena::frame const its_scratch(exec.workspace);

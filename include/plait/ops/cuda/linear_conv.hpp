@@ -25,7 +25,7 @@ struct linear_conv_op<exec::device<P, Runtime>> {
         args.x = rows.data(), args.x_stride = rows.stride(), args.rows = x.rows();
         args.outputs[0] = {.weight = uz.weight->there(), .bias = values_of(uz.bias), .y = uz.y.data(), .y_stride = uz.y.stride()};
         args.conv = {u.data(), u.stride(), u.cols(), taps.cols(), taps.there(), values_of(bias), seqs.state, seqs.state_offset};
-        few_rows_launch<Stored, false, device>(exec, args, x.rows());
+        launch_few_rows<Stored, false>(exec, args, x.rows());
         return;
       }
     linear(exec, x, uz);

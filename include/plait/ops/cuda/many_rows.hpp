@@ -92,8 +92,8 @@ struct swiglu {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// A product by the library: bf16 weights as they are, int8 weights as bf16 in the workspace, so many rows of them at a time.
-template <dtype Stored>
+/// A product by the library: bf16 weights as they are, int8 weights as bf16 in the workspace, at most MostValues of them at a time.
+template <dtype Stored, std::int64_t MostValues = std::int64_t{1} << 26>
 class many_rows {
  public:
   /// For weights of the shapes of these.
@@ -122,9 +122,8 @@ class many_rows {
   }
 
  private:
-  static constexpr std::int64_t most_values = std::int64_t{1} << 26;
   static std::int64_t stride(device_weights<Stored> const& w) { return w.col_tiles() * w.tile_cols; }
-  static std::int64_t rows_at_once(device_weights<Stored> const& w) { return std::max<std::int64_t>(most_values / stride(w) / 16 * 16, 16); }
+  static std::int64_t rows_at_once(device_weights<Stored> const& w) { return std::max<std::int64_t>(MostValues / stride(w) / 16 * 16, 16); }
 
   template <class Exec, class Y>
   static void gemm(Exec& exec, matrix_view<bf16_t const> x, bf16_t const* w, std::int64_t stride, matrix_view<Y> y) {

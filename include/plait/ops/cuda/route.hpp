@@ -1,7 +1,7 @@
 // route on a device: a warp a token, then a stable counting sort of the choices by expert.
 //
-// Choices stand in the order of their tokens. A warp counts 32 of them at a time: a lane learns from the others how many before it chose the
-// same expert. So every place follows from counts alone, and no order of threads can show.
+// Choices stand in the order of their tokens. A warp counts 32 of them at a time: a lane learns from the others how many before it chose
+// the same expert. So every place follows from counts alone, and no order of threads can show.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -14,8 +14,8 @@ namespace plait::inline PLAIT_ABI::kernels {
 
 struct route_args {
   rows_of<float const> logits;
-  std::int64_t experts, choices;  ///< n, and K of a token
-  std::int64_t total;             ///< choices of all tokens
+  int experts, choices;  ///< n, and K of a token
+  std::int64_t total;    ///< choices of all tokens
   bool renormalised;
   rows_of<std::int32_t> expert, place;
   rows_of<float> weight;
@@ -35,7 +35,7 @@ struct route_args {
 };
 
 /// Larger where ops::choose_largest has (value, expert) further ahead; never 0.
-PLAIT_HD inline std::uint64_t choice_key(float value, std::int64_t expert) {
+PLAIT_HD inline std::uint64_t choice_key(float value, int expert) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(value), sign = 0x80000000u;
   std::uint32_t const ordered = value != value ? 0xffffffffu : value == 0 ? sign : (bits & sign) != 0 ? ~bits : bits | sign;
   return std::uint64_t{ordered} << 32 | (0xffffffffu - static_cast<std::uint32_t>(expert));
@@ -47,14 +47,14 @@ PLAIT_HD inline void choose_experts(Block const& b, route_args const& a, std::in
   float const* const row = a.logits.row(t);
   std::int32_t* const expert = a.expert.row(t);
   float most = row[0], total = 0, chosen = 0;
-  for (std::int64_t e = b.lane(); e < a.experts; e += warp_size) most = fmaxf(most, row[e]);
+  for (int e = b.lane(); e < a.experts; e += warp_size) most = fmaxf(most, row[e]);
   for (int mask = warp_size / 2; mask > 0; mask /= 2) most = fmaxf(most, b.shuffle_xor(most, mask));  // the largest that is a number
-  for (std::int64_t e = b.lane(); e < a.experts; e += warp_size) total += expf(row[e] - most);
+  for (int e = b.lane(); e < a.experts; e += warp_size) total += expf(row[e] - most);
   total = warp_sum(b, total);
   std::uint64_t before = 0;
-  for (std::int64_t j = 0; j < a.choices; ++j) {
+  for (int j = 0; j < a.choices; ++j) {
     std::uint64_t best = 0;
-    for (std::int64_t e = b.lane(); e < a.experts; e += warp_size) {
+    for (int e = b.lane(); e < a.experts; e += warp_size) {
       std::uint64_t const key = choice_key(row[e], e);
       if (key > best && (j == 0 || key < before)) best = key;
     }
@@ -69,16 +69,16 @@ PLAIT_HD inline void choose_experts(Block const& b, route_args const& a, std::in
   }
   b.sync_warp();
   if (a.renormalised) total = chosen;
-  for (std::int64_t j = b.lane(); j < a.choices; j += warp_size) a.weight.row(t)[j] = expf(row[expert[j]] - most) / total;
+  for (int j = b.lane(); j < a.choices; j += warp_size) a.weight.row(t)[j] = expf(row[expert[j]] - most) / total;
 }
 
 /// A warp counts the choices [from, to) among `range` experts from `base` on into counts[range], and calls found(i, count before i).
 template <class Block, class Found>
-PLAIT_HD inline void count_choices(Block const& b, route_args const& a, std::int64_t from, std::int64_t to, std::int64_t base, std::int64_t range,
+PLAIT_HD inline void count_choices(Block const& b, route_args const& a, std::int64_t from, std::int64_t to, int base, int range,
                                    std::int32_t* counts, Found const& found) {
   for (std::int64_t at = from; at < to; at += warp_size) {
     std::int64_t const i = at + b.lane();
-    std::int32_t const e = i < to ? a.expert_of(i) - static_cast<std::int32_t>(base) : -1;
+    std::int32_t const e = i < to ? a.expert_of(i) - base : -1;
     int before = 0, same = 0;
     PLAIT_UNROLL
     for (int l = 0; l < warp_size; ++l) {
@@ -120,7 +120,7 @@ struct sort_choices {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const base = b.y() * range, here = a.experts - base < range ? a.experts - base : range;
+    int const base = static_cast<int>(b.y()) * range, here = a.experts - base < range ? a.experts - base : range;
     std::int64_t const from = b.x() * choices + b.warp() * (choices / warps);
     std::int64_t const to = from + choices / warps < a.total ? from + choices / warps : a.total;
     for (int e = b.lane(); e < here; e += warp_size) s.counts[b.warp()][e] = 0;
@@ -128,7 +128,7 @@ struct sort_choices {
     count_choices(b, a, from, to, base, here, s.counts[b.warp()], [](std::int64_t, std::int32_t) {});
     b.sync();
     for (int e = b.thread(); e < here; e += threads) {
-      std::int32_t& start = a.starts[(base + e) * a.blocks + b.x()];
+      std::int32_t& start = a.starts[std::int64_t{base + e} * a.blocks + b.x()];
       std::int32_t sum = Placed ? start : 0;
       for (int w = 0; w < warps; ++w) {
         std::int32_t const count = s.counts[w][e];
@@ -223,10 +223,20 @@ namespace plait::inline PLAIT_ABI::ops {
 
 /// What every kernel of a routing is given; `starts` is missing.
 inline kernels::route_args route_arguments(matrix_view<float const> logits, routing<float> const& plan, gate_weights weights) {
-  std::int64_t const n = logits.cols(), k = plan.expert.cols(), total = logits.rows() * k;
+  std::int64_t const total = logits.rows() * plan.expert.cols();
   constexpr std::int64_t each = kernels::sort_choices<false>::choices;
-  return {logits,     n,          k,       total, weights == gate_weights::renormalised, plan.expert, plan.place, plan.weight,
-          plan.token, plan.first, nullptr, (total + each - 1) / each};
+  return {logits,
+          static_cast<int>(logits.cols()),
+          static_cast<int>(plan.expert.cols()),
+          total,
+          weights == gate_weights::renormalised,
+          plan.expert,
+          plan.place,
+          plan.weight,
+          plan.token,
+          plan.first,
+          nullptr,
+          (total + each - 1) / each};
 }
 
 template <precision P, class Runtime>

@@ -52,6 +52,7 @@ template <class T, int States>
 struct selective_scan_tiles {
   using args = scan_args<T>;
   static constexpr int lanes = scan_lanes, channels = 32, tokens = 32, threads = channels * lanes, run_states = lanes * States;
+  static constexpr int blocks = States <= 4 ? 4 : States <= 8 ? 3 : 2;
   static constexpr int row_lots = channels / lot, quads = run_states / 4, run_lots = run_states / lot;
   static constexpr int pieces = 2 * tokens * run_lots / threads;  ///< lots of B and C that a thread loads
   static_assert(row_lots * tokens == threads && pieces * threads == 2 * tokens * run_lots && States % 4 == 0);
@@ -74,34 +75,46 @@ struct selective_scan_tiles {
     // The lot that this thread moves.
     int const own_token = b.thread() / row_lots, own = b.thread() % row_lots * lot;
     std::int64_t const own_channel = first_channel + own, own_left = a.channels - own_channel;
+    bool const own_aligned = a.u.aligned && a.z.aligned && a.dt.aligned, bc_aligned = a.B.aligned && a.C.aligned;
     std::int64_t const runs = (a.states + run_states - 1) / run_states;
 
     for (std::int64_t seq = b.y(); seq < a.seqs.count; seq += b.grid_y()) {
       std::int64_t const first = a.seqs.first_row[seq], total = a.seqs.tokens(seq);
       if (total == 0) continue;
       float* const state = a.seqs.state_of(seq);
-      float h[States], decay[States];
-      raw_values<T, lot> u, z, dt, bc[pieces];
+      float h[States] = {}, decay[States] = {};
+      raw_values<T, lot> u, dt, bc[pieces];
+      // Rows behind the last token are not loaded, and what is left in their place not used.
+      T const* own_u_at = a.u.row(first + own_token) + own_channel;
+      T const* own_z_at = a.z.row(first + own_token) + own_channel;
+      T const* own_dt_at = a.dt.row(first + own_token) + own_channel;
+      T* own_y_at = a.y.row(first + own_token) + own_channel;
+      T const* bc_at[pieces];
+      PLAIT_UNROLL
+      for (int p = 0; p < pieces; ++p) {
+        int const e = p * threads + b.thread();
+        bc_at[p] = (e < tokens * run_lots ? a.B : a.C).row(first + e / run_lots % tokens) + e % run_lots * lot;
+      }
       auto const load_own = [&](std::int64_t begin) {
-        std::int64_t const left = begin + own_token < total ? own_left : 0, row = first + begin + own_token;
-        dt.load(a.dt.row(left > 0 ? row : first) + own_channel, left, a.dt.aligned);
-        u.load(a.u.row(left > 0 ? row : first) + own_channel, left, a.u.aligned);
-        z.load(a.z.row(left > 0 ? row : first) + own_channel, left, a.z.aligned);
+        if (begin + own_token >= total || own_left <= 0) return;
+        dt.load(own_dt_at, own_left, own_aligned), u.load(own_u_at, own_left, own_aligned);
+        own_dt_at += tokens * a.dt.stride, own_u_at += tokens * a.u.stride;
       };
       auto const load_bc = [&](std::int64_t begin, std::int64_t r) {
         PLAIT_UNROLL
         for (int p = 0; p < pieces; ++p) {
-          int const e = p * threads + b.thread(), t = e / run_lots % tokens;
-          std::int64_t const n = r * run_states + e % run_lots * lot, left = begin + t < total ? a.states - n : 0;
-          rows_of<T const> const& from = e < tokens * run_lots ? a.B : a.C;
-          bc[p].load(from.row(left > 0 ? first + begin + t : first) + (left > 0 ? n : 0), left, from.aligned);
+          int const e = p * threads + b.thread();
+          std::int64_t const n = r * run_states + e % run_lots * lot;
+          if (begin + e / run_lots % tokens < total) bc[p].load(bc_at[p] + r * run_states, a.states - n, bc_aligned);
+          if (r + 1 == runs) bc_at[p] += tokens * (e < tokens * run_lots ? a.B : a.C).stride;
         }
       };
       load_own(0), load_bc(0, 0);
       for (std::int64_t begin = 0; begin < total; begin += tokens) {
         int const here = static_cast<int>(total - begin < tokens ? total - begin : tokens);
         bool const last = begin + tokens >= total;
-        raw_values<T, lot> const own_u = u, own_z = z;
+        raw_values<T, lot> const own_u = u;
+        raw_values<T, lot> own_z;
         PLAIT_UNROLL
         for (int q = 0; q < lot; q += 4) {
           quad delta, delta_u;
@@ -128,12 +141,14 @@ struct selective_scan_tiles {
             }
           }
           b.sync();
+          if (r == 0 && own_token < here && own_left > 0) own_z.load(own_z_at, own_left, own_aligned), own_z_at += tokens * a.z.stride;
           if (r + 1 < runs) load_bc(begin, r + 1);
           else if (!last) load_own(begin + tokens), load_bc(begin + tokens, 0);
           int t = 0;
-          for (; t + 2 * lanes <= here; t += 2 * lanes) {
-            tokens_of_lanes<true>(b, s, t, here, lane, column, h, decay, r > 0);
-            tokens_of_lanes<true>(b, s, t + lanes, here, lane, column, h, decay, r > 0);
+          constexpr int groups = States <= 4 ? 2 : 1;  // at once, as registers allow
+          for (; t + groups * lanes <= here; t += groups * lanes) {
+            PLAIT_UNROLL
+            for (int g = 0; g < groups; ++g) tokens_of_lanes<true>(b, s, t + g * lanes, here, lane, column, h, decay, r > 0);
           }
           for (; t < here; t += lanes) tokens_of_lanes<false>(b, s, t, here, lane, column, h, decay, r > 0);
           if (last || runs > 1) {
@@ -150,7 +165,8 @@ struct selective_scan_tiles {
           load_lot(a.skip + own_channel, own_left, true, skip);
           PLAIT_UNROLL
           for (int i = 0; i < lot; ++i) y[i] = fmaf(skip[i], own_u[i], s.sum[own_token][own + i]) * silu(own_z[i]);
-          store_lot(a.y.row(first + begin + own_token) + own_channel, own_left, a.y.aligned, y);
+          store_lot(own_y_at, own_left, a.y.aligned, y);
+          own_y_at += tokens * a.y.stride;
         }
       }
     }
@@ -193,7 +209,7 @@ struct selective_scan_tiles {
 template <class T>
 struct selective_scan_step {
   using args = scan_args<T>;
-  static constexpr int threads = 128, lanes = scan_lanes;
+  static constexpr int threads = 128, blocks = 5, lanes = scan_lanes;
   template <class>
   using shared = no_shared;
 
@@ -203,7 +219,7 @@ struct selective_scan_step {
     std::int64_t const channel = b.x() * threads + b.thread(), base = channel - lane, left = a.channels - base;
     std::int64_t const run_states = scan_run(a.states);
     bool const aligned_decay = aligned_rows(a.decay, a.channels);
-    float decay[4][lanes];
+    float decay[4][lanes] = {};
     auto const load_decay = [&](std::int64_t first) {
       PLAIT_UNROLL
       for (int i = 0; i < 4; ++i) {
@@ -260,7 +276,8 @@ struct selective_scan_step {
 template <class T>
 struct selective_scan_blocks {
   using args = scan_args<T>;
-  static constexpr int threads = 128, items = 4, channels = 4, tokens = threads * items, together = 4, most_states = 256;
+  static constexpr int threads = 128, blocks = sizeof(T) == 2 ? 3 : 2, items = 4, channels = 4, tokens = threads * items, together = 4,
+                       most_states = 256;
   using row = affine_row<channels>;
   template <class Block>
   struct shared {
