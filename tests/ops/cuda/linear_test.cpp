@@ -135,7 +135,8 @@ TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the w
 TEST_CASE("linear on a device: the router's weights are f32 and meet activations of bf16, at any number of rows") {
   std::uint64_t seed = 0;
   for (std::int64_t rows : {1, 5, 64, 67})
-    for (auto const& [k, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {17, 3}, {256, 16}, {2060, 9}}) {
+    for (auto const& shape : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {17, 3}, {256, 16}, {2060, 9}}) {
+      std::int64_t const k = shape.first, n = shape.second;
       CAPTURE(rows);
       CAPTURE(k);
       CAPTURE(n);

@@ -180,7 +180,7 @@ struct start_choices {
 /// All of it for few tokens, by one block.
 struct route_few {
   using args = route_args;
-  static constexpr int warps = 16, threads = warps * warp_size, range = 512, most_tokens = 512;
+  static constexpr int warps = 8, threads = warps * warp_size, range = 2 * threads, most_tokens = 256;
   template <class Block>
   struct shared {
     std::int32_t counts[warps][range];
@@ -189,33 +189,31 @@ struct route_few {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const tokens = a.total / a.choices, part = (a.total + threads - 1) / threads * warp_size;
-    for (std::int64_t t = b.warp(); t < tokens; t += warps) choose_experts(b, a, t);
-    for (int e = b.lane(); e < a.experts; e += warp_size) s.counts[b.warp()][e] = 0;
+    int const tokens = static_cast<int>(a.total / a.choices);
+    for (int t = b.warp(); t < tokens; t += warps) choose_experts(b, a, t);
+    for (int e = b.lane(); e < range; e += warp_size) s.counts[b.warp()][e] = 0;
     b.sync();
+    std::int64_t const part = (a.total + threads - 1) / threads * warp_size;
     std::int64_t const from = b.warp() * part, to = from + part < a.total ? from + part : a.total;
     count_choices(b, a, from, to, 0, a.experts, s.counts[b.warp()], [](std::int64_t, std::int32_t) {});
     b.sync();
-    std::int32_t carry = 0;
-    int const e = b.thread();
-    std::int32_t all[1] = {0};
-    if (e < a.experts)
-      for (int w = 0; w < warps; ++w) all[0] += s.counts[w][e];
-    std::int32_t const own = all[0];
-    b.scan(s.space, all, add_counts{}, carry);
-    if (e < a.experts) {
-      std::int32_t start = a.first[e] = all[0] - own;
-      for (int w = 0; w < warps; ++w) {
-        std::int32_t const count = s.counts[w][e];
-        s.counts[w][e] = start, start += count;
-      }
+    std::int32_t carry = 0, until[2] = {0, 0};
+    PLAIT_UNROLL
+    for (int i = 0; i < 2; ++i)
+      for (int w = 0; w < warps; ++w) until[i] += s.counts[w][2 * b.thread() + i];
+    b.scan(s.space, until, add_counts{}, carry);
+    PLAIT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      int const e = 2 * b.thread() + i;
+      std::int32_t start = until[i];  // of the expert behind this one: from the last warp back
+      for (int w = warps - 1; w >= 0; --w) s.counts[w][e] = start -= s.counts[w][e];
+      if (e < a.experts) a.first[e] = start;
     }
-    if (e == 0) a.first[a.experts] = carry;
+    if (b.thread() == 0) a.first[a.experts] = carry;
     b.sync();
     count_choices(b, a, from, to, 0, a.experts, s.counts[b.warp()], [&](std::int64_t i, std::int32_t where) { a.put(i, where); });
   }
 };
-static_assert(route_few::range <= route_few::threads);
 
 }  // namespace plait::inline PLAIT_ABI::kernels
 
