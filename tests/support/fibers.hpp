@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -366,6 +367,15 @@ class fiber_runtime {
   int fetches = 0;
 
   int processors() const { return multiprocessors; }
+  template <class Run>
+  double seconds(Run const& run) {
+    auto const start = std::chrono::steady_clock::now();
+    run();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  std::int64_t memory_bytes() const { return std::int64_t{1} << 28; }
+  std::int64_t last_level_cache_bytes() const { return std::int64_t{1} << 14; }
+  std::int64_t probe_bytes() const { return std::int64_t{1} << 14; }
   void synchronize() {}
   void send(void* to, void const* from, std::int64_t bytes) { memory::copy(static_cast<std::byte const*>(from), bytes, static_cast<std::byte*>(to)); }
   void fetch(void* to, void const* from, std::int64_t bytes) {

@@ -3,11 +3,18 @@
 
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/explain.hpp>
+#include <plait/benchmark/check.hpp>
 #include <plait/benchmark/names.hpp>
-#include <plait/benchmark/probe.hpp>
+#include <plait/benchmark/place.hpp>
+#include <plait/benchmark/probe_device.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
+#include <plait/model/cache.hpp>
 #include <plait/policy/precision.hpp>
+
+#if !defined(__CUDACC__)  // Eigen has no registers under nvcc, and the CPU no kernels: only devices are measured there
+#include <plait/benchmark/probe.hpp>
+#endif
 
 #include <benchmark/benchmark.h>
 
@@ -62,16 +69,57 @@ struct measurable {
 };
 
 template <class Exec>
-std::unique_ptr<Exec> make_exec(int threads) {
-  if constexpr (std::is_constructible_v<Exec, int>) return std::make_unique<Exec>(threads);
+std::unique_ptr<Exec> make_exec([[maybe_unused]] int threads) {
+  if constexpr (!on_device<Exec> && std::is_constructible_v<Exec, int>) return std::make_unique<Exec>(threads);
   else return std::make_unique<Exec>();
+}
+
+// What a device answers otherwise than this machine.
+template <class Exec>
+int threads_in([[maybe_unused]] Exec const& exec) {
+  if constexpr (on_device<Exec>) return 1;
+  else return exec.threads();
+}
+template <class Exec>
+std::int64_t bytes_to_be_cold(Exec& exec) {
+  if constexpr (on_device<Exec>) return cold_bytes(exec);
+  else return cold_bytes(exec.threads());
+}
+/// Of where copies of the weights are.
+template <class Exec>
+std::int64_t memory_of([[maybe_unused]] Exec& exec) {
+  if constexpr (on_device<Exec>) return exec.runtime.memory_bytes();
+  else return machine_memory();
+}
+/// What the fastest products are made of.
+template <class Exec>
+constexpr dtype products_of() {
+  if constexpr (on_device<Exec>) return Exec::types.weights == dtype::f32 ? dtype::f32 : dtype::bf16;
+  else return arithmetic_of(Exec::types);
+}
+template <class Exec>
+double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int64_t layers, [[maybe_unused]] bool routes) {
+  if constexpr (on_device<Exec>) return device_tolerance(Exec::types, layers, routes);
+  else return tolerance(Exec::types, keeps_keys);
+}
+template <class Exec, class Call>
+double seconds_of([[maybe_unused]] Exec& exec, Call const& call) {
+  if constexpr (on_device<Exec>) {
+    return exec.runtime.seconds(call);
+  } else {
+    using clock = std::chrono::steady_clock;
+    auto const start = clock::now();
+    call();
+    return std::chrono::duration<double>(clock::now() - start).count();
+  }
 }
 
 /// Measured once a process for each number of threads and type of products, when it is first needed.
 template <class Exec>
-roofline const& roofline_of_run(Exec& exec, dtype products) {
+roofline const& roofline_of_run(Exec& exec) {
+  constexpr dtype products = products_of<Exec>();
   static std::map<std::pair<int, dtype>, roofline> known;
-  auto const [at, is_new] = known.try_emplace({exec.threads(), products});
+  auto const [at, is_new] = known.try_emplace({threads_in(exec), products});
   if (is_new) at->second = probe_roofline(exec, products);
   return at->second;
 }
@@ -123,24 +171,26 @@ template <class Exec>
 std::vector<int> threads_of(std::string const& name, std::vector<int> const& asked) {
   for (int const n : asked)
     if (n < 1 || n > 4096) throw error("register " + name + ": threads is between 1 and 4096, not " + std::to_string(n));
-  if constexpr (std::is_default_constructible_v<Exec>) return asked.empty() ? std::vector<int>{Exec().threads()} : asked;
+  if constexpr (on_device<Exec>) {
+    if (!asked.empty() && asked != std::vector<int>{1})
+      throw error("register " + name + ": a device has no threads to choose: leave them out");
+    return {1};
+  } else if constexpr (std::is_default_constructible_v<Exec>) return asked.empty() ? std::vector<int>{Exec().threads()} : asked;
   else return asked.empty() ? std::vector<int>{1} : asked;
 }
 
-/// Times call(), behind a rewind() each time that is not timed, and sets what is reported.
+/// Times call(), behind a rewind() each time that is not timed, and sets what is reported. On a device it is the time from where its first
+/// kernel begins to where its last one ends.
 ///   tokens/s, GFLOP/s, GB/s     rates of what was counted, over the time of the calls
 ///   predicted_us, roofline_%    the least time on the roofline, and its share of the measured
 ///   peak_GFLOP/s, peak_GB/s     the roofline, measured in this run
-template <class Rewind, class Call>
-void measure(::benchmark::State& state, std::int64_t tokens, call_cost const& cost, double least, roofline const& on, Rewind const& rewind,
+template <class Exec, class Rewind, class Call>
+void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_cost const& cost, double least, roofline const& on, Rewind const& rewind,
              Call const& call) {
-  using clock = std::chrono::steady_clock;
   double seconds = 0, calls = 0;
   for (auto _ : state) {
     rewind();
-    auto const start = clock::now();
-    call();
-    double const spent = std::chrono::duration<double>(clock::now() - start).count();
+    double const spent = seconds_of(exec, call);
     state.SetIterationTime(spent);
     seconds += spent, calls += 1;
   }

@@ -7,7 +7,7 @@
 #include <plait/benchmark/measure.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/options.hpp>
-#include <plait/benchmark/probe.hpp>
+#include <plait/benchmark/place.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
 #include <plait/layers/layer.hpp>
@@ -72,13 +72,12 @@ template <int D, auto Policy, class Exec>
 class layer_work {
  public:
   using T = typename Exec::value_type;
+  using memory = typename Exec::memory;
   using layer_type = single_layer<D, Policy, Exec>;
   static constexpr auto policy = Policy;
   static constexpr bool is_mixer = layer_type::is_mixer, is_routed = routes(Policy, D);
 
-  layer_work(layer_options const& options) : options_(options) {
-    if (options_.max_bytes <= 0) options_.max_bytes = machine_memory() / 4;
-  }
+  layer_work(layer_options const& options) : options_(options) {}
 
   /// Goes to a point: inputs, copies, checks. Nothing if it stands there already.
   void go(std::int64_t tokens, std::int64_t context, int threads) {
@@ -86,9 +85,10 @@ class layer_work {
     ready_ = false;  // until all of this has come to its end
     exec_ = make_exec<Exec>(threads);
     asked_threads_ = threads;
+    if (options_.max_bytes <= 0) options_.max_bytes = memory_of(*exec_) / 4;
     call_ = {.tokens = tokens, .context = context, .routing = options_.routing};
-    x_ = std::make_unique<matrix<T>>(inputs<T>(tokens));
-    y_ = std::make_unique<matrix<T>>(tokens, D);
+    x_ = std::make_unique<placed<T, memory>>(inputs(tokens));
+    y_ = std::make_unique<placed<T, memory>>(tokens, D);
     active_ = 1;
     prepare(0);
     wrong_ = {};
@@ -101,9 +101,9 @@ class layer_work {
     // Copies, now that it is known what a call reads.
     cost_ = layer_cost(policy, D, Exec::types, call_, reached_);
     double const read = cost_.bytes;
-    cost_.bytes += 2.0 * sizeof(float) * D * double(tokens);  // x and y
+    cost_.bytes += 2.0 * sizeof(T) * D * double(tokens);  // x and y
     if (options_.weights == bench::weights::cold) {
-      double const wanted = double(cold_bytes(exec_->threads())) / std::max(read, 1.0) + 1;
+      double const wanted = double(bytes_to_be_cold(*exec_)) / std::max(read, 1.0) + 1;
       std::int64_t const most = std::max<std::int64_t>(1, options_.max_bytes / copy_bytes());
       active_ = static_cast<std::size_t>(std::min<double>(wanted, double(most)));
       for (std::size_t i = 1; i < active_; ++i) prepare(i);
@@ -131,7 +131,7 @@ class layer_work {
   std::string label() const {
     std::string text = std::to_string(active_).append(active_ == 1 ? " copy, " : " copies, ");
     text.append(text_of_bytes(double(active_) * double(copy_bytes())));
-    if (options_.weights == bench::weights::cold && double(active_) * (cost_.bytes) < double(cold_bytes(exec_->threads())))
+    if (options_.weights == bench::weights::cold && double(active_) * (cost_.bytes) < double(bytes_to_be_cold(*exec_)))
       text.append(" (no room to be cold)");
     if constexpr (is_routed) text.append("; ").append(number(reached_, "%g")).append(" experts reached");
     return text.append("; off by ").append(number(off_, "%.1e"));
@@ -140,29 +140,28 @@ class layer_work {
  private:
   struct copy {
     layer_type layer;
-    std::unique_ptr<basic_cache<T>> sequence;
-    std::unique_ptr<basic_snapshot<T>> start;
+    std::unique_ptr<typename layer_type::sequence_type> sequence;
+    std::unique_ptr<basic_snapshot<typename layer_type::state_type, memory>> start;
     std::int64_t context = -1;
     explicit copy(layer_settings const& s) : layer(s) {}
   };
 
   std::int64_t copy_bytes() const {
-    std::int64_t const kept = policies::state(policy, D) * std::int64_t{sizeof(T)} +
+    std::int64_t const kept = policies::state(policy, D) * std::int64_t{sizeof(typename layer_type::state_type)} +
                               policies::kv(policy, D) * (call_.context + call_.tokens + page_tokens) * value_bytes(Exec::types.kv);
     return policies::bytes(policy, D, Exec::types) + kept;
   }
 
   /// The new tokens; where routing is made, their first channels hold the router's logits.
-  template <class U>
-  matrix<U> inputs(std::int64_t tokens) const {
-    matrix<U> x(tokens, D, 1);
+  matrix<T> inputs(std::int64_t tokens) const {
+    matrix<T> x(tokens, D, 1);
     if constexpr (is_routed)
       if (options_.routing != routing::random) {
         auto const wanted = wanted_experts(options_.routing, policy.num_experts, policy.top_k, tokens);
         std::vector<float> logits(static_cast<std::size_t>(policy.num_experts));
         for (std::int64_t t = 0; t < tokens; ++t) {
           write_logits(wanted.data() + t * policy.top_k, policy.top_k, policy.num_experts, 4.0f, logits.data());
-          std::copy(logits.begin(), logits.end(), x.view().row(t));
+          std::transform(logits.begin(), logits.end(), x.view().row(t), [](float v) { return static_cast<T>(v); });
         }
       }
     return x;
@@ -192,13 +191,13 @@ class layer_work {
     if constexpr (is_mixer) {
       if (c.context > call_.context || !c.sequence) {
         c.start.reset();
-        c.sequence = std::make_unique<basic_cache<T>>(c.layer.make());
+        c.sequence = std::make_unique<typename layer_type::sequence_type>(c.layer.make());
         c.context = 0;
       } else if (c.start) {
         c.sequence->restore(*c.start);
       }
       c.context = fill_context(*exec_, c.layer, *c.sequence, c.context, call_.context);
-      c.start = std::make_unique<basic_snapshot<T>>(c.sequence->snapshot());
+      c.start = std::make_unique<basic_snapshot<typename layer_type::state_type, memory>>(c.sequence->snapshot());
     }
   }
   /// Appends tokens until there are `context`, the same whatever steps it takes.
@@ -207,8 +206,8 @@ class layer_work {
     using U = typename E::value_type;
     for (std::int64_t n = 0; from < context; from += n) {
       n = std::min(context_chunk, context - from);
-      matrix<U> const x(n, D, 2, from);
-      matrix<U> y(n, D);
+      placed<U, typename E::memory> const x(matrix<U>(n, D, 2, from));
+      placed<U, typename E::memory> y(n, D);
       sequence.reserve(n);
       one.forward(exec, sequence, x.read(), y.view());
     }
@@ -229,10 +228,11 @@ class layer_work {
       single_layer<D, Policy, exec::reference> expected(options_.settings);
       copy_weights(copies_[0]->layer, expected);
       expected.reserve(slow, std::max(rows, context), context + rows);
-      auto const wide = inputs<double>(rows);
-      auto const narrow = inputs<T>(rows);
-      matrix<double> should(rows, D);
-      matrix<T> is(rows, D);
+      auto const drawn = inputs(rows);
+      matrix<double> wide(rows, D), should(rows, D);  // the values as the layer is given them: no expert's turn is another one's
+      for (std::int64_t i = 0; i < rows * D; ++i) wide.view().data()[i] = as_double(drawn.read().data()[i]);
+      placed<T, memory> const narrow(inputs(rows));
+      placed<T, memory> is(rows, D);
       copies_[0]->layer.reserve(*exec_, std::max(rows, context), std::max(call_.context + call_.tokens, context + rows));
       if constexpr (is_mixer) {
         auto reference_sequence = expected.make();
@@ -246,26 +246,33 @@ class layer_work {
         expected.forward(slow, wide.read(), should.view());
         copies_[0]->layer.forward(*exec_, narrow.read(), is.view());
       }
-      difference const d = compare(is.read(), should.read());
-      at->second = {d.complaint(tolerance(Exec::types, policies::kv(policy, D) > 0)), d.relative()};
+      auto const& got = is.fetch();
+      difference const d = compare(got.read(), should.read());
+      at->second = {d.complaint(allowed()), d.relative()};
     }
     wrong_ = at->second.first, off_ = at->second.second;
     if (!wrong_.empty()) return;
 
-    // The call that will be timed: its first rows are those of a call with few tokens, bit for bit.
+    // The call that will be timed: its first rows are those of a call with few tokens, bit for bit; on a device as far as rounding goes,
+    // since products of many rows are summed in another order there.
     run_from_start();
     if constexpr (continues_bitwise()) {
-      matrix<T> few(rows, D);
+      placed<T, memory> few(rows, D);
       if constexpr (is_mixer) copies_[0]->sequence->restore(*copies_[0]->start), copies_[0]->sequence->reserve(rows);
       forward(*copies_[0], x_->read().middle_rows(0, rows), few.view());
-      for (std::int64_t r = 0; r < rows; ++r)
-        if (std::memcmp(few.view().row(r), y_->view().row(r), sizeof(T) * D) != 0) {
-          wrong_ = "row " + std::to_string(r) + " of " + std::to_string(call_.tokens) + " is not that of a call with " +
-                   std::to_string(rows) + ", bit for bit";
-          return;
-        }
+      auto const &expected = few.fetch(), &timed = y_->fetch();
+      if constexpr (on_device<Exec>) {
+        if (std::string const why = compare(timed.read().middle_rows(0, rows), expected.read()).complaint(allowed()); !why.empty())
+          wrong_ = "the first rows of " + std::to_string(call_.tokens) + " are not those of a call with " + std::to_string(rows) + ": " + why;
+      } else {
+        for (std::int64_t r = 0; r < rows && wrong_.empty(); ++r)
+          if (std::memcmp(expected.read().row(r), timed.read().row(r), sizeof(T) * D) != 0)
+            wrong_ = "row " + std::to_string(r) + " of " + std::to_string(call_.tokens) + " is not that of a call with " +
+                     std::to_string(rows) + ", bit for bit";
+      }
     }
   }
+  static double allowed() { return tolerance_of<Exec>(policies::kv(policy, D) > 0, 1, is_routed); }
   static constexpr bool continues_bitwise() {
     if constexpr (is_mixer) return continues<D, Policy>() == continuation::bitwise;
     else return true;
@@ -285,8 +292,9 @@ class layer_work {
       auto const see = [&](char const* name, auto const& m) {
         if constexpr (std::is_same_v<std::remove_const_t<std::remove_pointer_t<decltype(m.data())>>, std::int32_t>) {
           if (std::string_view(name) != "experts") return;
+          auto const experts = fetch<memory>(matrix_view<std::int32_t const>(m));
           for (std::int64_t t = 0; t < m.rows(); ++t)
-            for (std::int64_t j = 0; j < m.cols(); ++j) ++tokens_of.at(static_cast<std::size_t>(m(t, j)));
+            for (std::int64_t j = 0; j < m.cols(); ++j) ++tokens_of.at(static_cast<std::size_t>(experts.read()(t, j)));
           seen = true;
         }
       };
@@ -311,7 +319,7 @@ class layer_work {
   int asked_threads_ = 0;
   bool ready_ = false;
   std::unique_ptr<Exec> exec_;
-  std::unique_ptr<matrix<T>> x_, y_;
+  std::unique_ptr<placed<T, memory>> x_, y_;
   std::vector<std::unique_ptr<copy>> copies_;
   std::size_t active_ = 1, current_ = 0;
   double reached_ = 0, off_ = 0;
@@ -329,8 +337,8 @@ class layer_work {
 ///   2}});
 ///
 /// Before it is timed, the first rows are compared with exec::reference on the same weights as they are kept (on at most 130 cached tokens;
-/// benchmark/check.hpp has the bounds), and the first rows of the call that is timed with those of a call with few tokens, bit for bit. A
-/// disagreement is an error of the benchmark, and nothing is timed. What is counted and printed: benchmark/measure.hpp. plait::error where
+/// benchmark/check.hpp has the bounds), and the first rows of the call that is timed with those of a call with few tokens, bit for bit on the
+/// CPU, within the same bound on a device. A disagreement is an error of the benchmark, and nothing is timed. What is counted and printed: benchmark/measure.hpp. plait::error where
 /// an option is out of range. Memory: options.max_bytes at most, unless one copy needs more, and for a moment the layer in double.
 template <class L, class Exec = typename detail::exec_of<L>::type>
 registered register_layer(std::string const& name, layer_options const& options = {}) {
@@ -364,17 +372,18 @@ registered register_layer(std::string const& name, layer_options const& options 
             detail::point_name full(name, Exec::types);
             full.add("tokens", tokens);
             if (work::is_mixer) full.add("context", context);
-            full.add("threads", threads).add("weights", name_of(options.weights));
+            if (!on_device<Exec>) full.add("threads", threads);
+            full.add("weights", name_of(options.weights));
             if (work::is_routed) full.add("routing", name_of(options.routing));
             auto const run = [=](::benchmark::State& state) {
               try {
                 work& w = detail::keep<work>(key, [&] { return std::make_shared<work>(options); });
                 w.go(tokens, context, threads);
                 if (!w.wrong().empty()) return state.SkipWithError(w.wrong().c_str());
-                roofline const& on = detail::roofline_of_run(w.exec(), arithmetic_of(Exec::types));
+                roofline const& on = detail::roofline_of_run(w.exec());
                 w.rewind(), w.run();
                 detail::measure(
-                    state, tokens, w.cost(), on.seconds(w.cost().flops, w.cost().bytes), on, [&] { w.rewind(); }, [&] { w.run(); });
+                    state, w.exec(), tokens, w.cost(), on.seconds(w.cost().flops, w.cost().bytes), on, [&] { w.rewind(); }, [&] { w.run(); });
                 state.SetLabel(w.label());
               } catch (std::exception const& e) { state.SkipWithError(e.what()); }
             };

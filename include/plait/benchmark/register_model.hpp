@@ -4,14 +4,14 @@
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/explain.hpp>
-#include <plait/benchmark/fill.hpp>
+#include <plait/benchmark/fill_model.hpp>
 #include <plait/benchmark/measure.hpp>
+#include <plait/benchmark/model_steps.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/options.hpp>
-#include <plait/benchmark/probe.hpp>
+#include <plait/benchmark/place.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
-#include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
 #include <plait/model/model.hpp>
 
@@ -23,244 +23,21 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <type_traits>
 #include <typeinfo>
-#include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::bench {
 
 namespace detail {
 
-template <class Policy>
-concept routes_tokens = requires(Policy const& p) {
-  p.top_k;
-  p.num_experts;
-};
-
-/// Calls visit(i, policy) for the feed-forward policies of an architecture.
-template <class Architecture, class Visit>
-void for_each_ffn(Architecture const& c, Visit&& visit) {
-  std::apply([&, i = std::size_t{0}](auto const&... policy) mutable { (visit(i++, policy), ...); }, c.ffns());
-}
-
-/// Where the routers of a model read their logits when routing is made: feed-forward policy i of the architecture has the channels from
-/// first[i] on, first.back() channels in all.
-template <class Architecture>
-std::vector<std::int64_t> router_channels(Architecture const& c) {
-  std::vector<std::int64_t> first{0};
-  for_each_ffn(c, [&](std::size_t, auto const& p) {
-    std::int64_t experts = 0;
-    describe(p, c.d_model, [&](tensor const& t) { experts = t.role == role::router ? t.rows : experts; });
-    first.push_back(first.back() + experts);
-  });
-  return first;
-}
-
-/// Writes into the row of a token, id or position g, the logits that bring it to its experts in every layer. `wanted` holds a list a
-/// policy.
-template <class Architecture>
-void write_all_logits(Architecture const& c, std::vector<std::int64_t> const& first, std::vector<std::vector<std::int32_t>> const& wanted,
-                      std::int64_t g, float amplitude, float* row) {
-  for_each_ffn(c, [&]<class Policy>(std::size_t i, Policy const& p) {
-    if constexpr (routes_tokens<Policy>)
-      if (first[i + 1] > first[i]) write_logits(wanted[i].data() + g * p.top_k, p.top_k, p.num_experts, amplitude, row + first[i]);
-  });
-}
-template <class Architecture>
-std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, routing r, std::int64_t tokens) {
-  std::vector<std::vector<std::int32_t>> wanted;
-  for_each_ffn(c, [&]<class Policy>(std::size_t, Policy const& p) {
-    if constexpr (routes_tokens<Policy>) wanted.push_back(wanted_experts(r, p.num_experts, p.top_k, tokens));
-    else wanted.emplace_back();
-  });
-  return wanted;
-}
-
-/// Fills a model; unless routing is random, so that it is as wanted: the first channels of the residual stream hold the routers' logits,
-/// put there by the embedding and left alone by every linear map that ends in the stream. Norms scale all channels alike and keep their
-/// order.
-template <class Model>
-void fill_routed(Model& m, routing r) {
-  static constexpr auto c = Model::config;
-  fill(m);
-  auto const first = router_channels(c);
-  std::int64_t const held = first.back();
-  if (r == routing::random || held == 0) return;
-  auto const wanted = wanted_by_policy(c, r, std::max<std::int64_t>(0, Model::vocab_size));
-  std::vector<float> row;
-  m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    row.resize(static_cast<std::size_t>(t.cols));
-    bool const embeds = part == "embedding" || (part == "head" && Model::tied);
-    if (embeds) {
-      for (std::int64_t v = 0; v < t.rows; ++v) {
-        data.get_row(0, v, row.data());
-        write_all_logits(c, first, wanted, v, 0.08f, row.data());
-        data.set_row(0, v, row.data());
-      }
-    } else if (t.role == role::router) {
-      std::int64_t const channel = first[static_cast<std::size_t>(c.ffn_at(layer))];
-      for (std::int64_t e = 0; e < t.rows; ++e) {
-        std::fill(row.begin(), row.end(), 0.0f);
-        row[static_cast<std::size_t>(channel + e)] = 1;
-        data.set_row(0, e, row.data());
-      }
-    } else if ((part == "mixer" || part == "ffn") && (t.role == role::matrix || t.role == role::expert) && t.rows == c.d_model) {
-      std::fill(row.begin(), row.end(), 0.0f);
-      for (std::int64_t copy = 0; copy < t.copies; ++copy)
-        for (std::int64_t i = 0; i < held; ++i) data.set_row(copy, i, row.data());
-    }
-  });
-}
-
-/// A model with sequences: `sequences` of them, each with a context, and a call that gives each of them new tokens.
-template <class Model>
-class model_steps {
- public:
-  using exec_type = typename Model::exec_type;
-  using T = typename Model::value_type;
-  static constexpr std::int64_t columns = Model::has_vocabulary ? Model::vocab_size : Model::d_model;
-  static constexpr auto config = Model::config;
-
-  model_steps(Model const& m, routing r) : model_(m), routing_(r), channels_(router_channels(config)) {}
-
-  /// Caches of `what.sequences` sequences with what.context tokens; goes on from what is there if that is no longer.
-  void prepare(exec_type& exec, call const& what) {
-    static constexpr std::int64_t chunk = 512;
-    model_.reserve(exec, std::max(what.tokens * what.sequences, std::min(chunk, std::max<std::int64_t>(1, what.context))), what.sequences);
-    if (std::int64_t(caches_.size()) != what.sequences || context_ > what.context) {
-      starts_.clear(), caches_.clear();
-      caches_.reserve(static_cast<std::size_t>(what.sequences));
-      for (std::int64_t s = 0; s < what.sequences; ++s) caches_.push_back(pool_.make());
-      context_ = 0;
-    } else {
-      for (std::size_t s = 0; s < caches_.size(); ++s) caches_[s].restore(starts_[s]);
-    }
-    starts_.clear();
-    bench::matrix<T> unused(1, columns);
-    for (std::int64_t s = 0; s < what.sequences; ++s) {
-      basic_cache<T>& cache = caches_[static_cast<std::size_t>(s)];
-      for (std::int64_t at = context_, n = 0; at < what.context; at += n) {
-        n = std::min(chunk, what.context - at);
-        cache.reserve(n);
-        batch_.clear();
-        new_tokens const some = tokens_of(s, at, n, at);  // embeddings are read when forward runs
-        some.add(batch_, cache);
-        forward(exec, unused.view());
-      }
-      starts_.push_back(cache.snapshot());
-    }
-    context_ = what.context, what_ = what;
-    next_.clear();
-    for (std::int64_t s = 0; s < what.sequences; ++s) next_.push_back(tokens_of(s, what.context, what.tokens, s * what.tokens));
-    output_ = std::make_unique<bench::matrix<T>>(what.sequences, columns);
-  }
-  /// To the start again, with the batch of the call.
-  void rewind() {
-    batch_.clear();
-    for (std::size_t s = 0; s < caches_.size(); ++s) {
-      caches_[s].restore(starts_[s]);
-      caches_[s].reserve(what_.tokens);
-      next_[s].add(batch_, caches_[s]);
-    }
-  }
-  void run(exec_type& exec) { forward(exec, output_->view()); }
-  template <class Observer>
-  void run(exec_type& exec, Observer const& see) {
-    if constexpr (Model::has_vocabulary) model_.forward(exec, batch_, output_->view(), see);
-    else model_.forward_hidden(exec, batch_, output_->view(), see);
-  }
-  /// The same work in two calls, the last token alone.
-  void run_split(exec_type& exec) {
-    rewind();
-    batch_.clear();
-    for (std::size_t s = 0; s < caches_.size(); ++s) next_[s].add(batch_, caches_[s], 0, what_.tokens - 1);
-    forward(exec, output_->view());
-    batch_.clear();
-    for (std::size_t s = 0; s < caches_.size(); ++s) next_[s].add(batch_, caches_[s], what_.tokens - 1, 1);
-    forward(exec, output_->view());
-  }
-  matrix_view<T const> output() const { return output_->read(); }
-
-  /// How many of the call's tokens are to reach each expert of feed-forward policy i.
-  std::vector<std::int64_t> wanted(std::size_t i) const {
-    std::vector<std::int64_t> count;
-    for_each_ffn(config, [&]<class Policy>(std::size_t at, Policy const& p) {
-      if constexpr (routes_tokens<Policy>)
-        if (at == i) {
-          count.assign(static_cast<std::size_t>(p.num_experts), 0);
-          std::int64_t const tokens = what_.tokens * what_.sequences, period = Model::has_vocabulary ? Model::vocab_size : tokens;
-          auto const list = wanted_experts(routing_, p.num_experts, p.top_k, period);
-          for (std::int64_t g = 0; g < tokens; ++g)
-            for (std::int64_t j = 0; j < p.top_k; ++j) ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
-        }
-    });
-    return count;
-  }
-
- private:
-  /// Some tokens of a sequence: ids, or embeddings where there is no vocabulary.
-  struct new_tokens {
-    std::vector<std::int32_t> ids;
-    std::unique_ptr<bench::matrix<T>> embeddings;
-    void add(basic_batch<T>& b, basic_cache<T>& cache) const {
-      add(b, cache, 0, embeddings ? embeddings->read().rows() : std::int64_t(ids.size()));
-    }
-    void add(basic_batch<T>& b, basic_cache<T>& cache, std::int64_t from, std::int64_t count) const {
-      if (embeddings) b.add(cache, embeddings->read().middle_rows(from, count));
-      else b.add(cache, std::span<std::int32_t const>(ids).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(count)));
-    }
-  };
-  /// Tokens at positions [position, position + count) of a sequence, which are numbers g, g + 1, ... of those routing spreads.
-  new_tokens tokens_of(std::int64_t sequence, std::int64_t position, std::int64_t count, std::int64_t g) const {
-    new_tokens made;
-    if constexpr (Model::has_vocabulary) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        auto const drawn = plait::detail::mix(static_cast<std::uint64_t>(sequence), static_cast<std::uint64_t>(position + i));
-        std::int64_t const id =
-            routing_ == routing::random ? std::int64_t(drawn % std::uint64_t(Model::vocab_size)) : (g + i) % Model::vocab_size;
-        made.ids.push_back(static_cast<std::int32_t>(id));
-      }
-    } else {
-      made.embeddings = std::make_unique<bench::matrix<T>>(count, Model::d_model, std::uint64_t(sequence) + 3, position);
-      if (routing_ != routing::random && channels_.back() > 0) {
-        auto const list = wanted_by_policy(config, routing_, g + count);
-        std::vector<float> row(static_cast<std::size_t>(Model::d_model));
-        for (std::int64_t i = 0; i < count; ++i) {
-          write_all_logits(config, channels_, list, g + i, 4.0f, row.data());
-          std::copy_n(row.begin(), channels_.back(), made.embeddings->view().row(i));
-        }
-      }
-    }
-    return made;
-  }
-  void forward(exec_type& exec, matrix_view<T> out) {
-    if constexpr (Model::has_vocabulary) model_.forward(exec, batch_, out);
-    else model_.forward_hidden(exec, batch_, out);
-  }
-
-  Model const& model_;
-  routing routing_;
-  std::vector<std::int64_t> channels_;
-  cache_pool<Model> pool_;
-  std::vector<basic_cache<T>> caches_;
-  std::vector<basic_snapshot<T>> starts_;
-  std::vector<new_tokens> next_;
-  basic_batch<T> batch_;
-  std::unique_ptr<bench::matrix<T>> output_;
-  std::int64_t context_ = 0;
-  call what_;
-};
-
 template <auto C, class Exec>
 class model_work {
  public:
   using model_type = model<C, Exec>;
-  using T = typename Exec::value_type;
+  using memory = typename Exec::memory;
   static constexpr auto config = C;
   static constexpr bool is_routed = [] {
     bool any = false;
@@ -270,7 +47,6 @@ class model_work {
   }();
 
   model_work(model_options const& options) : options_(options) {
-    if (options_.max_bytes <= 0) options_.max_bytes = machine_memory() / 4;
     if (options_.max_check_bytes <= 0) options_.max_check_bytes = machine_memory() / 4;
   }
 
@@ -280,14 +56,16 @@ class model_work {
       return;
     ready_ = false;
     exec_ = make_exec<Exec>(threads);
+    if (options_.max_bytes <= 0) options_.max_bytes = memory_of(*exec_) / 4;
     asked_threads_ = threads, call_ = what, wrong_ = {}, active_ = 1, current_ = 0;
     prepare(0);
     check();
     if (wrong_.empty()) look();
     if (wrong_.empty() && options_.weights == bench::weights::cold) {
       double const read = explanation_of({.flops = 1, .bytes = 1}).cost().bytes;
-      double const wanted = double(cold_bytes(exec_->threads())) / std::max(read, 1.0) + 1;
+      double const wanted = double(bytes_to_be_cold(*exec_)) / std::max(read, 1.0) + 1;
       active_ = static_cast<std::size_t>(std::min(wanted, double(std::max<std::int64_t>(1, options_.max_bytes / copy_bytes()))));
+      if constexpr (on_device<Exec>) active_ = std::min(active_, Exec::most_steps);  // each copy's decode step is kept on its own
       for (std::size_t i = 1; i < active_; ++i) prepare(i);
     }
     copies_.resize(std::max(active_, std::size_t{1}));
@@ -300,10 +78,16 @@ class model_work {
     copies_[current_]->steps.rewind();
   }
   void run() { copies_[current_]->steps.run(*exec_); }
+  /// Calls before the first that is timed. A device keeps a decode step when it comes for the second time, and of each copy for itself.
+  void warm_up() {
+    std::size_t const calls = on_device<Exec> && call_.tokens == 1 ? 3 * active_ : 1;
+    for (std::size_t i = 0; i < calls; ++i) rewind(), run();
+  }
 
   explanation explanation_of(roofline const& on) const { return explain(config, Exec::types, call_, on, reached_); }
 
   /// The rows of an explanation with measured times: what an observer sees ends where it sees it. The best of a few calls for each row.
+  /// A device is waited for at the end of each row: beside a row of a few microseconds that, and its launches, are seen.
   explanation by_layer(roofline const& on) {
     using clock = std::chrono::steady_clock;
     explanation e = explanation_of(on);
@@ -312,6 +96,7 @@ class model_work {
       std::size_t row = 0;
       auto last = clock::now();
       auto const end_of_row = [&] {
+        if constexpr (on_device<Exec>) exec_->runtime.synchronize();
         auto const now = clock::now();
         double const spent = std::chrono::duration<double>(now - last).count();
         if (row < e.rows.size()) e.rows[row].measured = runs == 0 ? spent : std::min(e.rows[row].measured, spent);
@@ -330,7 +115,7 @@ class model_work {
     std::string text = std::to_string(active_).append(active_ == 1 ? " copy, " : " copies, ");
     text.append(text_of_bytes(double(active_) * double(copy_bytes())));
     if (options_.weights == bench::weights::cold &&
-        double(active_) * explanation_of({.flops = 1, .bytes = 1}).cost().bytes < double(cold_bytes(exec_->threads())))
+        double(active_) * explanation_of({.flops = 1, .bytes = 1}).cost().bytes < double(bytes_to_be_cold(*exec_)))
       text.append(" (no room to be cold)");
     if constexpr (is_routed) {
       double sum = 0, layers = 0;
@@ -376,24 +161,35 @@ class model_work {
         should.rewind(), is.rewind();
         should.run(slow), is.run(*exec_);
         bool const keeps = kv_cache_bytes(config, 1, 1) > 0;
-        difference const d = compare(is.output(), should.output());
-        against_reference_ = d.complaint(tolerance(Exec::types, keeps));
+        auto const& got = is.output();
+        auto const& expects = should.output();
+        difference const d = compare(got.read(), expects.read());
+        against_reference_ = d.complaint(tolerance_of<Exec>(keeps, config.num_layers(), is_routed));
         off_ = d.relative();
       }
       // The workspace that the check reserved is less than the point's, which `prepare` reserved before.
     }
     wrong_ = against_reference_;
     if (!wrong_.empty()) return;
-    // The call that will be timed, and the same tokens in two calls: the same bits.
+    // The call that will be timed, and the same tokens in two calls: the same bits; on a device as far as rounding goes.
     auto& steps = copies_[0]->steps;
     steps.rewind(), steps.run(*exec_);
     if (call_.tokens < 2 || model_type::continues() != continuation::bitwise) return;
-    std::vector<T> once;
-    for (std::int64_t r = 0; r < steps.output().rows(); ++r)
-      once.insert(once.end(), steps.output().row(r), steps.output().row(r) + steps.columns);
+    using value = typename model_steps<model_type>::output_type;
+    bench::matrix<value> once(call_.sequences, steps.columns);
+    {
+      auto const& got = steps.output();
+      std::copy_n(got.read().data(), call_.sequences * steps.columns, once.view().data());
+    }
     steps.run_split(*exec_);
-    if (std::memcmp(once.data(), steps.output().data(), once.size() * sizeof(T)) != 0)
+    auto const& twice = steps.output();
+    if constexpr (on_device<Exec>) {
+      double const allowed = tolerance_of<Exec>(kv_cache_bytes(config, 1, 1) > 0, config.num_layers(), is_routed);
+      if (std::string const why = compare(once.read(), twice.read()).complaint(allowed); !why.empty())
+        wrong_ = "the result of " + std::to_string(call_.tokens) + " tokens is not that of the same tokens in two calls: " + why;
+    } else if (std::memcmp(once.read().data(), twice.read().data(), std::size_t(call_.sequences * steps.columns) * sizeof(value)) != 0) {
       wrong_ = "the result of " + std::to_string(call_.tokens) + " tokens is not that of the same tokens in two calls, bit for bit";
+    }
   }
 
   /// The experts each layer reaches in the timed call, and whether they are those wanted.
@@ -408,10 +204,11 @@ class model_work {
       copies_[0]->steps.run(*exec_, [&](probe at, auto const& m) {
         if constexpr (std::is_same_v<std::remove_const_t<std::remove_pointer_t<decltype(m.data())>>, std::int32_t>) {
           if (std::string_view(at.name) != "experts" || at.layer < 0) return;
+          auto const experts = fetch<memory>(matrix_view<std::int32_t const>(m));
           std::vector<std::int64_t> tokens_of;
           for (std::int64_t t = 0; t < m.rows(); ++t)
             for (std::int64_t j = 0; j < m.cols(); ++j) {
-              auto const e = static_cast<std::size_t>(m(t, j));
+              auto const e = static_cast<std::size_t>(experts.read()(t, j));
               if (tokens_of.size() <= e) tokens_of.resize(e + 1, 0);
               ++tokens_of[e];
             }
@@ -453,7 +250,7 @@ class model_work {
 ///
 /// Contexts are filled by forward itself, and kept while they only grow: give them in rising order. Before anything is timed a few tokens
 /// are compared with exec::reference on the same weights as they are kept, and the call that is timed with the same tokens in two calls,
-/// bit for bit. A disagreement is an error of the benchmark. What is counted and printed: benchmark/measure.hpp, and parameters,
+/// bit for bit on the CPU, within the same bound on a device. A disagreement is an error of the benchmark. What is counted and printed: benchmark/measure.hpp, and parameters,
 /// active_parameters, state_bytes and kv_bytes of the sequences. plait::error where an option is out of range. Memory: options.max_bytes
 /// at most for copies, unless one needs more; while it is checked the model in double, if options.max_check_bytes allow.
 template <auto Config, class Exec = exec::cpu<>>
@@ -479,7 +276,8 @@ registered register_model(std::string const& name, model_options const& options 
             detail::point_name full(name, Exec::types);
             full.add("tokens", tokens).add("context", context);
             if (options.sequences != std::vector<std::int64_t>{1}) full.add("sequences", sequences);
-            full.add("threads", threads).add("weights", name_of(options.weights));
+            if (!on_device<Exec>) full.add("threads", threads);
+            full.add("weights", name_of(options.weights));
             if (work::is_routed) full.add("routing", name_of(options.routing));
             bench::call const what{.tokens = tokens, .context = context, .sequences = sequences, .routing = options.routing};
             std::string const title = full.text();
@@ -488,11 +286,11 @@ registered register_model(std::string const& name, model_options const& options 
                 work& w = detail::keep<work>(key, [&] { return std::make_shared<work>(options); });
                 w.go(what, threads);
                 if (!w.wrong().empty()) return state.SkipWithError(w.wrong().c_str());
-                roofline const& on = detail::roofline_of_run(w.exec(), arithmetic_of(Exec::types));
+                roofline const& on = detail::roofline_of_run(w.exec());
                 explanation const least = w.explanation_of(on);
-                w.rewind(), w.run();
+                w.warm_up();
                 detail::measure(
-                    state, tokens * sequences, least.cost(), least.seconds(), on, [&] { w.rewind(); }, [&] { w.run(); });
+                    state, w.exec(), tokens * sequences, least.cost(), least.seconds(), on, [&] { w.rewind(); }, [&] { w.run(); });
                 counts const n = count(config);
                 state.counters["parameters"] = double(n.total_parameters);
                 state.counters["active_parameters"] = double(n.active_parameters);

@@ -84,11 +84,19 @@ class state_tensor : public channel_tensor {
 
 namespace storage {
 
+namespace detail {
+/// nvcc 13.0 takes an alias template that ignores its argument for another type the second time it meets it; a class it does not.
+template <role, class T>
+struct plain_of {
+  using type = plain_tensor<T>;
+};
+}  // namespace detail
+
 /// Row-major in T: double for the reference, float for anything that wants the checkpoint's own layout.
 template <class T>
 struct plain {
-  template <role>
-  using tensor = plain_tensor<T>;
+  template <role R>
+  using tensor = typename detail::plain_of<R, T>::type;
   using table = plain_tensor<T>;  ///< rows are looked up, not multiplied
 };
 

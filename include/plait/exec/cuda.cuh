@@ -15,7 +15,9 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
@@ -53,6 +55,24 @@ struct nothing {
   PLAIT_HD static void run(Block const&, shared<Block>&, args const&) {}
 };
 
+/// Keeps the device busy for a while.
+struct pause {
+  struct args {
+    std::uint64_t nanoseconds;
+  };
+  static constexpr int threads = 32;
+  template <class>
+  struct shared {};
+  template <class Block>
+  PLAIT_HD static void run(Block const&, shared<Block>&, [[maybe_unused]] args const& a) {
+#if defined(__CUDA_ARCH__)
+    std::uint64_t start, now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
+    do { asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now)); } while (now - start < a.nanoseconds);
+#endif
+  }
+};
+
 template <class Handle, auto Destroy>
 struct cuda_destroy {
   void operator()(Handle handle) const { (void)Destroy(handle); }
@@ -85,6 +105,47 @@ class cuda_runtime {
     cuda_check::alive();
     cuda_check::that(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
+
+  /// By events, with the device kept busy until `run` has been called, as far as that can be known: what it launches stands in a queue then,
+  /// as behind the work of a layer before, and how fast this machine launches is not what is measured. Copies of cuda_memory count as well.
+  template <class Run>
+  double seconds(Run const& run) {
+    using clock = std::chrono::steady_clock;
+    cuda_check::alive();
+    state& s = *state_;
+    for (owned_event* e : {&s.begin, &s.end})
+      if (*e == nullptr) {
+        cudaEvent_t made = nullptr;
+        cuda_check::that(cudaEventCreateWithFlags(&made, cudaEventDefault), "cudaEventCreate");
+        e->reset(made);
+      }
+    double const wait = std::clamp(2 * s.launching_seconds, 20e-6, 10e-3);  // of what the call before took to launch
+    launch<detail::pause>({1, 1, 1}, {static_cast<std::uint64_t>(1e9 * wait)});
+    cuda_check::that(cudaEventRecord(s.begin.get(), stream()), "cudaEventRecord");
+    auto const start = clock::now();
+    run();
+    s.launching_seconds = std::chrono::duration<double>(clock::now() - start).count();
+    cuda_check::that(cudaEventRecord(s.end.get(), stream()), "cudaEventRecord");
+    cuda_check::that(cudaEventSynchronize(s.end.get()), "cudaEventSynchronize");
+    float milliseconds = 0;
+    cuda_check::that(cudaEventElapsedTime(&milliseconds, s.begin.get(), s.end.get()), "cudaEventElapsedTime");
+    return 1e-3 * double{milliseconds};
+  }
+  std::int64_t memory_bytes() const {
+    cuda_check::alive();
+    std::size_t free = 0, total = 0;
+    cuda_check::that(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return static_cast<std::int64_t>(total);
+  }
+  std::int64_t last_level_cache_bytes() const {
+    cuda_check::alive();
+    int device = 0, bytes = 0;
+    cuda_check::that(cudaGetDevice(&device), "cudaGetDevice");
+    cuda_check::that(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
+    return bytes;
+  }
+  /// More than caches hold, and enough for products that reach the peak.
+  std::int64_t probe_bytes() const { return std::min(std::int64_t{1} << 30, memory_bytes() / 16); }
 
   template <class Kernel>
   void launch(launch_grid grid, typename Kernel::args const& args) {
@@ -186,8 +247,9 @@ class cuda_runtime {
   }
 
  private:
+  using owned_event = detail::cuda_owned<cudaEvent_t, cudaEventDestroy>;
   struct piece {
-    detail::cuda_owned<cudaEvent_t, cudaEventDestroy> sent;
+    owned_event sent;
     detail::cuda_owned<void*, cudaFreeHost> data;
     std::int64_t bytes = 0;
   };
@@ -238,6 +300,8 @@ class cuda_runtime {
     cuda_gemm gemm;
     std::array<piece, 4> pieces;
     std::size_t next_piece = 0;
+    owned_event begin, end;  ///< of seconds
+    double launching_seconds = 0;
 
     state() = default;
     state(state const&) = delete;

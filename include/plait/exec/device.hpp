@@ -47,6 +47,10 @@ struct matrix_product {
 ///   capture(run) -> kept                runs nothing, but keeps what `run` would launch; replay(kept) launches that
 ///   processors()                        multiprocessors: how many blocks keep the device busy
 ///   synchronize()
+/// and for benchmarks
+///   seconds(run)                        calls `run` and waits: the time from the first kernel that it launches to the end of the last
+///   memory_bytes(), last_level_cache_bytes()   of the device
+///   probe_bytes()                       what its rates are measured with (benchmark/probe_device.hpp)
 template <precision P, class Runtime>
 class device {
   static constexpr bool all_f32 = P.weights == dtype::f32;
@@ -63,6 +67,7 @@ class device {
   using kv_type = std::conditional_t<P.kv == dtype::f32, float, bf16_t>;
   using storage_type = storage::device<P.weights, P.experts, memory>;
   static constexpr precision types = P;
+  static constexpr std::size_t most_steps = 64;  ///< that are kept (execute); the oldest gives way
 
   Runtime runtime;
   arena workspace{[](std::int64_t bytes) {
@@ -182,7 +187,6 @@ class device {
   bool capturing() const { return capturing_; }
 
  private:
-  static constexpr std::size_t most_steps = 64;
   struct step {
     call_shape shape;
     std::optional<typename Runtime::kept> kept;

@@ -63,7 +63,7 @@ struct attend_prefill {
     // written.
     int const w = b.warp() / slices, slice = b.warp() % slices;
     int seen[2];
-    std::uint32_t queries[Dim / 16][4];
+    std::uint32_t queries[Dim / 16][4] = {};
     PLAIT_UNROLL
     for (int e = 0; e < 2; ++e) {
       int const i = 16 * w + g + 8 * e;
