@@ -10,7 +10,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:-$source/build-gpu}; [ $# -gt 0 ] && shift
 parts=${*:-build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k request prefill_attention prefill_128k kv sanitizer}
 export PATH=$PATH:/usr/local/cuda/bin PLAIT_REQUIRE_GPU=1
-tests='ops/cuda/pointwise ops/cuda/route ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device'
+tests='ops/cuda/pointwise ops/cuda/route ops/cuda/sample ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device'
 mkdir -p "$build"
 status=0
 failed() { echo "FAILED: $*"; status=1; }

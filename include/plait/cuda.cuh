@@ -28,6 +28,7 @@
 #include <plait/ops/cuda/linear_conv.hpp>
 #include <plait/ops/cuda/rotate.hpp>
 #include <plait/ops/cuda/route.hpp>
+#include <plait/ops/cuda/sample.hpp>
 #include <plait/ops/cuda/selective_scan.hpp>
 #include <plait/ops/cuda/selective_ssm.hpp>
 #include <plait/policy.hpp>

@@ -12,8 +12,8 @@ one() {
   awk '/Compiling entry function/ { split($0, part, "\047"); name = part[2] }
        /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
        /Used [0-9]+ registers/ { match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
-         memory = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
-         print name, registers, stack, stores + 0 > loads + 0 ? stores : loads, memory }' "$work/$1.log" | c++filt |
+         memory = 0; if (match($0, /[0-9]+ bytes smem/)) memory = substr($0, RSTART, RLENGTH - 11)
+         print name, registers, stack, stores + loads, memory }' "$work/$1.log" | c++filt |
     sed -E 's/^.*cuda_entry<(.*)>\([^()]*(\([^()]*\)[^()]*)*\)( [0-9 ]+)$/\1\3/; s/plait::(v[0-9a-z_]+::)?//g; s/kernels:://; s/\((dtype)\)/\1 /g' | sort -u >"$work/$1.list"
 }
 export -f one; export include nvcc file work
@@ -23,8 +23,9 @@ for arch in "$@"; do
   n=$(wc -l <"$work/$arch.list")
   echo "sm_$arch: $n kernels (registers, bytes of stack, of spills, of shared memory)"
   [ "$n" -ge 40 ] || { echo "sm_$arch: that cannot be all"; status=1; }
-  awk '{ spills = $(NF - 1); n = NF - 4; name = $1; for (i = 2; i <= n; ++i) name = name " " $i
-         printf "  %3d %5d %5d %6d  %s%s\n", $(NF - 3), $(NF - 2), spills, $NF, name, spills > 0 ? "   SPILLS" : "" }' "$work/$arch.list"
+  awk '{ name = $1; for (i = 2; i <= NF - 4; ++i) name = name " " $i
+         mark = $(NF - 1) > 0 ? "   SPILLS" : ""
+         printf "  %3d %5d %5d %6d  %s%s\n", $(NF - 3), $(NF - 2), $(NF - 1), $NF, name, mark }' "$work/$arch.list"
   if awk '$(NF - 1) > 0 { found = 1 } END { exit !found }' "$work/$arch.list"; then status=1; fi
 done
 exit $status
