@@ -48,7 +48,7 @@ struct append_pages {
     rows_of<T const> k, v;
     page_layout at;
   };
-  static constexpr int threads = 256;
+  static constexpr int threads = 256, blocks = 6;
   template <class>
   struct shared {
     Value keys[square][square + 2];  // [token][dim]: columns are read without bank conflicts

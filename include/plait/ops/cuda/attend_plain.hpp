@@ -14,7 +14,7 @@ namespace plait::inline PLAIT_ABI::kernels {
 /// where keys are read and for dimensions where values are; a run of `columns` dimensions is summed at a time, so that any width works.
 template <class T, class Value>
 struct attend_plain {
-  static constexpr int threads = 128, warps = threads / warp_size, columns = 256;
+  static constexpr int threads = 128, blocks = 8, warps = threads / warp_size, columns = 256;
   struct args {
     sequences<T> seqs;
     rows_of<T const> q;

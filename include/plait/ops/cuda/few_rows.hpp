@@ -109,7 +109,7 @@ template <dtype Stored, int Tiles, bool Gated>
 struct few_rows {
   static_assert(Stored != dtype::f32);
   using args = few_rows_args<Stored>;
-  static constexpr int warps = 8, threads = warps * warp_size;
+  static constexpr int warps = 8, threads = warps * warp_size, blocks = (Gated ? Tiles < 2 : Tiles <= 4) ? 2 : 0;
   static constexpr int rows_a_group = 8 * Tiles;
   /// Tiles of 16 weight rows a warp: two share what was read of x, gate and up among them.
   static constexpr int sets = Gated || Tiles > 4 ? 2 : 1;
