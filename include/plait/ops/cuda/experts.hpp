@@ -6,35 +6,12 @@
 #pragma once
 
 #include <plait/ops/cuda/gated_linear.hpp>
+#include <plait/ops/cuda/gather_rows.hpp>
 #include <plait/ops/experts.hpp>
 
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::kernels {
-
-/// y[row] = x[token[row]]
-template <class T>
-struct gather_tokens {
-  struct args {
-    rows_of<T const> x;
-    std::int32_t const* token;
-    rows_of<T> y;
-    std::int64_t cols;
-  };
-  static constexpr int threads = 128;
-  template <class>
-  using shared = no_shared;
-
-  template <class Block>
-  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
-    T const* const from = a.x.row(a.token[b.x()]);
-    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
-      float v[lot];  // widened and rounded back: exact
-      load_lot(from + c, a.cols - c, a.x.aligned, v);
-      store_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, v);
-    }
-  }
-};
 
 /// y[t] = sum over j of weight[t, j] x[row of (t, j)], j upwards: that is place[t, j], or t choices + j without.
 template <class X, class T>
@@ -163,7 +140,7 @@ struct experts_op<exec::device<P, Runtime>> {
     std::int64_t const all = gathered.rows(), d = x.cols(), chunk = std::min(x.rows(), most_rows);
     auto const gates = exec.template matrix<T>(chunk, padded(gate.rows)), hidden = exec.template matrix<T>(chunk, padded(gate.rows));
     many_rows<Stored> const product(exec, gate, down);
-    exec.template launch<kernels::gather_tokens<T>>({.x = all}, {x, plan.token, gathered, d});
+    exec.template launch<kernels::gather_rows<T, std::int32_t>>({.x = all}, {x, plan.token, gathered, d});
     if (exec.workspace.measuring()) return;
     std::vector<std::int32_t> first(static_cast<std::size_t>(plan.num_experts) + 1);
     exec.runtime.fetch(first.data(), plan.first, static_cast<std::int64_t>(first.size() * sizeof(std::int32_t)));

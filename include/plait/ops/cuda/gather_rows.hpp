@@ -7,11 +7,12 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-template <class T>
+/// y[i] = x[rows[i]], or x[i] where rows is null.
+template <class T, class Index = std::int64_t>
 struct gather_rows {
   struct args {
     rows_of<T const> x;
-    std::int64_t const* rows;
+    Index const* rows;
     rows_of<T> y;
     std::int64_t cols;
   };
@@ -22,7 +23,7 @@ struct gather_rows {
   template <class Block>
   PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
     std::int64_t const i = b.x();
-    T const* const from = a.x.row(a.rows != nullptr ? a.rows[i] : i);
+    T const* const from = a.x.row(a.rows != nullptr ? std::int64_t{a.rows[i]} : i);
     T* const to = a.y.row(i);
     for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
       float v[lot];  // widened and rounded back: exact
