@@ -5,6 +5,9 @@
 #if CASE == 15
 #include <plait/io.hpp>
 #endif
+#if CASE == 16 || CASE == 17
+#include <plait/exec/device.hpp>
+#endif
 #include <plait/plait.hpp>
 
 #include <Eigen/Core>
@@ -37,7 +40,7 @@ void f(Eigen::Map<Eigen::Matrix<float, -1, -1, Eigen::RowMajor>, 0, Eigen::Strid
 struct mine { friend constexpr bool operator==(mine const&, mine const&) = default; };
 layer<16, mine{}> l;  // 7: plait: no layer is bound to this policy
 #elif CASE == 8
-struct nowhere : exec::host { using value_type = float; nowhere() : host(1) {} };
+struct nowhere : exec::host { using value_type = float; using output_type = float; nowhere() : host(1) {} };
 void f(nowhere& e) { ops::route(e, {}, {}, gate_weights::as_they_are); }  // 8: plait: route has no implementation for this execution policy
 #elif CASE == 10  // the other ops, by the classes that their functions look for; copying is there for every policy of this machine
 struct nowhere { using value_type = float; };
@@ -89,5 +92,15 @@ struct empty {
 template class plait::model<empty{}>;  // 14: plait: a model needs at least one layer
 #elif CASE == 15
 auto const written = io::knob_value(positions::rotary);  // 15: plait: knobs visits integers, bools, floats and texts
+#elif CASE == 16 || CASE == 17  // a device, whatever runs its kernels
+struct nothing {
+  using memory = host_memory;
+  using kept = int;
+};
+#if CASE == 16
+exec::device<precision{.kv = dtype::bf16}, nothing> half_of_it;  // 16: plait: on a device f32 weights have f32 experts and f32 keys and values
+#else
+exec::device<with_compute(int8, dtype::int8), nothing> dots;  // 17: plait: on a device the products' arithmetic follows from the weights
+#endif
 #endif
 int main() {}

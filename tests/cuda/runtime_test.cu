@@ -211,6 +211,28 @@ TEST_CASE("gemm: cuBLASLt is asked once a shape; like numbers of rows share an a
   fake_cuda::reset();
 }
 
+TEST_CASE("a time is that between two events, behind a kernel that keeps the device busy while others are launched") {
+  well_device const device;
+  exec e;
+  test::on_device<T> x(3 * 40);
+  for (int i = 0; i < 2; ++i) {
+    std::size_t const first = fake_cuda::launches().size();
+    CHECK(e.runtime.seconds([&] { add(e, 3, 40, x); }) == doctest::Approx(1e-3));  // a millisecond an event
+    auto const launches = fake_cuda::launches();
+    REQUIRE(launches.size() == first + 2);
+    CHECK(std::string(launches[first].kernel).find("pause") != std::string::npos);
+    CHECK(std::string(launches[first + 1].kernel).find("add_residual") != std::string::npos);
+  }
+  fake_cuda::fail("cudaEventRecord", 2, cudaErrorInvalidResourceHandle);
+  CHECK(message_of([&] { e.runtime.seconds([] {}); }).starts_with("exec::cuda: cudaEventRecord failed: "));
+  fake_cuda::reset(), fake_cuda::set("memory", 4L << 30);
+  CHECK(e.runtime.memory_bytes() == 4L << 30);
+  CHECK(e.runtime.last_level_cache_bytes() == 50 << 20);
+  CHECK(e.runtime.probe_bytes() == 256 << 20);
+  fake_cuda::set("memory", 141L << 30);
+  CHECK(e.runtime.probe_bytes() == 1 << 30);
+}
+
 // The last one: a process whose kernel has failed is done with the device.
 TEST_CASE("a kernel that failed is the end: the error names the last one launched, and every later call says so") {
   well_device const device;

@@ -23,7 +23,7 @@ struct dot_rows {
     bool spread;
   };
   static constexpr int warps = sizeof(X) == 4 ? 2 : 8, threads = warps * warp_size, outputs = 8, values = outputs * Rows;
-  static_assert(Rows == 1 || Rows == 4, "a warp adds up at most as many values as it has lanes");
+  static_assert(Rows == 1 || Rows == 4);  // a warp adds up at most as many values as it has lanes
   template <class>
   struct shared {
     float sums[warps][values];

@@ -117,7 +117,7 @@ struct few_rows {
   static constexpr int parts = Stored == dtype::int8 ? 1 : 2;
   /// Blocks of 32 columns that a warp has on their way.
   static constexpr int depth = Stored == dtype::int8 ? (Tiles < 4 && sets == 1 ? 8 : 4) : Tiles < 4 && sets == 1 ? 4 : 2;
-  static_assert(Stored != dtype::int8 || depth % 4 == 0, "scales come four tiles at a time");
+  static_assert(Stored != dtype::int8 || depth % 4 == 0);  // scales come four tiles at a time
   static constexpr int tiles_at_once = Tiles < 2 ? Tiles : 2;  ///< of rows, when the warps' sums are added
 
   template <class>
