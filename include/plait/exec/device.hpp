@@ -141,7 +141,7 @@ class device {
       if (n > 0) std::memcpy(block_.data() + offset, what, static_cast<std::size_t>(n) * sizeof(*what));
       where = reinterpret_cast<std::remove_reference_t<decltype(where)>>(staged_.data() + offset);
     };
-    table_of_.resize(count);
+    if (table_of_.size() < count) table_of_ = std::vector<std::byte* const*>(count);
     for (std::size_t i = 0; i < count; ++i) {
       std::size_t const offset = reinterpret_cast<std::size_t>(tables) + i * static_cast<std::size_t>(table) * sizeof(std::byte*);
       table_of_[i] = reinterpret_cast<std::byte* const*>(staged_.data() + offset);
