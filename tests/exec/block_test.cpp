@@ -63,7 +63,7 @@ TEST_CASE("every thread of every block runs once, and barriers hold in any order
   struct space {
     int value[64];
   };
-  for (std::uint64_t seed : {1, 2, 3}) {
+  for (std::uint64_t const seed : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}}) {
     auto exec = test::device_with<plait::f32>(seed);
     fiber_memory::buffer<int> out(64 * 6);
     constexpr auto body = [](auto const& b, space& s, int* const& to) {

@@ -211,7 +211,7 @@ TEST_CASE("device: the order of threads changes no bit") {
   test::random random(23);
   auto const ids = test::random_ids(random, 30, model::vocab_size);
   std::vector<float> first;
-  for (std::uint64_t seed : {1, 2, 3}) {
+  for (std::uint64_t const seed : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}}) {
     run<model> r(seed);
     auto cache = r.make();
     auto logits = r.forward(cache, slice(ids, 0, 27));
