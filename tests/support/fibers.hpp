@@ -340,7 +340,7 @@ struct fiber_memory {
  private:
   using region = std::pair<std::byte*, std::size_t>;
   static std::vector<region>& all() {
-    static std::vector<region> regions;
+    static auto& regions = *new std::vector<region>;  // outlives models that are static
     return regions;
   }
   static int& depth() {
