@@ -282,8 +282,8 @@ struct attend_decode {
     }
     PLAIT_UNROLL
     for (int m = 0; m < 4; ++m) {
-      std::uint32_t const even = transposed(b, pair_of(scores[m][0], scores[m][1]));
-      std::uint32_t const odd = transposed(b, pair_of(scores[m][2], scores[m][3]));
+      std::uint32_t const even = transposed(b, narrow_pair(scores[m][0], scores[m][1]));
+      std::uint32_t const odd = transposed(b, narrow_pair(scores[m][2], scores[m][3]));
       weights[m][b.lane()] = {even, odd};  // read by this lane alone
     }
   }

@@ -121,9 +121,9 @@ struct attend_prefill {
       if (busy) {
         PLAIT_UNROLL
         for (int t = 0; t < step / 16; ++t) {
-          std::uint32_t const weights[4] = {pair_of(scores[2 * t][0], scores[2 * t][1]), pair_of(scores[2 * t][2], scores[2 * t][3]),
-                                            pair_of(scores[2 * t + 1][0], scores[2 * t + 1][1]),
-                                            pair_of(scores[2 * t + 1][2], scores[2 * t + 1][3])};
+          std::uint32_t const weights[4] = {narrow_pair(scores[2 * t][0], scores[2 * t][1]), narrow_pair(scores[2 * t][2], scores[2 * t][3]),
+                                            narrow_pair(scores[2 * t + 1][0], scores[2 * t + 1][1]),
+                                            narrow_pair(scores[2 * t + 1][2], scores[2 * t + 1][3])};
           PLAIT_UNROLL
           for (int c = 0; c < Dim / 8 / slices; c += 2) {
             std::uint32_t four[4];
@@ -154,7 +154,7 @@ struct attend_prefill {
         for (int c = 0; c < Dim / 8 / slices; ++c)
           if (!Padded || first_column + 8 * c < dim) {
             float const left = sums[c][2 * e] / total[e], right = sums[c][2 * e + 1] / total[e];
-            if (a.out.aligned) *reinterpret_cast<std::uint32_t*>(at + 8 * c) = pair_of(left, right);
+            if (a.out.aligned) *reinterpret_cast<std::uint32_t*>(at + 8 * c) = narrow_pair(left, right);
             else at[8 * c] = narrow<bf16_t>(left), at[8 * c + 1] = narrow<bf16_t>(right);
           }
       }

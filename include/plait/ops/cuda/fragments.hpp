@@ -49,17 +49,6 @@ PLAIT_HD inline X anew(X x) {
   return x;
 }
 
-/// Rounded to the nearest bf16, the first one in the lower half.
-PLAIT_HD inline std::uint32_t pair_of(float low, float high) {
-#if defined(__CUDA_ARCH__)
-  std::uint32_t word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
-  return word;
-#else
-  return std::uint32_t{to_bf16(low)} | std::uint32_t{to_bf16(high)} << 16;
-#endif
-}
-
 /// p[0] and p[1] in a word; `aligned`: p stands at a multiple of 4 bytes.
 PLAIT_HD inline std::uint32_t load_pair(bf16_t const* p, bool aligned) {
   if (aligned) return *reinterpret_cast<std::uint32_t const*>(p);

@@ -70,6 +70,7 @@ PLAIT_HD inline T narrow(float x) {
 /// Two bf16 in a word, the first one in the lower half.
 PLAIT_HD inline float low_half(std::uint32_t word) { return std::bit_cast<float>(word << 16); }
 PLAIT_HD inline float high_half(std::uint32_t word) { return std::bit_cast<float>(word & 0xffff0000u); }
+/// Both rounded to the nearest bf16.
 PLAIT_HD inline std::uint32_t narrow_pair(float low, float high) {
 #if defined(__CUDA_ARCH__)
   std::uint32_t word;
