@@ -21,7 +21,7 @@
 // On this machine unrolling is of no use, and clang warns where it cannot; g++ sees by it that no array is read before it is written.
 #if defined(__CUDA_ARCH__)
 #define PLAIT_UNROLL _Pragma("unroll")
-#elif defined(__GNUC__) && !defined(__clang__)
+#elif defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)  // nor does nvcc's pass for this machine know it
 #define PLAIT_UNROLL _Pragma("GCC unroll 64")
 #else
 #define PLAIT_UNROLL
