@@ -3,12 +3,12 @@
 # compute-sanitizer where that is installed. It needs nvcc, g++ and cuBLAS, and for the tests doctest; no CMake. Every part is a process of its
 # own, with a limit, so that one that fails takes no other with it.
 #   run.sh [BUILD_DIR [PART...]]      parts: build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k
-#                                     request prefill_attention prefill_128k kv sanitizer; all of them, in this order, where none is named
+#                                     request prefill_attention prefill_128k kv throughput sanitizer; all of them, in this order, where none is named
 # DOCTEST names the directory that has doctest/doctest.h, if it is not the compiler's.
 set -u
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:-$source/build-gpu}; [ $# -gt 0 ] && shift
-parts=${*:-build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k request prefill_attention prefill_128k kv sanitizer}
+parts=${*:-build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k request prefill_attention prefill_128k kv throughput sanitizer}
 export PATH=$PATH:/usr/local/cuda/bin PLAIT_REQUIRE_GPU=1
 tests='ops/cuda/pointwise ops/cuda/route ops/cuda/sample ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device'
 mkdir -p "$build"
@@ -57,7 +57,7 @@ for p in $parts; do
       ;;
     tests) each_test '' plain ;;
     sanitizer) if command -v compute-sanitizer >/dev/null; then each_test ', memcheck' checked; else echo 'compute-sanitizer is not installed'; fi ;;
-    decode_1 | decode_64 | request | prefill_8k | prefill_128k | kv) part 300 40 "$build/gpu_models" "$p" ;;
+    decode_1 | decode_64 | request | prefill_8k | prefill_128k | kv | throughput) part 300 40 "$build/gpu_models" "$p" ;;
     *) part 180 40 "$build/gpu_ops" "$p" ;;
   esac
 done

@@ -181,7 +181,7 @@ TEST_CASE("capture: launches are kept, then replayed as one; a failure ends it c
           e.execute({.sequences = 1, .rows = 1, .repeatable = true}, [] {});
           e.execute({.sequences = 1, .rows = 1, .repeatable = true}, [&] { e.runtime.fetch(&value, x.data(), 4); });
         }) == "exec::cuda: a fetch while kernels are being kept");
-  CHECK(!e.capturing());
+  CHECK(!e.in_step());
 }
 
 TEST_CASE("gemm: cuBLASLt is asked once a shape; like numbers of rows share an answer") {

@@ -77,7 +77,7 @@ TEST_CASE("execute: a step that comes again is kept, and launched as it was; wha
     exec.runtime.send(ids.data(), &id, 4);
     exec.execute(shape, [&] {
       ++runs;
-      CHECK(exec.capturing() == (runs == 2));
+      CHECK(exec.in_step() == (shape.rows == 1));
       plait::ops::embed(exec, {ids.data(), 1}, table, {out.data(), 1, 2});
     });
     return static_cast<float>(read(out.data(), 2)[1]);
@@ -97,9 +97,12 @@ TEST_CASE("execute: a step that comes again is kept, and launched as it was; wha
   other = shape, other.repeatable = false;
   CHECK(step(other, 2) == 6.0f);
   CHECK(runs == 4);
+  other = shape, other.rows = 2;  // a prompt of two tokens
+  CHECK(step(other, 2) == 6.0f);
+  CHECK(!exec.in_step());
   exec.workspace.reserve(1 << 20);  // it has moved: what was kept points to where it was
   CHECK(step(shape, 1) == 4.0f);
-  CHECK(runs == 5);
+  CHECK(runs == 6);
 }
 
 TEST_CASE("kernels may follow the device's addresses, this machine may not" * doctest::description("with AddressSanitizer it dies")) {

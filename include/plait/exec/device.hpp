@@ -161,21 +161,20 @@ class device {
   }
 
   /// Runs the kernels of a call. A decode step, one token of each sequence, is kept when it comes for the second time, and launched as a
-  /// whole from then on (a CUDA graph).
+  /// whole from then on (a CUDA graph). The kernels are the same ones every time, and so are the roundings.
   template <class Run>
   void execute(call_shape const& shape, Run const& run) {
-    if (!shape.repeatable || shape.rows != shape.sequences) return run();
+    if (shape.rows != shape.sequences) return run();
+    struct mark {
+      bool& on;
+      explicit mark(bool& flag) : on(flag) { on = true; }
+      ~mark() { on = false; }
+    } const here(in_step_);
+    if (!shape.repeatable) return run();
     if (workspace.data() != kept_for_) forget();
     for (auto& known : steps_)
       if (known.shape == shape) {
-        if (!known.kept) {
-          struct mark {
-            bool& on;
-            explicit mark(bool& flag) : on(flag) { on = true; }
-            ~mark() { on = false; }
-          } const here(capturing_);
-          known.kept.emplace(runtime.capture(run));
-        }
+        if (!known.kept) known.kept.emplace(runtime.capture(run));
         return runtime.replay(*known.kept);
       }
     if (steps_.size() == most_steps) steps_.erase(steps_.begin());
@@ -183,8 +182,8 @@ class device {
     kept_for_ = workspace.data();
     run();
   }
-  /// Whether kernels are being kept: then nothing may be fetched.
-  bool capturing() const { return capturing_; }
+  /// Whether a decode step is being run: its kernels may be kept, so that nothing may be fetched.
+  bool in_step() const { return in_step_; }
 
  private:
   struct step {
@@ -210,7 +209,7 @@ class device {
   std::vector<std::byte* const*> table_of_;
   std::vector<step> steps_;
   std::byte* kept_for_ = nullptr;
-  bool capturing_ = false;
+  bool in_step_ = false;
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec

@@ -1,7 +1,7 @@
 // experts on a device.
 //
 // Few choices: gate, up and SwiGLU of all experts in one launch, down in another, then the weighted sum. Which block works for which expert
-// is found by the blocks (few_rows.hpp, find_group), so that nothing has to be known here: that is the way, too, while launches are kept.
+// is found by the blocks (few_rows.hpp, find_group), so that nothing has to be known here: that is the way, too, of every decode step.
 // Many choices: rows are gathered by expert, how many each has is fetched, and a library multiplies expert by expert.
 #pragma once
 
@@ -72,7 +72,7 @@ struct experts_op<exec::device<P, Runtime>> {
       // The same memory either way.
       std::int64_t const rows = x.rows() * plan.expert.cols();
       auto const gathered = exec.template matrix<T>(rows, padded(x.cols()));
-      if (exec.capturing()) few(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
+      if (exec.in_step()) few(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
       else many(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
       if (exec.workspace.measuring()) few(exec, x, plan, gate.there(), up.there(), down.there(), gathered, y);
     }
