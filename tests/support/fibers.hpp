@@ -3,8 +3,8 @@
 // The order in which threads run changes at every barrier, by a seed; shared memory is full of NaN at the start of a block, and so is fresh
 // memory of the device; where AddressSanitizer watches, that memory is out of bounds for everybody but kernels and copies. Where
 // ThreadSanitizer does, every thread of every block is one to it, and nothing orders them but barriers (a shuffle is none) and the beginning
-// and the end of a launch: a race, in shared memory or in the device's, is found in whatever order the fibers have run. What all this cannot
-// show: asynchronous copies, and whether the layout of mma's fragments is the hardware's.
+// and the end of a launch: a race, in shared memory or in the device's, is found in whatever order the fibers have run. Asynchronous copies
+// come when they are waited for, not before. What all this cannot show: whether the layout of mma's fragments is the hardware's.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -149,8 +149,10 @@ class fibers {
   void sync_warp() { meet(warps_[std::size_t(current_ / warp_size)], [&] { wait(state::at_warp); }); }
   /// Gives `bytes` to the warp and returns when all its lanes have: then published(lane) is what that lane gave.
   void exchange(void const* value, std::size_t bytes) {
-    race::unwatched const bookkeeping;
-    std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    {
+      race::unwatched const bookkeeping;
+      std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    }
     wait(state::at_warp);
   }
   void const* published(int thread) const { return published_[std::size_t(thread)].data(); }
@@ -226,19 +228,25 @@ class fibers {
 #endif
   }
   void wait(state where) {
-    race::unwatched const bookkeeping;
     fiber& t = threads_[std::size_t(current_)];
-    t.at = where;
+    {
+      race::unwatched const bookkeeping;
+      t.at = where;
+    }
+    race::give(end_);  // it may be the last that is seen of it
     go(t.context, home_);
   }
   template <class Wait>
   void meet(meeting& m, Wait const& wait_for_all) {
-    race::unwatched const bookkeeping;
-    fiber& t = threads_[std::size_t(current_)];
-    char& token = (&m == &block_ ? ++t.block_meetings : ++t.warp_meetings) % 2 == 0 ? m.even : m.odd;
-    race::give(token);
+    char* token;
+    {
+      race::unwatched const bookkeeping;
+      fiber& t = threads_[std::size_t(current_)];
+      token = (&m == &block_ ? ++t.block_meetings : ++t.warp_meetings) % 2 == 0 ? &m.even : &m.odd;
+    }
+    race::give(*token);
     wait_for_all();
-    race::take(token);
+    race::take(*token);
   }
   /// Lets go who waits for nobody any more.
   bool release() {
@@ -328,6 +336,25 @@ class fiber_block {
     }
   }
 
+  /// Done as late as can be, when it is waited for; until then there is NaN.
+  void copy_async(void* to, void const* from, bool there = true) const {
+    if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0 || reinterpret_cast<std::uintptr_t>(from) % 16 != 0) throw std::logic_error("a copy from or to no multiple of 16");
+    std::memset(to, 0xff, 16);
+    copies_.push_back({to, from, there, 0});
+  }
+  void copies_end() const {
+    for (copy& c : copies_) ++c.groups_since;
+  }
+  template <int Groups>
+  void copies_left() const {
+    std::erase_if(copies_, [](copy const& c) {
+      if (c.groups_since <= Groups) return false;
+      if (c.there) std::memcpy(c.to, c.from, 16);
+      else std::memset(c.to, 0, 16);
+      return true;
+    });
+  }
+
   float sum(reduce_space& space, float value) const {
     return reduce(space, value, [](float a, float b) { return a + b; });
   }
@@ -360,8 +387,16 @@ class fiber_block {
     return all;
   }
 
+  struct copy {
+    void* to;
+    void const* from;
+    bool there;
+    int groups_since;  ///< ended, its own included; 0: it is in none yet
+  };
+
   fibers& fibers_;
   int thread_;
+  mutable std::vector<copy> copies_;
   plait::launch_grid at_, grid_;
 };
 
@@ -490,6 +525,10 @@ class fiber_runtime {
       memory::access const here;
       race::unwatched const scheduling;
       fibers& threads = fibers_of(Kernel::threads);
+      struct until_the_end {
+        fibers& f;
+        ~until_the_end() { f.launched(); }
+      } const this_machine_waits{threads};
       std::vector<std::unique_ptr<std::byte[]>> spaces;  // one; where races are looked for, one a block
       std::int64_t const blocks = grid.x * grid.y * grid.z, first = static_cast<std::int64_t>(seed % std::uint64_t(blocks));
       for (std::int64_t i = 0; i < blocks; ++i) {
@@ -505,7 +544,6 @@ class fiber_runtime {
             },
             seed = seed * 6364136223846793005u + 1442695040888963407u);
       }
-      threads.launched();
     });
   }
   template <class X, class Y>
