@@ -148,10 +148,25 @@ double copy_rate(Exec& exec) {
   return 2 * double(bytes) / ns;
 }
 
+/// The part that run_part runs.
+inline std::string current_part;
+/// Where PLAIT_TIMES names a file, rows are added to it: part, case, microseconds and whose, with tabs between. peers.py adds its own,
+/// run.sh makes ratios of both.
+inline void keep_time(std::string const& what, double ns) {
+  char const* const path = std::getenv("PLAIT_TIMES");
+  if (path == nullptr) return;
+  if (std::FILE* const file = std::fopen(path, "a")) {
+    std::fprintf(file, "%s\t%s\t%.3f\tplait\n", current_part.c_str(), what.c_str(), ns * 1e-3);
+    std::fclose(file);
+  } else {
+    std::fprintf(stderr, "PLAIT_TIMES: %s cannot be written\n", path);
+  }
+}
 /// One row: what, time, a rate and its share of the copy, and what is asked of it.
 inline void row(std::string const& what, double ns, double bytes, double copy, std::string const& note = "") {
   std::printf("| %-58s | %12.1f | %8.0f | %5.1f %% | %s |\n", what.c_str(), ns * 1e-3, bytes / ns, 100 * bytes / ns / copy, note.c_str());
   std::fflush(stdout);
+  keep_time(what, ns);
 }
 inline void head() {
   std::printf("| %-58s | %12s | %8s | %7s | %s |\n|---|---|---|---|---|\n", "what", "microseconds", "GB/s", "of copy", "note");
@@ -203,8 +218,9 @@ void make_room(Exec& exec, Run const& run) {
 template <class Part>
 int run_part(int argc, char** argv, Part const& part) {
   if (argc != 2) return std::fprintf(stderr, "which part?\n"), 2;
+  current_part = argv[1];
   try {
-    return part(std::string(argv[1])) ? 0 : (std::fprintf(stderr, "no part %s\n", argv[1]), 2);
+    return part(current_part) ? 0 : (std::fprintf(stderr, "no part %s\n", argv[1]), 2);
   } catch (plait::error const& e) {
     std::printf("%s: %s\n", argv[1], e.what());
     return std::string(e.what()).find("there is no CUDA device") != std::string::npos ? 77 : 1;
