@@ -128,8 +128,8 @@ TEST_CASE("launch: what reaches CUDA, and what is refused before") {
   auto const launches = fake_cuda::launches();
   REQUIRE(launches.size() == 1);
   CHECK(launches[0].grid[0] == 3);
-  CHECK(launches[0].threads == plait::kernels::add_residual<T>::threads);
-  CHECK(std::string(launches[0].kernel).find("add_residual") != std::string::npos);
+  CHECK(launches[0].threads == plait::kernels::update_rows<plait::kernels::update::add, T, T>::threads);
+  CHECK(std::string(launches[0].kernel).find("update_rows") != std::string::npos);
   CHECK(message_of([&] { e.launch<writes_one>({.x = 1, .y = 65536}, {nullptr}); }) ==
         "exec::cuda: a launch of 1 x 65536 x 1 blocks; a device takes at most 2147483647 x 65535 x 65535: use fewer tokens a call");
   e.launch<writes_one>({.x = 0}, {nullptr});
@@ -221,7 +221,7 @@ TEST_CASE("a time is that between two events, behind a kernel that keeps the dev
     auto const launches = fake_cuda::launches();
     REQUIRE(launches.size() == first + 2);
     CHECK(std::string(launches[first].kernel).find("pause") != std::string::npos);
-    CHECK(std::string(launches[first + 1].kernel).find("add_residual") != std::string::npos);
+    CHECK(std::string(launches[first + 1].kernel).find("update_rows") != std::string::npos);
   }
   fake_cuda::fail("cudaEventRecord", 2, cudaErrorInvalidResourceHandle);
   CHECK(message_of([&] { e.runtime.seconds([] {}); }).starts_with("exec::cuda: cudaEventRecord failed: "));
@@ -244,7 +244,7 @@ TEST_CASE("a kernel that failed is the end: the error names the last one launche
   fake_cuda::fail("cudaStreamSynchronize", 1, cudaErrorIllegalAddress);
   std::string const first = message_of([&] { e.runtime.synchronize(); });
   CHECK(first.starts_with("exec::cuda: cudaStreamSynchronize failed: an illegal memory access was encountered (cudaErrorIllegalAddress); the last kernel launched was plait::"));
-  CHECK(first.find("kernels::add_residual<plait::") != std::string::npos);
+  CHECK(first.find("kernels::update_rows<") != std::string::npos);
   CHECK(first.find("CUDA_LAUNCH_BLOCKING=1") != std::string::npos);
   CHECK(first.ends_with("This process cannot use the device any more"));
   std::string const later = "exec::cuda: an earlier kernel failed (an illegal memory access was encountered (cudaErrorIllegalAddress), the last kernel launched was plait::";

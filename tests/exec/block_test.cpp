@@ -79,7 +79,7 @@ TEST_CASE("every thread of every block runs once, and barriers hold in any order
   }
 }
 
-TEST_CASE("a missing barrier shows: results depend on the order of threads") {
+TEST_CASE("a missing barrier shows: results depend on the order of threads" * doctest::skip(test::race::watching)) {  // reported: race_test.cpp
   struct space {
     int last;
   };
@@ -121,6 +121,47 @@ TEST_CASE("shared memory holds NaN until it is written") {
   constexpr auto body = [](auto const& b, space& s, float* const& to) { to[b.thread()] = s.value[b.thread()]; };
   exec.launch<kernel_of<float*, space, body>>({}, out.data());
   for (float v : fetched(out)) CHECK(v != v);
+}
+
+TEST_CASE("a copy is there when its group has been waited for, and not before; zeros where there is nothing") {
+  struct space {
+    alignas(16) float value[3][32][4];
+  };
+  auto exec = test::device_with<plait::f32>();
+  fiber_memory::buffer<float> from(3 * 32 * 4), out(3 * 3 * 32);
+  std::vector<float> numbers(3 * 32 * 4);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i + 1);
+  fiber_memory::copy_in(numbers.data(), from.size(), from.data());
+  struct addresses {
+    float const* from;
+    float* to;
+  };
+  constexpr auto body = [](auto const& b, space& s, addresses const& a) {
+    auto const look = [&](int when) {
+      for (int i = 0; i < 3; ++i) a.to[(when * 3 + i) * 32 + b.thread()] = s.value[i][b.thread()][3];
+    };
+    for (int i = 0; i < 3; ++i) {
+      b.copy_async(s.value[i][b.thread()], a.from + (i * 32 + b.thread()) * 4, i != 1);
+      b.copies_end();
+    }
+    look(0);
+    plait::kernels::copies_left<1>(b);
+    look(1);
+    plait::kernels::copies_left<0>(b);
+    look(2);
+  };
+  exec.launch<kernel_of<addresses, space, body, 32>>({}, {from.data(), out.data()});
+  auto const all = fetched(out);
+  auto const seen = [&](int when, int i, int thread) { return all[std::size_t((when * 3 + i) * 32 + thread)]; };
+  for (int t = 0; t < 32; ++t) {
+    for (int i = 0; i < 3; ++i) CHECK(seen(0, i, t) != seen(0, i, t));
+    CHECK(seen(1, 2, t) != seen(1, 2, t));
+    for (int when : {1, 2}) {
+      CHECK(seen(when, 0, t) == static_cast<float>(4 * t + 4));
+      CHECK(seen(when, 1, t) == 0);
+    }
+    CHECK(seen(2, 2, t) == static_cast<float>(4 * (64 + t) + 4));
+  }
 }
 
 TEST_CASE("shuffles, warp and block reductions, scan") {

@@ -1,8 +1,10 @@
 // A device made of fibers: kernels written for exec/block.hpp run on this machine, one fiber a thread of a block, under sanitizers.
 //
 // The order in which threads run changes at every barrier, by a seed; shared memory is full of NaN at the start of a block, and so is fresh
-// memory of the device; where sanitizers watch, that memory is out of bounds for everybody but kernels and copies. What this cannot show:
-// memory ordering between threads without a barrier, asynchronous copies, and whether the layout of mma's fragments is the hardware's.
+// memory of the device; where AddressSanitizer watches, that memory is out of bounds for everybody but kernels and copies. Where
+// ThreadSanitizer does, every thread of every block is one to it, and nothing orders them but barriers (a shuffle is none) and the beginning
+// and the end of a launch: a race, in shared memory or in the device's, is found in whatever order the fibers have run. Asynchronous copies
+// come when they are waited for, not before. What all this cannot show: whether the layout of mma's fragments is the hardware's.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -24,6 +26,7 @@
 #include <stdexcept>
 #include <string>
 #include <typeinfo>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -32,12 +35,61 @@
 #if __has_feature(address_sanitizer)
 #define TEST_ASAN 1
 #endif
+#if __has_feature(thread_sanitizer)  // clang's: g++ 12's takes half a millisecond to make a fiber
+#define TEST_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(TEST_TSAN)
+#error "ThreadSanitizer does not know of fibers with this compiler: use clang++"
 #endif
 #if defined(TEST_ASAN)
 #include <sanitizer/asan_interface.h>
 #endif
+#if defined(TEST_TSAN)
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(char const* file, int line);
+void AnnotateIgnoreReadsEnd(char const* file, int line);
+void AnnotateIgnoreWritesBegin(char const* file, int line);
+void AnnotateIgnoreWritesEnd(char const* file, int line);
+}
+#endif
 
 namespace test {
+
+/// What ThreadSanitizer is told; nothing, where it does not watch.
+namespace race {
+#if defined(TEST_TSAN)
+inline constexpr bool watching = true;
+using thread = void*;
+inline thread here() { return __tsan_get_current_fiber(); }
+inline thread fresh() { return __tsan_create_fiber(0); }
+inline void end(thread t) {
+  if (t != nullptr) __tsan_destroy_fiber(t);
+}
+inline void go(thread to) { __tsan_switch_to_fiber(to, __tsan_switch_to_fiber_no_sync); }
+/// What was done before `give` is before what is done after `take`.
+inline void give(char& at) { __tsan_release(&at); }
+inline void take(char& at) { __tsan_acquire(&at); }
+/// While one lives, what this thread does is not the kernel's.
+struct unwatched {
+  unwatched() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__), AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
+  ~unwatched() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__), AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
+};
+#else
+inline constexpr bool watching = false;
+using thread = char;
+inline thread here() { return 0; }
+inline thread fresh() { return 0; }
+inline void end(thread) {}
+inline void go(thread) {}
+inline void give(char&) {}
+inline void take(char&) {}
+struct unwatched {
+  unwatched() {}  // so that one without a use is none that g++ warns of
+};
+#endif
+}  // namespace race
 
 /// Threads of one block, one after the other on one thread of this machine.
 class fibers {
@@ -47,16 +99,25 @@ class fibers {
 
   explicit fibers(int threads) : threads_(static_cast<std::size_t>(threads)), published_(static_cast<std::size_t>(threads)) {
     if (threads % warp_size != 0) throw std::logic_error("a block has whole warps");
-    for (fiber& t : threads_) t.stack.reset(new char[stack_bytes]);
     for (std::size_t t = 0; t < threads_.size(); ++t) make(int(t));
   }
+  ~fibers() {
+    for (fiber& t : threads_) race::end(t.context.racer);
+  }
+  fibers(fibers const&) = delete;
 
-  /// Runs body(thread) on all of them until they end.
+  /// Runs body(thread) on all of them until they end. Not ordered with other blocks: launched() is.
   template <class Body>
   void run(Body const& body, std::uint64_t seed) {
+    self() = this;
+    race::give(begin_);
     entry_ = [](void const* b, int t) { (*static_cast<Body const*>(b))(t); };
     body_ = &body, random_ = seed | 1;
     for (fiber& t : threads_) t.at = state::ready, t.failed = nullptr;
+#if defined(TEST_TSAN)
+    home_.racer = race::here();
+    for (std::size_t t = 0; t < threads_.size(); ++t) make(int(t));  // others than those of the block before, with stacks of their own
+#endif
     std::vector<int> order(threads_.size());
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t done = 0; done < threads_.size();) {
@@ -81,10 +142,17 @@ class fibers {
     return std::any_of(threads_.begin(), threads_.end(), [](fiber const& t) { return t.at != state::done; });
   }
 
-  void sync() { wait(state::at_block); }
+  /// All blocks of a launch have run.
+  void launched() { race::take(end_); }
+
+  void sync() { meet(block_, [&] { wait(state::at_block); }); }
+  void sync_warp() { meet(warps_[std::size_t(current_ / warp_size)], [&] { wait(state::at_warp); }); }
   /// Gives `bytes` to the warp and returns when all its lanes have: then published(lane) is what that lane gave.
   void exchange(void const* value, std::size_t bytes) {
-    if (bytes > 0) std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    {
+      race::unwatched const bookkeeping;
+      std::memcpy(threads_[std::size_t(current_)].slot.data(), value, bytes);
+    }
     wait(state::at_warp);
   }
   void const* published(int thread) const { return published_[std::size_t(thread)].data(); }
@@ -98,6 +166,11 @@ class fibers {
     ucontext_t context;
     std::jmp_buf jump;
     bool entered = false;
+    race::thread racer{};
+  };
+  /// A barrier; the next one may be reached before all have left this one.
+  struct meeting {
+    char even = 0, odd = 0;
   };
   struct fiber {
     place context;
@@ -105,8 +178,9 @@ class fibers {
     state at = state::done;
     std::exception_ptr failed;
     alignas(16) fibers::slot slot;
+    unsigned block_meetings = 0, warp_meetings = 0;
   };
-  static constexpr std::size_t stack_bytes = std::size_t{64} << 10;
+  static constexpr std::size_t stack_bytes = std::size_t{race::watching ? 32 : 64} << 10;
 
   static fibers*& self() {
     static thread_local fibers* f = nullptr;
@@ -114,6 +188,8 @@ class fibers {
   }
   void make(int t) {
     place& p = threads_[std::size_t(t)].context;
+    race::end(std::exchange(p.racer, race::fresh()));
+    threads_[std::size_t(t)].stack.reset(new char[stack_bytes]);
     getcontext(&p.context);
     p.context.uc_stack = {.ss_sp = threads_[std::size_t(t)].stack.get(), .ss_flags = 0, .ss_size = stack_bytes};
     p.context.uc_link = nullptr;
@@ -125,16 +201,24 @@ class fibers {
     int const number = f.current_;
     fiber& t = f.threads_[std::size_t(number)];
     for (;;) {
+      race::take(f.begin_);
       try {
         f.entry_(f.body_, number);
-      } catch (...) { t.failed = std::current_exception(); }
-      t.at = state::done;
+      } catch (...) {
+        race::unwatched const bookkeeping;
+        t.failed = std::current_exception();
+      }
+      race::give(f.end_);
+      {
+        race::unwatched const bookkeeping;
+        t.at = state::done;
+      }
       f.go(t.context, f.home_);
     }
   }
   void go(place& from, place& to) {
-    self() = this;
-#if defined(TEST_ASAN)
+#if defined(TEST_ASAN) || defined(TEST_TSAN)
+    race::go(to.racer);
     swapcontext(&from.context, &to.context);
 #else
     if (_setjmp(from.jump) != 0) return;
@@ -145,8 +229,24 @@ class fibers {
   }
   void wait(state where) {
     fiber& t = threads_[std::size_t(current_)];
-    t.at = where;
+    {
+      race::unwatched const bookkeeping;
+      t.at = where;
+    }
+    race::give(end_);  // it may be the last that is seen of it
     go(t.context, home_);
+  }
+  template <class Wait>
+  void meet(meeting& m, Wait const& wait_for_all) {
+    char* token;
+    {
+      race::unwatched const bookkeeping;
+      fiber& t = threads_[std::size_t(current_)];
+      token = (&m == &block_ ? ++t.block_meetings : ++t.warp_meetings) % 2 == 0 ? &m.even : &m.odd;
+    }
+    race::give(*token);
+    wait_for_all();
+    race::take(*token);
   }
   /// Lets go who waits for nobody any more.
   bool release() {
@@ -177,6 +277,8 @@ class fibers {
   void (*entry_)(void const*, int) = nullptr;
   void const* body_ = nullptr;
   std::uint64_t random_ = 1;
+  char begin_ = 0, end_ = 0;  ///< of blocks: what their threads know at the beginning, and leave
+  meeting block_, warps_[32];
 };
 
 /// A block (exec/block.hpp) of fibers.
@@ -203,7 +305,7 @@ class fiber_block {
   std::int64_t grid_x() const { return grid_.x; }
   std::int64_t grid_y() const { return grid_.y; }
   void sync() const { fibers_.sync(); }
-  void sync_warp() const { fibers_.exchange(nullptr, 0); }
+  void sync_warp() const { fibers_.sync_warp(); }
 
   template <class T>
   T shuffle(T value, int lane) const {
@@ -232,6 +334,25 @@ class fiber_block {
         sum += half(row % 8 * 4 + k % 8 / 2, row / 8 + 2 * (k / 8), k % 2) * half(col * 4 + k % 8 / 2, 4 + k / 8, k % 2);
       sums[i] = sum;
     }
+  }
+
+  /// Done as late as can be, when it is waited for; until then there is NaN.
+  void copy_async(void* to, void const* from, bool there = true) const {
+    if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0 || reinterpret_cast<std::uintptr_t>(from) % 16 != 0) throw std::logic_error("a copy from or to no multiple of 16");
+    std::memset(to, 0xff, 16);
+    copies_.push_back({to, from, there, 0});
+  }
+  void copies_end() const {
+    for (copy& c : copies_) ++c.groups_since;
+  }
+  template <int Groups>
+  void copies_left() const {
+    std::erase_if(copies_, [](copy const& c) {
+      if (c.groups_since <= Groups) return false;
+      if (c.there) std::memcpy(c.to, c.from, 16);
+      else std::memset(c.to, 0, 16);
+      return true;
+    });
   }
 
   float sum(reduce_space& space, float value) const {
@@ -266,8 +387,16 @@ class fiber_block {
     return all;
   }
 
+  struct copy {
+    void* to;
+    void const* from;
+    bool there;
+    int groups_since;  ///< ended, its own included; 0: it is in none yet
+  };
+
   fibers& fibers_;
   int thread_;
+  mutable std::vector<copy> copies_;
   plait::launch_grid at_, grid_;
 };
 
@@ -394,17 +523,24 @@ class fiber_runtime {
       static_assert(plait::kernels::block<block>);
       static_assert(sizeof(shared) <= 48 * 1024, "more shared memory than every device has");
       memory::access const here;
+      race::unwatched const scheduling;
       fibers& threads = fibers_of(Kernel::threads);
-      std::unique_ptr<std::byte[]> const space(new std::byte[sizeof(shared)]);
+      struct until_the_end {
+        fibers& f;
+        ~until_the_end() { f.launched(); }
+      } const this_machine_waits{threads};
+      std::vector<std::unique_ptr<std::byte[]>> spaces;  // one; where races are looked for, one a block
       std::int64_t const blocks = grid.x * grid.y * grid.z, first = static_cast<std::int64_t>(seed % std::uint64_t(blocks));
       for (std::int64_t i = 0; i < blocks; ++i) {
         std::int64_t const b = (first + blocks - i) % blocks;
         plait::launch_grid const at{b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
-        std::memset(space.get(), 0xff, sizeof(shared));
+        if (spaces.empty() || race::watching) spaces.emplace_back(new std::byte[sizeof(shared)]);
+        std::byte* const space = spaces.back().get();
+        std::memset(space, 0xff, sizeof(shared));
         threads.run(
             [&](int t) {
               block here_block(threads, t, at, grid);
-              Kernel::run(here_block, *reinterpret_cast<shared*>(space.get()), args);
+              Kernel::run(here_block, *reinterpret_cast<shared*>(space), args);
             },
             seed = seed * 6364136223846793005u + 1442695040888963407u);
       }

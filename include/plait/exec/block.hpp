@@ -51,6 +51,10 @@ constexpr int blocks_of() {
 ///   sync(), sync_warp()               barriers
 ///   shuffle(value, lane)              the value of another lane of the warp; shuffle_xor(value, mask): of lane() ^ mask
 ///   mma(sums, a, b)                   m16n8k16 of bf16, f32 sums, a [16][16] row-major, b [16][8] column-major, as PTX lays them out
+///   copy_async(to, from, there)       16 bytes from the device's memory to shared memory, both at multiples of 16; zeros where not `there`,
+///                                     of a place that is named all the same. copies_end() makes a group of what was copied since the last
+///                                     one; copies_left<N>() waits until at most N groups of this thread's are on their way, and only then
+///                                     are they there: for this thread, for others a barrier later
 ///   sum(space, value), maximum(...)   over the block, the result to every thread
 ///   scan(space, values, op, carry)    inclusive, of Items consecutive values a thread, with the carry in front; carry becomes the last
 /// where space is a Block::reduce_space or Block::scan_space<T> of the shared memory; a space may be used again after a sync.
@@ -69,7 +73,15 @@ concept block = requires(B const b, float x, typename B::reduce_space& space) {
   { b.shuffle(x, 0) } -> std::same_as<float>;
   { b.shuffle_xor(x, 1) } -> std::same_as<float>;
   { b.sum(space, x) } -> std::same_as<float>;
+  b.copies_end();
+  b.template copies_left<1>();
 };
+
+/// Waits until at most Groups groups of this thread's copies are on their way.
+template <int Groups, class Block>
+PLAIT_HD inline void copies_left(Block const& b) {
+  b.template copies_left<Groups>();
+}
 
 /// Over the warp, to every lane.
 template <class Block>

@@ -56,6 +56,16 @@ class cuda_block {
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
 
+  __device__ void copy_async(void* to, void const* from, bool there = true) const {
+    auto const place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(there ? 16 : 0) : "memory");
+  }
+  __device__ void copies_end() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  template <int Groups>
+  __device__ void copies_left() const {
+    asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
+  }
+
   __device__ float sum(reduce_space& space, float value) const { return everywhere(space, reduction(space.parts).Sum(value)); }
   __device__ float maximum(reduce_space& space, float value) const {
     return everywhere(space, reduction(space.parts).Reduce(value, [](float a, float b) { return fmaxf(a, b); }));

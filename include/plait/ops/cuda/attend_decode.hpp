@@ -145,29 +145,29 @@ struct attend_decode {
     int dims, tokens;  ///< how many there are from the lane's first one on; none: not positive
   };
   /// Four copies of 16 bytes to this lane's places in the ring: piece x of the keys, or of the values.
-  template <class Ring>
-  PLAIT_HD static void fetch_keys(int x, lane_page const& from, int lane, Ring& ring) {
+  template <class Block, class Ring>
+  PLAIT_HD static void fetch_keys(Block const& b, int x, lane_page const& from, Ring& ring) {
     bf16_t const* const at = from.keys + 16 * int{page_tokens} * x;
     PLAIT_UNROLL
-    for (int c = 0; c < 4; ++c) copy_async(&ring[x % depth][c][lane], at + c * int{page_tokens}, 16 * x < from.dims);
-    copies_end();
+    for (int c = 0; c < 4; ++c) b.copy_async(&ring[x % depth][c][b.lane()], at + c * int{page_tokens}, 16 * x < from.dims);
+    b.copies_end();
   }
-  template <class Ring>
-  PLAIT_HD static void fetch_values(int x, lane_page const& from, int dim, int g, int lane, Ring& ring) {
-    int const t = x / halves * 2, d = 64 * (x % halves);
+  template <class Block, class Ring>
+  PLAIT_HD static void fetch_values(Block const& b, int x, lane_page const& from, int dim, Ring& ring) {
+    int const g = b.lane() / 4, t = x / halves * 2, d = 64 * (x % halves);
     bf16_t const* const at = from.values + t * dim + d;
     PLAIT_UNROLL
     for (int c = 0; c < 4; ++c) {
       int const further = (c & 1) * 8 + c / 2;
-      copy_async(&ring[x % depth][c][lane], at + further * dim, t + further < from.tokens && (!Padded || d + 8 * g < dim));
+      b.copy_async(&ring[x % depth][c][b.lane()], at + further * dim, t + further < from.tokens && (!Padded || d + 8 * g < dim));
     }
-    copies_end();
+    b.copies_end();
   }
   /// The next piece in the ring: words of four rows to fragments of four tiles, and those times `right`.
   template <class Block, class Ring>
   PLAIT_HD static void multiply(Block const& b, int x, Ring const& ring, words2 right, float (&sums)[4][4]) {
     words4 now[4];
-    copies_left<depth - 1>();
+    copies_left<depth - 1>(b);
     PLAIT_UNROLL
     for (int c = 0; c < 4; ++c) now[c] = ring[x % depth][c][b.lane()];
     PLAIT_UNROLL
@@ -209,7 +209,7 @@ struct attend_decode {
     lane_page now_at = lane_of(page_at(w), tokens_of(w)), next_at;
     auto& ring = s.of[w].ring;
     PLAIT_UNROLL
-    for (int x = 0; x < depth; ++x) fetch_keys(x, now_at, b.lane(), ring);
+    for (int x = 0; x < depth; ++x) fetch_keys(b, x, now_at, ring);
     for (int p = w; p < end; p += warps, now_at = next_at) {
       next_at = lane_of(page_at(p + warps), tokens_of(p + warps));
       int const tokens = tokens_of(p), width = Padded ? anew(dim) : Dim;
@@ -217,8 +217,8 @@ struct attend_decode {
       PLAIT_ROLLED
       for (int x = 0; x < steps; ++x) {
         multiply(b, x, ring, s.queries[x][b.lane()], scores);
-        if (x + depth < steps) fetch_keys(x + depth, now_at, b.lane(), ring);
-        else fetch_values(x + depth - steps, now_at, width, g, b.lane(), ring);
+        if (x + depth < steps) fetch_keys(b, x + depth, now_at, ring);
+        else fetch_values(b, x + depth - steps, now_at, width, ring);
       }
       weigh(b, tokens, a.scale, g, scores, largest, total, sums, s.weights[w]);
       PLAIT_ROLLED
@@ -227,12 +227,12 @@ struct attend_decode {
         for (int h = 0; h < halves; ++h) {
           int const x = i * halves + h;
           multiply(b, x, ring, s.weights[w][i][b.lane()], sums[h]);
-          if (x + depth < 4 * halves) fetch_values(x + depth, now_at, width, g, b.lane(), ring);
-          else fetch_keys(x + depth - 4 * halves, next_at, b.lane(), ring);
+          if (x + depth < 4 * halves) fetch_values(b, x + depth, now_at, width, ring);
+          else fetch_keys(b, x + depth - 4 * halves, next_at, ring);
         }
     }
 
-    copies_left<0>();
+    copies_left<0>(b);
     b.sync_warp();  // the ring is memory for the sums now
     PLAIT_UNROLL
     for (int e = 0; e < 2; ++e) {

@@ -102,7 +102,7 @@ struct attend_prefill {
     copy_keys(b, s, table, keys_at, from, dim);
     for (int n = from; n < to; ++n, tokens -= step, below -= step, seen[0] -= step, seen[1] -= step) {
       int const width = Padded ? anew(dim) : Dim;
-      copies_left<0>(), b.sync();  // the keys are there, and nobody reads the last step's values any more
+      copies_left<0>(b), b.sync();  // the keys are there, and nobody reads the last step's values any more
       copy_values(b, s, table, values_at, n, tokens, width);
       float scores[step / 8][4] = {};
       bool const edge = below < step - 1;
@@ -118,7 +118,7 @@ struct attend_prefill {
           }
         weigh(b, edge, seen, a.scale, scores, largest, total, sums);
       }
-      copies_left<0>(), b.sync();  // the values are there, and nobody reads the keys any more
+      copies_left<0>(b), b.sync();  // the values are there, and nobody reads the keys any more
       if (n + 1 < to) copy_keys(b, s, table, keys_at, n + 1, width);
       if (edge) take_out(b, s, seen, tokens, slice, sums);
       if (busy) {
@@ -182,8 +182,8 @@ struct attend_prefill {
     constexpr int chunks = step / 8, per_page = page_tokens / step;
     bf16_t const* const from = reinterpret_cast<bf16_t const*>(table[n / per_page]) + at + n % per_page * step;
     for (int i = b.thread(); i < dim * chunks; i += threads)
-      copy_async(key_place(s, i / chunks, i % chunks), from + int{page_tokens} * (i / chunks) + 8 * (i % chunks));
-    copies_end();
+      b.copy_async(key_place(s, i / chunks, i % chunks), from + int{page_tokens} * (i / chunks) + 8 * (i % chunks));
+    b.copies_end();
   }
   /// The first `tokens` of a step; zeros behind.
   template <class Block>
@@ -198,9 +198,9 @@ struct attend_prefill {
         chunk -= chunks;
         if (++t >= step) break;
       }
-      copy_async(value_place(s, t, chunk), from + (t * chunks + chunk) * 8, t < tokens);
+      b.copy_async(value_place(s, t, chunk), from + (t * chunks + chunk) * 8, t < tokens);
     }
-    copies_end();
+    b.copies_end();
   }
 
   /// scores[t][0, 1] are of the first row and tokens 8 t + 2 j, + 1, scores[t][2, 3] of the second one; a row sees tokens up to `seen`.

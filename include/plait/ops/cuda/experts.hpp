@@ -7,6 +7,7 @@
 
 #include <plait/ops/cuda/gated_linear.hpp>
 #include <plait/ops/cuda/gather_rows.hpp>
+#include <plait/ops/cuda/update_rows.hpp>
 #include <plait/ops/experts.hpp>
 
 #include <vector>
@@ -103,7 +104,7 @@ struct experts_op<exec::device<P, Runtime>> {
     matrix_view<std::int32_t const> const expert = plan.expert;
     dot_rows(exec, x, gate, nullptr, gates, expert);
     dot_rows(exec, x, up, nullptr, hidden, expert);
-    exec.template launch<kernels::swiglu<T>>({.x = rows}, {matrix_view<T const>(gates), hidden, hidden.cols()});
+    update_rows<kernels::update::gate>(exec, gates, hidden);
     dot_rows(exec, matrix_view<T const>(hidden), down, nullptr, outputs, expert, true);
     add_up<float>(exec, outputs, plan, false, y);
   }
@@ -140,7 +141,7 @@ struct experts_op<exec::device<P, Runtime>> {
     std::int64_t const all = gathered.rows(), d = x.cols(), chunk = std::min(x.rows(), most_rows);
     auto const gates = exec.template matrix<T>(chunk, padded(gate.rows)), hidden = exec.template matrix<T>(chunk, padded(gate.rows));
     many_rows<Stored> const product(exec, gate, down);
-    exec.template launch<kernels::gather_rows<T, std::int32_t>>({.x = all}, {x, plan.token, gathered, d});
+    exec.template launch<kernels::gather_rows<T, std::int32_t>>({.x = all}, {x, plan.token, gathered, d, d});
     if (exec.workspace.measuring()) return;
     std::vector<std::int32_t> first(static_cast<std::size_t>(plan.num_experts) + 1);
     exec.runtime.fetch(first.data(), plan.first, static_cast<std::int64_t>(first.size() * sizeof(std::int32_t)));
@@ -152,7 +153,7 @@ struct experts_op<exec::device<P, Runtime>> {
         auto const g = gates.middle_rows(0, rows).middle_cols(0, gate.rows), h = hidden.middle_rows(0, rows).middle_cols(0, gate.rows);
         product.multiply(exec, matrix_view<T const>(its), gate.copy(e), g);
         product.multiply(exec, matrix_view<T const>(its), up.copy(e), h);
-        exec.template launch<kernels::swiglu<T>>({.x = rows}, {matrix_view<T const>(g), h, h.cols()});
+        update_rows<kernels::update::gate>(exec, g, h);
         product.multiply(exec, matrix_view<T const>(h), down.copy(e), its);  // over the rows that went in, which are as long
       }
     }

@@ -87,28 +87,4 @@ PLAIT_HD inline void load_transposed(Block const& b, void const* row, std::uint3
 #endif
 }
 
-/// 16 bytes from the device's memory to shared memory, both at multiples of 16; zeros where not `there`, of a place that is named all the
-/// same. What was copied up to a copies_end is a group. It is there for the thread that copied when copies_left has returned, for others
-/// a barrier later.
-PLAIT_HD inline void copy_async(void* to, void const* from, bool there = true) {
-#if defined(__CUDA_ARCH__)
-  auto const place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(there ? 16 : 0) : "memory");
-#else
-  *static_cast<words4*>(to) = there ? *static_cast<words4 const*>(from) : words4{};
-#endif
-}
-PLAIT_HD inline void copies_end() {
-#if defined(__CUDA_ARCH__)
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-/// Waits until at most Groups groups of this thread's copies are on their way.
-template <int Groups>
-PLAIT_HD inline void copies_left() {
-#if defined(__CUDA_ARCH__)
-  asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
-#endif
-}
-
 }  // namespace plait::inline PLAIT_ABI::kernels

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <plait/ops/cuda/dot_rows.hpp>
-#include <plait/ops/cuda/few_rows.hpp>
+#include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
+#include <plait/ops/cuda/update_rows.hpp>
 #include <plait/ops/gated_linear.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
@@ -22,7 +23,7 @@ struct gated_linear_op<exec::device<P, Runtime>> {
       auto const gates = exec.template matrix<T>(x.rows(), y.cols());
       dot_rows(exec, x, gate.there(), nullptr, gates);
       dot_rows(exec, x, up.there(), nullptr, y);
-      multiply(exec, gates, y);
+      update_rows<kernels::update::gate>(exec, gates, y);
     } else if (x.rows() <= most_few_rows<Stored>) {
       auto const rows = aligned_rows(exec, x);
       kernels::few_rows_args<Stored> args;
@@ -34,13 +35,8 @@ struct gated_linear_op<exec::device<P, Runtime>> {
       many_rows<Stored> const product(exec, gate.there());
       product.multiply(exec, x, gate.there(), gates);
       product.multiply(exec, x, up.there(), y);
-      multiply(exec, gates, y);
+      update_rows<kernels::update::gate>(exec, gates, y);
     }
-  }
-
- private:
-  static void multiply(device& exec, matrix_view<T const> gates, matrix_view<T> y) {
-    exec.template launch<kernels::swiglu<T>>({.x = y.rows()}, {gates, y, y.cols()});
   }
 };
 

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <plait/ops/cuda/dot_rows.hpp>
-#include <plait/ops/cuda/few_rows.hpp>
+#include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
+#include <plait/ops/cuda/update_rows.hpp>
 #include <plait/ops/linear.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
@@ -46,7 +47,7 @@ struct linear_op<exec::device<P, Runtime>> {
         for (auto const& o : outputs) {
           arena::frame const its_scratch(exec.workspace);
           many_rows<Stored>(exec, o.weight->there()).multiply(exec, x, o.weight->there(), o.y);
-          if (o.bias != nullptr) exec.template launch<kernels::add_bias<Y>>({.x = o.y.rows()}, {o.y, values_of(o.bias), o.y.cols()});
+          if (o.bias != nullptr) update_rows<kernels::update::add>(exec, matrix_view<float const>(values_of(o.bias), o.y.rows(), o.y.cols(), 0), o.y);
         }
       }
     }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <plait/ops/cuda/conv_silu.hpp>
-#include <plait/ops/cuda/few_rows.hpp>
+#include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/linear.hpp>
 #include <plait/ops/linear_conv.hpp>
 

@@ -40,54 +40,6 @@ struct dequantize {
   }
 };
 
-/// y[row] += bias
-template <class Y>
-struct add_bias {
-  struct args {
-    rows_of<Y> y;
-    float const* bias;
-    std::int64_t cols;
-  };
-  static constexpr int threads = 128;
-  template <class>
-  using shared = no_shared;
-
-  template <class Block>
-  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
-    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
-      float p[lot], q[lot];
-      load_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, p), load_lot(a.bias + c, a.cols - c, true, q);
-      PLAIT_UNROLL
-      for (int i = 0; i < lot; ++i) p[i] += q[i];
-      store_lot(a.y.row(b.x()) + c, a.cols - c, a.y.aligned, p);
-    }
-  }
-};
-
-/// up[row] = silu(gate[row]) * up[row]
-template <class T>
-struct swiglu {
-  struct args {
-    rows_of<T const> gate;
-    rows_of<T> up;
-    std::int64_t cols;
-  };
-  static constexpr int threads = 128;
-  template <class>
-  using shared = no_shared;
-
-  template <class Block>
-  PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
-    for (std::int64_t c = b.thread() * std::int64_t{lot}; c < a.cols; c += threads * lot) {
-      float p[lot], q[lot];
-      load_lot(a.gate.row(b.x()) + c, a.cols - c, a.gate.aligned, p), load_lot(a.up.row(b.x()) + c, a.cols - c, a.up.aligned, q);
-      PLAIT_UNROLL
-      for (int i = 0; i < lot; ++i) q[i] *= silu(p[i]);
-      store_lot(a.up.row(b.x()) + c, a.cols - c, a.up.aligned, q);
-    }
-  }
-};
-
 }  // namespace plait::inline PLAIT_ABI::kernels
 
 namespace plait::inline PLAIT_ABI::ops {
