@@ -129,10 +129,19 @@ void prefill_attention() {
     auto const run = [&] {
       plait::ops::attend(exec, call.seqs, {.heads = 32, .kv_heads = 8, .dim = 128}, all.middle_cols(0, 4096), all.middle_cols(4096, 1024), all.middle_cols(5120, 1024), view(y, d_model));
     };
-    bench::make_room(exec, run);
-    double const ns = bench::nanoseconds(exec, run);
-    bench::row("attention, a prompt of " + std::to_string(tokens) + " tokens", ns, double(tokens) * (6144 + 4096) * 2, copy,
-               bench::number("%.0f TFLOP/s", 2.0 * double(tokens) * double(tokens) * d_model / ns * 1e-3));
+    auto const time = [&](std::string const& by) {
+      bench::make_room(exec, run);
+      double const ns = bench::nanoseconds(exec, run);
+      bench::row("attention, a prompt of " + std::to_string(tokens) + " tokens" + by, ns, double(tokens) * (6144 + 4096) * 2, copy,
+                 bench::number("%.0f TFLOP/s", 2.0 * double(tokens) * double(tokens) * d_model / ns * 1e-3));
+    };
+#if defined(PLAIT_CUDNN)
+    exec.runtime.cudnn(false), time(", own kernel");
+    exec.runtime.cudnn(true), time(", cuDNN");
+    if (!exec.runtime.cudnn_refusal().empty()) std::printf("that was not cuDNN: %s\n", exec.runtime.cudnn_refusal().c_str());
+#else
+    time("");
+#endif
   }
 }
 

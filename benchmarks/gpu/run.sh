@@ -4,7 +4,8 @@
 # own, with a limit, so that one that fails takes no other with it.
 #   run.sh [BUILD_DIR [PART...]]      parts: build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k
 #                                     request prefill_attention prefill_128k kv throughput ratios sanitizer; all of them, in this order, where none is named
-# DOCTEST names the directory that has doctest/doctest.h, if it is not the compiler's.
+# DOCTEST names the directory that has doctest/doctest.h, if it is not the compiler's; CUDNN_FRONTEND the one that has
+# cudnn_frontend.h, if attention by cuDNN is wanted.
 # Kernels that others have too are timed beside theirs (peers.py) where a python3 has torch and sees the device; ratios prints both. PLAIT_PYTHON is
 # that python; PEERS the directory of the sdists of mamba-ssm and causal-conv1d, where they cannot be downloaded; PEERS=none leaves all peers out.
 set -u
@@ -98,6 +99,7 @@ for p in $parts; do
       # The device that is here; where nothing says which, Hopper.
       capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
       compile="nvcc -std=c++20 -O3 --expt-relaxed-constexpr -arch=sm_${capability:-90} -I$source/include -I$source/tests ${DOCTEST:+-I$DOCTEST} -lcublasLt"
+      [ -e "${CUDNN_FRONTEND:-}/cudnn_frontend.h" ] && compile+=" -DPLAIT_CUDNN -isystem $CUDNN_FRONTEND -ldl"
       rm -f "$build"/gpu_* "$build"/test.* "$build/times"
       if with_peers; then
         for name in mamba-ssm causal-conv1d; do

@@ -50,6 +50,7 @@ TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") 
     CHECK(in.seqs.total() == 3);
     CHECK(in.seqs.longest == 2);
     CHECK(in.seqs.context == 128);  // 71, rounded up
+    CHECK(in.seqs.cached == 128);   // 70
     CHECK(in.outputs == 2);
     CHECK(read(in.seqs.first_row, 4) == c.first_row);
     CHECK(read(in.seqs.length, 3) == c.length);
@@ -63,6 +64,16 @@ TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") 
     CHECK(in.seqs.tokens(1) == 2);
     CHECK(in.seqs.state_of(2) == c.state.data() + 5);
     CHECK(static_cast<void*>(in.seqs.page_of<std::byte>(0, 1)) == c.memory.data() + 1);
+  }
+}
+
+TEST_CASE("stage: that nothing is cached is known here, and that something is") {
+  device exec;
+  for (std::int64_t cached : {0, 1, 3}) {
+    call c;
+    c.length = {0, cached, 0};
+    CHECK(exec.stage(c.inputs()).seqs.cached == (cached == 3 ? 4 : cached));
+    CHECK(c.inputs().seqs.cached == -1);
   }
 }
 

@@ -32,8 +32,9 @@ struct sequences {
   std::byte* const* const* pages = nullptr;  ///< pages[s][p]: page p of all layers, in values of the execution policy's kv_type
   std::int64_t page_offset = 0;              ///< values before this layer's part
   /// Where the arrays above are in a device's memory, what this machine has to know of them (exec/device.hpp): rows of all sequences, the
-  /// most new tokens of one, and a number of tokens that no sequence is longer than, the new ones included.
-  std::int64_t rows = -1, longest = 0, context = 0;
+  /// most new tokens of one, a number of tokens that no sequence is longer than, the new ones included, and one that none has more of
+  /// cached: 0 only where none has any, -1 where nothing is known.
+  std::int64_t rows = -1, longest = 0, context = 0, cached = -1;
 
   PLAIT_HD std::int64_t tokens(std::int64_t s) const { return first_row[s + 1] - first_row[s]; }
   std::int64_t total() const { return rows >= 0 ? rows : first_row[count]; }

@@ -7,6 +7,7 @@
 #error "plait: kernels call constexpr functions: compile with nvcc --expt-relaxed-constexpr"
 #endif
 
+#include <plait/exec/cuda_attention.cuh>
 #include <plait/exec/cuda_block.cuh>
 #include <plait/exec/cuda_error.cuh>
 #include <plait/exec/cuda_gemm.cuh>
@@ -178,6 +179,18 @@ class cuda_runtime {
     state_->gemm.run(product, state_->current);
   }
 
+#if defined(PLAIT_CUDNN)
+  /// The first tokens of a prompt, by cuDNN: how many it has done (cuda_attention).
+  std::int64_t attention(attention_product<bf16_t> const& product) {
+    cuda_check::alive();
+    return state_->cudnn && state_->current == stream() ? state_->attention.run(product) : 0;
+  }
+  /// Whether cuDNN is asked: it is, unless told otherwise.
+  void cudnn(bool wanted) { state_->cudnn = wanted; }
+  /// Why cuDNN has refused the last prompt it was asked for; empty if it has not.
+  std::string const& cudnn_refusal() const { return state_->attention.refusal(); }
+#endif
+
   /// By way of pinned memory, of which there are a few pieces: waits only where the device is that many calls behind.
   void send(void* to, void const* from, std::int64_t bytes) {
     cuda_check::alive();
@@ -298,6 +311,10 @@ class cuda_runtime {
     cudaStream_t current = stream.get();  ///< the recorder while kernels are being kept
     bool overlap = false;
     cuda_gemm gemm;
+#if defined(PLAIT_CUDNN)
+    cuda_attention attention{capability, stream.get()};
+    bool cudnn = true;
+#endif
     std::array<piece, 4> pieces;
     std::size_t next_piece = 0;
     owned_event begin, end;  ///< of seconds

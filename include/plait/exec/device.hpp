@@ -34,6 +34,24 @@ struct matrix_product {
   std::int64_t rows, n, k;
 };
 
+/// out = causal attention of one prompt, nothing cached, by a library: query t of `tokens` sees the keys 0 .. t,
+///   out = sum_j softmax_j(scale q k_j) v_j,
+/// `heads` query heads, `kv_heads` of keys and values, each `dim` wide, heads behind one another in a row; rows stand `stride` values apart.
+/// `out` is none of the others.
+template <class T>
+struct attention_product {
+  T const* q;
+  std::int64_t q_stride;
+  T const* k;
+  std::int64_t k_stride;
+  T const* v;
+  std::int64_t v_stride;
+  T* out;
+  std::int64_t out_stride;
+  std::int64_t tokens, heads, kv_heads, dim;
+  float scale;
+};
+
 /// Kernels on a device, with weights stored as precision P says. Activations are bf16, or f32 where all weights are; products sum in f32;
 /// logits, softmax and recurrent state are f32. Everything a call computes with, and its result, is in the device's memory: pointers and
 /// views given to forward are of that memory, ids apart.
@@ -47,6 +65,8 @@ struct matrix_product {
 ///   capture(run) -> kept                runs nothing, but keeps what `run` would launch; replay(kept) launches that
 ///   processors()                        multiprocessors: how many blocks keep the device busy
 ///   synchronize()
+/// it may have
+///   attention(product) -> n             what it likes to do of a prompt (attention_product above): the first n tokens, none where it cannot
 /// and for benchmarks
 ///   seconds(run)                        calls `run` and waits: the time from the first kernel that it launches to the end of the last
 ///   memory_bytes(), last_level_cache_bytes()   of the device
@@ -88,6 +108,12 @@ class device {
   void gemm(matrix_product<X, Y> const& product) {
     if (!workspace.measuring() && product.rows > 0 && product.n > 0) runtime.gemm(product);
   }
+  /// Whether the runtime has attention.
+  static constexpr bool has_attention = requires(Runtime& r, attention_product<value_type> const& product) { r.attention(product); };
+  /// The first tokens of a prompt by a library: how many it has done. None while measuring.
+  std::int64_t attention(attention_product<value_type> const& product) requires has_attention {
+    return workspace.measuring() || product.tokens == 0 ? 0 : runtime.attention(product);
+  }
   /// Nothing while measuring, and nothing for an empty grid.
   template <class Kernel>
   void launch(launch_grid grid, typename Kernel::args const& args) {
@@ -117,10 +143,13 @@ class device {
     call_inputs<T> to = from;
     to.seqs.rows = rows;
     std::int64_t context = page_tokens;
+    to.seqs.cached = 0;
     for (std::size_t i = 0; i < count; ++i) {
       std::int64_t const tokens = s.first_row[i + 1] - s.first_row[i];
       to.seqs.longest = std::max(to.seqs.longest, tokens), context = std::max(context, s.length[i] + tokens);
+      to.seqs.cached = std::max(to.seqs.cached, s.length[i]);
     }
+    if (to.seqs.cached > 0) to.seqs.cached = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(to.seqs.cached)));
     to.seqs.context = context = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(context)));
     std::int64_t const table = context / page_tokens;
     layout at;

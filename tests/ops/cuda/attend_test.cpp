@@ -234,3 +234,173 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
   device_run<test::fiber_device<plait::bf16>> const run(exec, shape, {{n}, {1}}, data, false);
   for (std::size_t call : {0u, 1u}) CHECK(test::difference(run.y[call], expected[call]) < 4e-3);
 }
+
+// ---- with a library -------------------------------------------------------------------------------------------------------------------
+#if !defined(__CUDACC__)
+namespace {
+
+/// Fibers that have attention: a plain loop for the first `part` tokens of a prompt, a whole number of them, of `least` or more of a width
+/// that it knows.
+class attending_runtime : public test::fiber_runtime {
+ public:
+  std::int64_t part = 1, least = 2, widest = 256;
+  std::vector<std::int64_t> asked, done;
+
+  std::int64_t attention(plait::exec::attention_product<plait::bf16_t> const& p) {
+    asked.push_back(p.tokens), done.push_back(p.tokens < least || p.dim > widest ? 0 : p.tokens / part * part);
+    test::fiber_memory::access const here;
+    for (std::int64_t t = 0; t < done.back(); ++t)
+      for (std::int64_t h = 0; h < p.heads; ++h) {
+        std::int64_t const first = h / (p.heads / p.kv_heads) * p.dim;
+        std::vector<double> weight(std::size_t(t + 1)), sum(std::size_t(p.dim));
+        double most = -test::infinity, total = 0;
+        for (std::int64_t i = 0; i <= t; ++i) {
+          double& w = weight[std::size_t(i)] = 0;
+          for (std::int64_t d = 0; d < p.dim; ++d)
+            w += double(static_cast<float>(p.q[t * p.q_stride + h * p.dim + d])) * double(static_cast<float>(p.k[i * p.k_stride + first + d]));
+          most = std::max(most, w *= double(p.scale));
+        }
+        for (double& w : weight) total += w = std::exp(w - most);
+        for (std::int64_t i = 0; i <= t; ++i)
+          for (std::int64_t d = 0; d < p.dim; ++d)
+            sum[std::size_t(d)] += weight[std::size_t(i)] / total * double(static_cast<float>(p.v[i * p.v_stride + first + d]));
+        for (std::int64_t d = 0; d < p.dim; ++d) p.out[t * p.out_stride + h * p.dim + d] = plait::bf16_t(static_cast<float>(sum[std::size_t(d)]));
+      }
+    return done.back();
+  }
+};
+template <plait::precision P>
+using attending_device = plait::exec::device<P, attending_runtime>;
+static_assert(attending_device<plait::bf16>::has_attention && attending_device<plait::int8>::has_attention);
+static_assert(!attending_device<plait::f32>::has_attention && !test::fiber_device<plait::bf16>::has_attention);
+
+/// Rows of a projection of q, k and v at once, as the device has it.
+struct fused_rows {
+  test::device_matrix_of<plait::bf16_t> all;
+  attend_shape shape;
+  static test::matrix<float> beside(test::matrix<float> const& q, test::matrix<float> const& k, test::matrix<float> const& v) {
+    test::matrix<float> m(q.rows(), q.cols() + k.cols() + v.cols());
+    for (std::int64_t r = 0; r < m.rows(); ++r)
+      for (std::int64_t c = 0; c < m.cols(); ++c)
+        m(r, c) = c < q.cols() ? q(r, c) : c < q.cols() + k.cols() ? k(r, c - q.cols()) : v(r, c - q.cols() - k.cols());
+    return m;
+  }
+  auto q() const { return all.const_view().middle_cols(0, shape.heads * shape.dim); }
+  auto k() const { return all.const_view().middle_cols(shape.heads * shape.dim, shape.kv_heads * shape.dim); }
+  auto v() const { return all.const_view().middle_cols((shape.heads + shape.kv_heads) * shape.dim, shape.kv_heads * shape.dim); }
+};
+
+}  // namespace
+
+TEST_CASE("attend with a library: it does the first tokens of a prompt that has nothing cached, kernels the rest, and all that follows") {
+  test::random random(26);
+  // What the library does (part), in place or not, dims of every path; calls: a prompt, then chunks and decode steps on top of its pages.
+  struct example {
+    attend_shape shape;
+    std::int64_t part;
+    int multiprocessors;
+    bool in_place;
+  };
+  lengths_of_calls const lengths = {{90}, {1}, {20}, {1}};
+  std::uint64_t seed = 1;
+  for (example const& e : {example{{4, 2, 16}, 1, 3, true}, {{4, 2, 16}, 64, 3, false}, {{3, 1, 64}, 89, 3, true}, {{2, 1, 128}, 64, 40, true},
+                           {{2, 2, 40}, 64, 40, false}, {{6, 2, 16}, 200, 3, true}, {{1, 1, 256}, 90, 3, true}}) {
+    CAPTURE(e.shape.dim);
+    CAPTURE(e.part);
+    auto const data = inputs<plait::bf16_t>(random, lengths, e.shape);
+    auto const expected = reference(e.shape, lengths, data);
+    attending_device<plait::bf16> exec;
+    exec.runtime.seed = seed++, exec.runtime.part = e.part, exec.runtime.multiprocessors = e.multiprocessors;
+    device_run<attending_device<plait::bf16>> const got(exec, e.shape, lengths, data, e.in_place);
+    for (std::size_t call = 0; call < lengths.size(); ++call)
+      CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
+    std::int64_t const done = 90 / e.part * e.part;
+    CHECK(exec.runtime.asked == std::vector<std::int64_t>{90});  // nothing cached, and more than a token
+    CHECK(exec.runtime.done == std::vector<std::int64_t>{done});
+    CHECK(launched(exec, "append_pages") == 2);
+    CHECK(launched(exec, "attend_prefill") == (done == 90 ? 1 : 2));
+    CHECK(launched(exec, "gather_rows") == (e.in_place && done > 0 ? 1 : 0));
+  }
+}
+
+TEST_CASE("attend with a library: what it leaves of a long prompt is split") {
+  test::random random(30);
+  attend_shape const shape{2, 1, 16};
+  lengths_of_calls const lengths = {{700}, {1}};
+  auto const data = inputs<plait::bf16_t>(random, lengths, shape);
+  auto const expected = reference(shape, lengths, data);
+  for (std::int64_t part : {512, 699}) {
+    attending_device<plait::bf16> exec;
+    exec.runtime.part = part, exec.runtime.multiprocessors = 40;
+    device_run<attending_device<plait::bf16>> const got(exec, shape, lengths, data, true);
+    for (std::size_t call = 0; call < lengths.size(); ++call)
+      CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
+    CHECK(exec.runtime.done == std::vector<std::int64_t>{part});
+    CHECK(launched(exec, "attend_combine") == 2);
+  }
+}
+
+TEST_CASE("attend with a library: who is asked, who refuses") {
+  test::random random(27);
+  attend_shape const shape{2, 1, 16};
+  auto const run = [&](lengths_of_calls const& lengths, auto const& prepare) {
+    auto const data = inputs<plait::bf16_t>(random, lengths, shape);
+    auto const expected = reference(shape, lengths, data);
+    attending_device<plait::bf16> exec;
+    exec.runtime.multiprocessors = 40;
+    prepare(exec.runtime);
+    device_run<attending_device<plait::bf16>> const got(exec, shape, lengths, data, true);
+    for (std::size_t call = 0; call < lengths.size(); ++call)
+      CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
+    return exec.runtime.done;
+  };
+  auto const as_it_is = [](auto&) {};
+  using list = std::vector<std::int64_t>;
+  CHECK(run({{70}, {70}}, as_it_is) == list{70});
+  CHECK(run({{70}, {70}}, [](auto& r) { r.least = 71; }) == list{0});
+  CHECK(run({{70}, {70}}, [](auto& r) { r.widest = 8; }) == list{0});
+  CHECK(run({{1}, {70}}, as_it_is) == list{});           // on top of one token
+  CHECK(run({{70, 3}, {1, 1}}, as_it_is) == list{});     // two sequences
+  CHECK(run({{1}, {1}, {2}}, as_it_is) == list{});       // a decode step is a kernel's
+  CHECK(run({{2}, {3}}, as_it_is) == list{2});
+}
+
+TEST_CASE("attend with a library: q, k and v are read where one projection put them, rows that stand apart") {
+  test::random random(28);
+  attend_shape const shape{4, 2, 16};
+  lengths_of_calls const lengths = {{90}};
+  auto const data = inputs<plait::bf16_t>(random, lengths, shape);
+  auto const expected = reference(shape, lengths, data);
+  for (std::int64_t part : {1, 64}) {
+    attending_device<plait::bf16> exec;
+    exec.runtime.part = part;
+    test::device_ragged<attending_device<plait::bf16>> batch({0}, 0, 2 * shape.kv_heads * shape.dim * plait::page_tokens);
+    auto const seqs = batch.with(exec, {90});
+    fused_rows const rows{test::device_matrix_of<plait::bf16_t>(fused_rows::beside(data.q[0], data.k[0], data.v[0])), shape};
+    test::device_matrix_of<plait::bf16_t> out(90, shape.heads * shape.dim);
+    exec.workspace.reserve(exec.workspace.measure([&] { plait::ops::attend(exec, seqs, shape, rows.q(), rows.k(), rows.v(), out.view()); }));
+    CHECK(exec.runtime.asked.empty());
+    test::poison(exec);
+    plait::ops::attend(exec, seqs, shape, rows.q(), rows.k(), rows.v(), out.view());
+    CHECK((rows.all.intact() && out.intact() && batch.intact()));
+    CHECK(exec.runtime.done == std::vector<std::int64_t>{90 / part * part});
+    CHECK(test::difference(out.values(), expected[0], 0.1) < tolerance<plait::bf16_t>);
+  }
+}
+#elif defined(PLAIT_CUDNN)
+TEST_CASE("attend by cuDNN: a prompt that is no round number of tokens, in place, and what follows") {
+  test::random random(29);
+  attend_shape const shape{2, 1, 64};
+  lengths_of_calls const lengths = {{plait::exec::cuda_attention::least_tokens + 301}, {1}, {40}};
+  auto const data = inputs<plait::bf16_t>(random, lengths, shape);
+  auto const expected = reference(shape, lengths, data);
+  for (bool wanted : {true, false}) {
+    auto exec = test::device_with<plait::bf16>(1, 64);
+    exec.runtime.cudnn(wanted);
+    device_run<test::fiber_device<plait::bf16>> const got(exec, shape, lengths, data, true);
+    for (std::size_t call = 0; call < lengths.size(); ++call)
+      CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
+    if (wanted && !exec.runtime.cudnn_refusal().empty()) MESSAGE("by kernels: " << exec.runtime.cudnn_refusal());
+  }
+}
+#endif

@@ -15,7 +15,8 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// bf16 activations, keys and values of a dim that is a multiple of 8 and at most 256: tensor cores; anything else: attend_plain.
+/// bf16 activations, keys and values of a dim that is a multiple of 8 and at most 256: tensor cores; anything else: attend_plain. Where the
+/// runtime has attention by a library, that is asked first for a prompt that has nothing cached, and does as much of it as it likes.
 template <precision P, class Runtime>
 struct attend_op<exec::device<P, Runtime>> {
   using device = exec::device<P, Runtime>;
@@ -51,7 +52,7 @@ struct attend_op<exec::device<P, Runtime>> {
 
   static void append(device& exec, call const& c) {
     using kernel = kernels::append_pages<T, value>;
-    exec.template launch<kernel>({.x = kernels::most_tiles(c.seqs.count, c.q.rows(), 1, kernel::square), .y = c.at.heads},
+    exec.template launch<kernel>({.x = kernels::most_tiles(c.seqs.count, c.k.rows(), 1, kernel::square), .y = c.at.heads},
                                  {c.seqs, c.k, c.v, c.at});
   }
 
@@ -68,18 +69,24 @@ struct attend_op<exec::device<P, Runtime>> {
   }
 
   template <int Dim, bool Padded>
-  static void tiled(device& exec, call const& c) {
+  static void tiled(device& exec, call c) {
     using decode = kernels::attend_decode<Dim, Padded>;
     using prefill = kernels::attend_prefill<Dim, Padded, Dim <= 128 ? 4 : 8>;
     using combine = kernels::attend_combine<T>;
+    std::int64_t done = 0;
+    if constexpr (device::has_attention) {
+      done = by_library(exec, c);
+      c.q = c.q.middle_rows(done, c.q.rows() - done), c.out = c.out.middle_rows(done, c.out.rows() - done);
+    }
     std::int64_t const rows = c.q.rows(), busy = exec.runtime.processors();
     // Parts are for calls that are too small to keep the device busy, so that there are never many: the scratch does not depend on the
-    // context, of which nothing is known while it is measured.
-    std::int64_t const most = std::min(std::int64_t{combine::most_splits}, parts_a_processor * busy / (rows * c.heads));
+    // context, of which nothing is known while it is measured. What a library leaves of a call may be a small one, whatever the call is.
+    std::int64_t const most = rows == 0 ? 1 : std::min(std::int64_t{combine::most_splits}, parts_a_processor * busy / (rows * c.heads));
+    std::int64_t const places = device::has_attention ? parts_a_processor * busy : rows * c.heads * most;
     kernels::attend_parts parts;
-    if (most > 1)
-      parts = {exec.workspace.template take<float>(rows * c.heads * most * c.at.dim),
-               exec.workspace.template take<float>(rows * c.heads * most), exec.workspace.template take<float>(rows * c.heads * most)};
+    if (most > 1 || device::has_attention)
+      parts = {exec.workspace.template take<float>(places * c.at.dim), exec.workspace.template take<float>(places),
+               exec.workspace.template take<float>(places)};
     auto const splits_for = [&](std::int64_t blocks, std::int64_t at_once, std::int64_t least_pages) {
       std::int64_t const n = best_splits(blocks, at_once * busy, std::min(most, c.seqs.context / page_tokens / least_pages));
       if (n == 1) parts = {};
@@ -93,11 +100,27 @@ struct attend_op<exec::device<P, Runtime>> {
                                    {c.seqs, c.q, c.k, c.v, c.out, parts, c.at, c.share, splits, c.scale});
     } else {
       append(exec, c);
+      if (rows == 0) return;
       std::int64_t const tiles = kernels::most_tiles(c.seqs.count, rows, c.share, prefill::rows);
       splits = splits_for(tiles * c.at.heads, prefill::blocks, 4);
-      exec.template launch<prefill>({.x = tiles * splits, .y = c.at.heads}, {c.seqs, c.q, c.out, parts, c.at, c.share, splits, c.scale});
+      exec.template launch<prefill>({.x = tiles * splits, .y = c.at.heads},
+                                    {c.seqs, c.q, c.out, parts, c.at, c.share, splits, c.scale, done});
     }
     if (splits > 1) exec.template launch<combine>({.x = rows, .y = c.heads}, {parts, c.out, c.at.dim, splits, c.scale});
+  }
+
+  /// The first tokens of a prompt that has nothing cached, by a library: how many. It reads keys and values where they are computed, not from
+  /// pages. Nobody promises that it may write over its queries: where out is q, its result is copied there.
+  static std::int64_t by_library(device& exec, call const& c) requires(device::has_attention) {
+    bool const measuring = exec.workspace.measuring();
+    if (!measuring && (c.seqs.count != 1 || c.seqs.cached != 0 || c.seqs.longest <= 1)) return 0;
+    arena::frame const scratch(exec.workspace);
+    bool const in_place = measuring || c.out.data() == c.q.data();
+    matrix_view<T> const out = in_place ? exec.template matrix<T>(c.out.rows(), c.out.cols()) : c.out;
+    std::int64_t const done = exec.attention({c.q.data(), c.q.stride(), c.k.data(), c.k.stride(), c.v.data(), c.v.stride(), out.data(),
+                                              out.stride(), c.q.rows(), c.heads, c.at.heads, c.at.dim, 1 / std::sqrt(static_cast<float>(c.at.dim))});
+    if (in_place && done > 0) gather_rows(exec, out.middle_rows(0, done), nullptr, c.out.middle_rows(0, done));
+    return done;
   }
 
   static constexpr std::int64_t parts_a_processor = 128;

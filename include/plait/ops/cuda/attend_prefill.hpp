@@ -33,6 +33,8 @@ struct attend_prefill {
     page_layout at;  ///< dim is Dim, or, where Padded, a multiple of 8 below it
     std::int64_t share, splits;
     float scale;  ///< log2(e) / sqrt(dim)
+    /// Of a single sequence: so many of its first new tokens have been attended to already, and q and out begin behind them.
+    std::int64_t done = 0;
   };
   template <class Block>
   struct shared {
@@ -47,14 +49,15 @@ struct attend_prefill {
     auto const x = static_cast<std::uint32_t>(b.x()), splits = static_cast<std::uint32_t>(a.splits);
     auto const share = static_cast<std::uint32_t>(a.share);
     std::int64_t const number = static_cast<std::uint32_t>(b.grid_x()) / splits - 1 - x / splits, split = x % splits, head = b.y();
-    std::int64_t const seq = sequence_of_tile(a.seqs, a.share, rows, number), cached = a.seqs.length[seq];
-    std::int64_t const first = (number - first_tile(a.seqs, a.share, rows, seq)) * rows, all = a.seqs.tokens(seq) * a.share;
+    std::int64_t const seq = sequence_of_tile(a.seqs, a.share, rows, number), cached = a.seqs.length[seq] + a.done;
+    std::int64_t const tokens_here = a.seqs.tokens(seq) - a.done;
+    std::int64_t const first = (number - first_tile(a.seqs, a.share, rows, seq)) * rows, all = tokens_here * a.share;
     if (first >= all) return;
     int const dim = dim_of(a), g = b.lane() / 4, j = b.lane() % 4;
     std::int64_t const end = first + rows < all ? first + rows : all;
     std::int64_t const first_token = first / a.share;
     auto const first_head = static_cast<std::uint32_t>(first - first_token * a.share);
-    std::int64_t const lowest = cached + first_token, highest = cached + (end - 1) / a.share, stored = cached + a.seqs.tokens(seq);
+    std::int64_t const lowest = cached + first_token, highest = cached + (end - 1) / a.share, stored = cached + tokens_here;
     split_shares const shares(highest / step + 1, a.splits);
     std::int64_t const begin = split * shares.each, upto = begin + shares.each, most = highest / step + 1;
     int const from = static_cast<int>(begin), to = static_cast<int>(upto < most ? upto : most);
