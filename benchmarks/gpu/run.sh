@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with a GPU: compiles for it, runs the tests that need one, times in order of value, and last runs the tests under
 # compute-sanitizer where that is installed. It needs nvcc, g++ and cuBLAS, and for the tests doctest; no CMake. Every part is a process of its
-# own, with a limit, so that one that fails takes no other with it.
+# own, with a limit, so that one that fails takes no other with it. The golden checkpoint is tested where nlohmann-json and CLI11 are found, too.
 #   run.sh [BUILD_DIR [PART...]]      parts: build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k
 #                                     request prefill_attention prefill_128k kv throughput ratios sanitizer; all of them, in this order, where none is named
 # DOCTEST names the directory that has doctest/doctest.h, if it is not the compiler's; CUDNN_FRONTEND the one that has
@@ -13,7 +13,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:-$source/build-gpu}; [ $# -gt 0 ] && shift
 parts=${*:-build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k request prefill_attention prefill_128k kv throughput ratios sanitizer}
 export PATH=$PATH:/usr/local/cuda/bin PLAIT_REQUIRE_GPU=1 PLAIT_TIMES=$build/times
-tests='ops/cuda/pointwise ops/cuda/route ops/cuda/sample ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device'
+tests='ops/cuda/pointwise ops/cuda/route ops/cuda/sample ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device io/device_golden'
 compared='scan experts state decode_attention convolution norms prefill_attention'
 python=${PLAIT_PYTHON:-python3}
 mkdir -p "$build"
@@ -111,7 +111,17 @@ for p in $parts; do
         echo "$compile $source/benchmarks/gpu/ops.cu -o $build/gpu_ops"
         echo "$compile $source/benchmarks/gpu/models.cu -o $build/gpu_models"
         if echo '#include <doctest/doctest.h>' | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
-          for t in $tests; do echo "$compile -x cu $source/tests/${t}_test.cpp $source/tests/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
+          for t in ${tests% io/device_golden}; do echo "$compile -x cu $source/tests/${t}_test.cpp $source/tests/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
+          if printf '#include <%s>\n' nlohmann/json.hpp CLI/CLI.hpp | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
+            checkpoint=$source/tests/golden/tiny-headdim config=$build/golden/plait-config
+            mkdir -p "$build/golden"
+            echo "g++ -std=c++20 -I$source/include ${DOCTEST:+-I$DOCTEST} $source/examples/plait-config/main.cpp -o $config &&" \
+              "$config $checkpoint/config.json --name checkpoint_architecture >$build/golden/plait_architecture.hpp &&" \
+              "$compile -I$build/golden '-DPLAIT_GOLDEN_CHECKPOINT=\"$checkpoint\"' '-DPLAIT_GOLDEN_DIR=\"${checkpoint%/*}\"'" \
+              "-x cu $source/tests/io/device_golden_test.cpp $source/tests/cuda/gpu_main.cu -o $build/test.io.device_golden"
+          else
+            echo 'no nlohmann-json or no CLI11: the golden checkpoint is left out' >&2
+          fi
         else
           echo 'no doctest: the tests are left out (DOCTEST names its directory)' >&2
         fi

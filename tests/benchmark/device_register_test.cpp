@@ -1,21 +1,6 @@
 // Layers and models measured on a device made of fibers: what differs from the CPU is where memory is, what a time is, and what two results
 // may differ by.
 #include <plait/benchmark.hpp>
-#include <plait/ops/cuda/add_norm.hpp>
-#include <plait/ops/cuda/add_residual.hpp>
-#include <plait/ops/cuda/attend.hpp>
-#include <plait/ops/cuda/conv_silu.hpp>
-#include <plait/ops/cuda/embed.hpp>
-#include <plait/ops/cuda/experts.hpp>
-#include <plait/ops/cuda/gate.hpp>
-#include <plait/ops/cuda/gated_linear.hpp>
-#include <plait/ops/cuda/gather_rows.hpp>
-#include <plait/ops/cuda/linear.hpp>
-#include <plait/ops/cuda/linear_conv.hpp>
-#include <plait/ops/cuda/rotate.hpp>
-#include <plait/ops/cuda/route.hpp>
-#include <plait/ops/cuda/selective_scan.hpp>
-#include <plait/ops/cuda/selective_ssm.hpp>
 
 #include <support/data.hpp>
 #include <support/fibers.hpp>

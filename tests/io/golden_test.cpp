@@ -1,5 +1,7 @@
 // A golden checkpoint: what transformers computes, and what the double reference computes, against plait. Built once for each
 // directory in tests/golden, whose architecture comes from its config.json (plait_add_architecture).
+#include "golden.hpp"
+
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
 
@@ -16,81 +18,13 @@
 
 namespace {
 
+using test::relative_difference;
+using test::golden;
 using model = checkpoint_architecture::model<>;
 using reference = plait::reference_model<checkpoint_architecture::config>;
 constexpr std::int64_t vocab = model::vocab_size;
 
 std::string const directory = PLAIT_GOLDEN_CHECKPOINT;
-
-/// The tensors of golden.safetensors: [B, T, ...] with left padding, or [B, R, ...] where only the positions in `rows` are stored.
-struct golden {
-  plait::io::safetensors file{directory + "/golden.safetensors"};
-  std::int64_t sequences, tokens;
-  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids")), rows;
-
-  golden() : sequences(file.at("input_ids").shape[0]), tokens(file.at("input_ids").shape[1]) {
-    if (auto const* const some = file.find("rows"); some != nullptr) rows = plait::io::read<std::int64_t>(*some);
-    else
-      for (std::int64_t t = 0; t < tokens; ++t) rows.push_back(t);
-  }
-
-  std::int64_t length(std::int64_t b) const {
-    if (file.find("attention_mask") == nullptr) return tokens;
-    auto const mask = plait::io::read<std::int64_t>(file.at("attention_mask"));
-    return std::count(mask.begin() + b * tokens, mask.begin() + (b + 1) * tokens, 1);
-  }
-  std::vector<std::int32_t> sequence(std::int64_t b) const {
-    return {ids.begin() + (b + 1) * tokens - length(b), ids.begin() + (b + 1) * tokens};
-  }
-  /// The stored positions of sequence b, counted from its first token.
-  std::vector<std::int64_t> kept(std::int64_t b) const {
-    std::vector<std::int64_t> inside;
-    for (std::int64_t const t : rows)
-      if (t >= tokens - length(b)) inside.push_back(t - (tokens - length(b)));
-    return inside;
-  }
-  bool whole(std::string const& name) const { return file.at(name).shape[1] == tokens; }
-  /// What is stored of sequence b.
-  std::vector<double> stored(std::string const& name, std::int64_t b) const {
-    return last_rows(name, b, whole(name) ? length(b) : std::int64_t(kept(b).size()));
-  }
-  /// Of the rows of sequence b, one a token, those that are stored of a tensor.
-  template <class T>
-  std::vector<T> of_stored(std::string const& name, std::int64_t b, std::vector<T> const& values) const {
-    if (whole(name)) return values;
-    std::int64_t const width = std::int64_t(values.size()) / length(b);
-    std::vector<T> some;
-    for (std::int64_t const t : kept(b)) some.insert(some.end(), values.begin() + t * width, values.begin() + (t + 1) * width);
-    return some;
-  }
-  /// The last `count` rows of sequence b of a [B, T, ...] or [B, R, ...] tensor.
-  std::vector<double> last_rows(std::string const& name, std::int64_t b, std::int64_t count) const {
-    plait::io::tensor_view const& t = file.at(name);
-    std::vector<double> all;
-    if (t.type == plait::io::stored_type::i64) {
-      auto const whole = plait::io::read<std::int64_t>(t);
-      all.assign(whole.begin(), whole.end());
-    } else {
-      all = plait::io::read<double>(t);
-    }
-    std::int64_t const each = t.size() / t.shape[0], row = each / t.shape[1];
-    return {all.begin() + (b + 1) * each - count * row, all.begin() + (b + 1) * each};
-  }
-  /// All of sequence b's part of a tensor.
-  std::vector<double> part(std::string const& name, std::int64_t b) const { return last_rows(name, b, file.at(name).shape[1]); }
-};
-
-/// Largest difference over the largest magnitude of the expected values.
-template <class A, class B>
-double difference(A const& actual, B const& expected) {
-  REQUIRE(actual.size() == expected.size());
-  double worst = 0, most = 1e-300;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    worst = std::max(worst, std::fabs(double(actual[i]) - double(expected[i])));
-    most = std::max(most, std::fabs(double(expected[i])));
-  }
-  return worst / most;
-}
 
 /// One sequence on the CPU, `chunk` tokens a call; keeps what an observer sees.
 struct run {
@@ -129,7 +63,7 @@ TEST_CASE("the checkpoint has the counted parameters") {
 }
 
 TEST_CASE("logits, intermediates and caches") {
-  golden const g;
+  golden const g(directory);
   auto const net = plait::io::load<model>(directory);
   auto const oracle = plait::io::load<reference>(directory);
   for (std::int64_t b = 0; b < g.sequences; ++b) {
@@ -141,14 +75,14 @@ TEST_CASE("logits, intermediates and caches") {
 
     // Both in double, by different code and in another order; and norm_eps is a float here, off by up to 3e-8 of itself, which where it
     // matters most (small inner activations of Mamba) moves logits by a few 1e-12.
-    CHECK(difference(g.of_stored("logits_f64", b, expected.values), g.stored("logits_f64", b)) < 1e-11);
+    CHECK(relative_difference(g.of_stored("logits_f64", b, expected.values), g.stored("logits_f64", b)) < 1e-11);
 
     // f32 against double: the largest of transformers' own f32 errors on these checkpoints is 4.3e-6, but for one token of 1,157 with
     // 8.5e-6; about twice that is allowed, and the weakest of the small-print mistakes moves logits by 1e-5 without a Mamba layer (1.6e-4
     // with rotary positions) and 7e-5 with one.
     run const whole(*net, ids, length, true);
-    CHECK(difference(g.of_stored("logits_f64", b, whole.logits), g.stored("logits_f64", b)) < 2e-5);
-    CHECK(difference(whole.logits, expected.values) < 2e-5);
+    CHECK(relative_difference(g.of_stored("logits_f64", b, whole.logits), g.stored("logits_f64", b)) < 2e-5);
+    CHECK(relative_difference(whole.logits, expected.values) < 2e-5);
 
     // Intermediates, against the double reference and against transformers in f32 (its own error there is up to 1.2e-5).
     for (auto const& seen : whole.seen) {
@@ -161,8 +95,8 @@ TEST_CASE("logits, intermediates and caches") {
         CHECK(g.of_stored(name, b, values) == g.stored(name, b));
         continue;
       }
-      CHECK(difference(values, record.at(name).values) < 5e-5);
-      if (g.file.find(name) != nullptr) CHECK(difference(g.of_stored(name, b, values), g.stored(name, b)) < 5e-5);
+      CHECK(relative_difference(values, record.at(name).values) < 5e-5);
+      if (g.file.find(name) != nullptr) CHECK(relative_difference(g.of_stored(name, b, values), g.stored(name, b)) < 5e-5);
     }
     CHECK(whole.seen.size() >= 3 + 3 * std::size_t(model::config.num_layers()));
 
@@ -190,7 +124,7 @@ TEST_CASE("logits, intermediates and caches") {
               ours.push_back(page[at.key(h, d, t % plait::page_tokens)]), theirs.push_back(k[there]);
               ours.push_back(page[at.value(h, t % plait::page_tokens, d)]), theirs.push_back(v[there]);
             }
-        CHECK(difference(ours, theirs) < 5e-5);
+        CHECK(relative_difference(ours, theirs) < 5e-5);
       } else {
         std::int64_t const d = g.file.at(cache + "conv").shape[1], w = g.file.at(cache + "conv").shape[2],
                            n = g.file.at(cache + "ssm").shape[2];
@@ -199,11 +133,11 @@ TEST_CASE("logits, intermediates and caches") {
         std::vector<double> ours, theirs;
         for (std::int64_t c = 0; c < d; ++c)
           for (std::int64_t k = 1; k < w; ++k) ours.push_back(window[(k - 1) * d + c]), theirs.push_back(conv[std::size_t(c * w + k)]);
-        CHECK(difference(ours, theirs) < 5e-5);
+        CHECK(relative_difference(ours, theirs) < 5e-5);
         ours.clear(), theirs.clear();
         for (std::int64_t c = 0; c < d; ++c)
           for (std::int64_t s = 0; s < n; ++s) ours.push_back(window[(w - 1 + s) * d + c]), theirs.push_back(ssm[std::size_t(c * n + s)]);
-        CHECK(difference(ours, theirs) < 5e-5);
+        CHECK(relative_difference(ours, theirs) < 5e-5);
       }
     }
 
@@ -218,7 +152,7 @@ TEST_CASE("logits, intermediates and caches") {
       stepped.cache.reserve(length);
       for (std::int64_t t = length - steps; t < length; ++t) stepped.forward(*net, {&ids[std::size_t(t)], 1});
       std::vector<float> const last(stepped.logits.end() - steps * vocab, stepped.logits.end());
-      CHECK(difference(last, g.last_rows("decode.logits", b, steps)) < 2e-5);
+      CHECK(relative_difference(last, g.last_rows("decode.logits", b, steps)) < 2e-5);
     }
 
     // Greedy tokens are the same ones: the drawn inputs leave a gap of 1e-3 at every step.
@@ -234,12 +168,12 @@ TEST_CASE("logits, intermediates and caches") {
       if (i + 1 < greedy.size()) generation.forward(*net, {&next, 1});
     }
     CHECK(tokens == greedy);
-    CHECK(difference(rows, g.part("greedy.logits", b)) < 2e-5);
+    CHECK(relative_difference(rows, g.part("greedy.logits", b)) < 2e-5);
   }
 }
 
 TEST_CASE("a padded batch is its sequences, ragged") {
-  golden const g;
+  golden const g(directory);
   auto const net = plait::io::load<model>(directory);
   plait::exec::cpu<> exec;
   plait::cache_pool<model> pool;

@@ -68,7 +68,7 @@ inline std::string header_text(std::string_view name, std::string const& body) {
     throw error("the name " + in_quotes(name) +
                 " cannot be a namespace; expected a C++ identifier that begins with a letter and is not reserved");
   std::string out = "// Written by plait-config from a checkpoint's config.json: change that, not this.\n#pragma once\n\n";
-  out += "#include <plait/plait.hpp>\n\n";
+  out += "#if defined(__CUDACC__)\n#include <plait/cuda.cuh>\n#else\n#include <plait/plait.hpp>\n#endif\n\n";
   out.append("namespace ").append(name).append(" {\n\n").append(body);
   out += "\ntemplate <class Execution = plait::exec::cpu<>>\nusing model = plait::model<config, Execution>;\n\n";
   return out.append("}  // namespace ").append(name).append("\n");
