@@ -3,6 +3,7 @@
 #include <plait/benchmark.hpp>
 
 #include <support/data.hpp>
+#include <support/device_ops.hpp>
 #include <support/fibers.hpp>
 
 #include <doctest/doctest.h>

@@ -74,14 +74,6 @@ session<Model> prompts(Model const& net, test::golden const& g, std::int64_t chu
   return on;
 }
 
-/// ||a - b|| / ||b||
-double norm_difference(std::vector<float> const& a, std::vector<double> const& b) {
-  REQUIRE(a.size() == b.size());
-  double d = 0, n = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) d += (a[i] - b[i]) * (a[i] - b[i]), n += b[i] * b[i];
-  return d == d ? std::sqrt(d / n) : INFINITY;
-}
-
 /// Every value of every tensor, as the model has it.
 template <class Model>
 std::vector<float> values(Model const& m) {
@@ -103,7 +95,7 @@ double worst_of_prompts() {
   double worst = 0;
   auto const on = prompts(*net, g, g.tokens);
   for (std::int64_t b = 0; b < g.sequences; ++b)
-    worst = std::max(worst, norm_difference(g.of_stored("logits_f64", b, on.logits[std::size_t(b)]), g.stored("logits_f64", b)));
+    worst = std::max(worst, test::norm_difference(g.of_stored("logits_f64", b, on.logits[std::size_t(b)]), g.stored("logits_f64", b)));
   return worst;
 }
 

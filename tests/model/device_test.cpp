@@ -89,14 +89,6 @@ std::vector<double> expected(std::vector<std::int32_t> const& ids) {
   return logits;
 }
 
-/// ||a - b|| / ||b||
-double norm_difference(std::vector<float> const& a, std::vector<double> const& b) {
-  REQUIRE(a.size() == b.size());
-  double d = 0, n = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) d += (a[i] - b[i]) * (a[i] - b[i]), n += b[i] * b[i];
-  return d == d ? std::sqrt(d / n) : INFINITY;
-}
-
 std::vector<std::int32_t> slice(std::vector<std::int32_t> const& ids, std::size_t first, std::size_t n) {
   return {ids.begin() + std::ptrdiff_t(first), ids.begin() + std::ptrdiff_t(first + n)};
 }
@@ -114,7 +106,7 @@ void check(double tolerance, std::uint64_t seed) {
   std::vector<float> got = r.forward(cache, slice(ids, 0, 70));
   append(got, r.forward(cache, slice(ids, 70, 9)));
   for (std::size_t i = 79; i < ids.size(); ++i) append(got, r.forward(cache, slice(ids, i, 1)));
-  double const d = norm_difference(got, want);
+  double const d = test::norm_difference(got, want);
   MESSAGE("relative error " << d);
   CHECK(d < tolerance);
 }
@@ -167,8 +159,8 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
   CHECK(launched > 0);
   CHECK(r.exec.runtime.fetches == 0);
   got_a.resize(27 * 53), got_b.resize(40 * 53);
-  CHECK(norm_difference(got_a, {want_a.begin(), want_a.begin() + 27 * 53}) < 2e-5);
-  CHECK(norm_difference(got_b, {want_b.begin(), want_b.begin() + 40 * 53}) < 2e-5);
+  CHECK(test::norm_difference(got_a, {want_a.begin(), want_a.begin() + 27 * 53}) < 2e-5);
+  CHECK(test::norm_difference(got_b, {want_b.begin(), want_b.begin() + 40 * 53}) < 2e-5);
 }
 
 TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in the device's memory") {
@@ -189,7 +181,7 @@ TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in
   CHECK(other.length() == 77 - replay);
   (void)r.forward(other, slice(ids, std::size_t(77 - replay), std::size_t(replay)));
   auto const again = r.forward(other, slice(ids, 77, 3));
-  CHECK(norm_difference(again, {after.end() - 3 * 53, after.end()}) < 2e-5);  // replayed in other chunks
+  CHECK(test::norm_difference(again, {after.end() - 3 * 53, after.end()}) < 2e-5);  // replayed in other chunks
 }
 
 TEST_CASE("device: the order of threads changes no bit" * doctest::skip(test::race::watching)) {  // no race, no order

@@ -24,6 +24,13 @@ void poison(Device& exec) {
   fiber_memory::copy(bytes.data(), std::int64_t(bytes.size()), exec.workspace.data());
 }
 
+/// ||a - b|| / ||b||; infinite where they cannot be compared.
+inline double norm_difference(std::vector<float> const& a, std::vector<double> const& b) {
+  double d = 0, n = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) d += (a[i] - b[i]) * (a[i] - b[i]), n += b[i] * b[i];
+  return a.size() == b.size() && d == d ? std::sqrt(d / n) : std::numeric_limits<double>::infinity();
+}
+
 /// The nearest values that T has.
 template <class T>
 matrix<float> rounded(matrix<float> m) {
