@@ -111,6 +111,8 @@ TEST_CASE("execute: a step that comes again is kept, and launched as it was; wha
   other = shape, other.rows = 2;  // a prompt of two tokens
   CHECK(step(other, 2) == 6.0f);
   CHECK(!exec.in_step());
+  other = shape, other.sequences = other.rows = other.longest = 2;  // two tokens of one sequence, none of the other
+  exec.execute(other, [&] { CHECK(!exec.in_step()); });
   exec.workspace.reserve(1 << 20);  // it has moved: what was kept points to where it was
   CHECK(step(shape, 1) == 4.0f);
   CHECK(runs == 6);

@@ -163,6 +163,19 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
   CHECK(test::norm_difference(got_b, {want_b.begin(), want_b.begin() + 40 * 53}) < 2e-5);
 }
 
+TEST_CASE("device: two tokens of one sequence and none of another are not the kept step of one each") {
+  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
+  test::random random(24);
+  auto const a = test::random_ids(random, 30, model::vocab_size), b = test::random_ids(random, 30, model::vocab_size);
+  auto const want = expected<test::everything, plait::f32>(a);
+  run<model> r(24);
+  auto first = r.make(), second = r.make();
+  (void)r.forward(first, slice(a, 0, 20)), (void)r.forward(second, slice(b, 0, 20));
+  for (std::size_t i = 20; i < 23; ++i) (void)r.forward({{&first, slice(a, i, 1)}, {&second, slice(b, i, 1)}});
+  auto const got = r.forward({{&first, slice(a, 23, 2)}, {&second, {}}});
+  CHECK(test::norm_difference(got, {want.begin() + 23 * 53, want.begin() + 25 * 53}) < 2e-5);
+}
+
 TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in the device's memory") {
   using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
   test::random random(22);

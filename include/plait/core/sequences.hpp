@@ -58,7 +58,7 @@ struct call_inputs {
 /// What makes one call of forward like another one: then a device may run what it kept of that one (exec/device.hpp).
 struct call_shape {
   void const *model = nullptr, *out = nullptr;
-  std::int64_t sequences = 0, rows = 0, outputs = 0, context = 0;
+  std::int64_t sequences = 0, rows = 0, longest = 0, outputs = 0, context = 0;  ///< longest: as in `sequences`
   bool repeatable = false;  ///< nobody watches, and all tokens are ids
   friend bool operator==(call_shape const&, call_shape const&) = default;
 };

@@ -193,7 +193,7 @@ class device {
   /// whole from then on (a CUDA graph). The kernels are the same ones every time, and so are the roundings.
   template <class Run>
   void execute(call_shape const& shape, Run const& run) {
-    if (shape.rows != shape.sequences) return run();
+    if (shape.rows != shape.sequences || shape.longest > 1) return run();  // two tokens of one and none of another are no step
     struct mark {
       bool& on;
       explicit mark(bool& flag) : on(flag) { on = true; }

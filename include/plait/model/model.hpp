@@ -172,7 +172,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
     bool const repeatable = std::is_same_v<Observer, unobserved> && b.has_ids_only();
     call_inputs<T> const inputs = exec.stage(view(b));
     void const* const out = hidden.data() != nullptr ? static_cast<void const*>(hidden.data()) : logits.data();
-    exec.execute(call_shape{this, out, inputs.seqs.count, inputs.seqs.total(), inputs.outputs, inputs.seqs.context, repeatable},
+    sequences<T> const& seqs = inputs.seqs;
+    exec.execute(call_shape{this, out, seqs.count, seqs.total(), seqs.longest, inputs.outputs, seqs.context, repeatable},
                  [&] { run(exec, inputs, &b, hidden, logits, observe); });
     for (std::size_t i = 0; i < b.entries_.size(); ++i) b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
   }
