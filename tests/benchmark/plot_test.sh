@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# benchmarks/plot.py reads what Google Benchmark writes: the table, the curves' crossing, what it refuses. Pictures only where there is matplotlib.
+# benchmarks/plot.py reads what Google Benchmark writes: the table, the curves' crossing, what it refuses, what is in its pictures.
 #   plot_test.sh PLOT_PY PYTHON
 set -u
 plot=$1 python=$2 status=0
@@ -30,13 +30,24 @@ grep -q 'wrong/f32.* is left out: the result is off' "$work/said" || complain 'a
 echo nothing >"$work/nothing.json"
 "$python" "$plot" table "$work/nothing.json" 2>"$work/said" && complain 'no JSON is read'
 grep -q 'nothing.json: not a result of' "$work/said" || complain 'no JSON has no sentence'
-if "$python" -c 'import matplotlib' 2>/dev/null; then
-  "$python" "$plot" roofline "$work/result.json" -o "$work/roofline.svg" >/dev/null 2>&1 && [ -s "$work/roofline.svg" ] || complain 'no roofline'
-  # 40 falls to 10 while the other stays at 20: half-way in logarithms
-  "$python" "$plot" curves "$work/result.json" -o "$work/curves.png" --only '^context/' 2>/dev/null |
-    grep -q 'decode: from a context of 2048 on, context/a0m1.* is faster than context/a1m0' || complain 'no crossing'
-  [ -s "$work/curves.png" ] || complain 'no curves'
-else
-  echo 'SKIPPED: no picture is drawn: no matplotlib (Debian: python3-matplotlib)'
-fi
+"$python" "$plot" roofline "$work/result.json" -o "$work/roofline.svg" >/dev/null 2>&1 || complain 'no roofline'
+# a roof for each precision and number of threads; a point for each benchmark, and the legend's
+[ "$(grep -c '200 GFLOP/s, 40 GB/s' "$work/roofline.svg")" = 1 ] || complain 'the roofline has another roof'
+[ "$(grep -c '<title>.*: 100 GFLOP/s, 50 %' "$work/roofline.svg")" = 6 ] || complain 'the roofline has not six points'
+# 40 falls to 10 while the other stays at 20: half-way in logarithms
+"$python" "$plot" curves "$work/result.json" -o "$work/curves.svg" --only '^context/' 2>/dev/null |
+  grep -q 'decode: from a context of 2048 on, context/a0m1.* is faster than context/a1m0' || complain 'no crossing'
+grep -q '<title>attention only, 4K: 10 tokens/s</title>' "$work/curves.svg" || complain 'the curves lack a point'
+grep -q '>Mamba only</text>' "$work/curves.svg" || complain 'a curve has no name'
+"$python" -c 'import sys, xml.dom.minidom as x; [x.parse(f) for f in sys.argv[1:]]' "$work"/*.svg || complain 'a picture is not XML'
+"$python" "$plot" curves "$work/result.json" -o "$work/curves.png" 2>"$work/said" && complain 'a picture that is none is written'
+grep -q 'curves.png: pictures are written as .svg' "$work/said" || complain 'another format has no sentence'
+cat >"$work/peers.json" <<'X'
+{"summary": [{"what": "decode", "tokens": null, "context": 2048, "sequences": 1, "plait": "bf16,compute:bf16", "peer": "llama.cpp",
+  "peer_precision": "bf16", "plait_tokens_a_second": {"median": 80.0}, "ratio": {"median": 1.25}}],
+ "measurements": [{"what": "bits"}, {"what": "conv_silu", "threads": 2, "plait_ns": 0.5, "peer_ns": 4.0, "ratio": 8.0}]}
+X
+"$python" "$plot" peers "$work/peers.json" -o "$work/peers.svg" >/dev/null &&
+  grep -q '<title>decode at 2,048, bf16-dot: 80 tokens/s, 1.25x llama.cpp bf16</title>' "$work/peers.svg" || complain 'no peer'
+"$python" "$plot" scan "$work/peers.json" -o "$work/scan.svg" >/dev/null && grep -q '>0.5, 8 times faster<' "$work/scan.svg" || complain 'no scan'
 exit $status

@@ -5,7 +5,7 @@ set -u
 cd "$1" || exit 1
 status=0
 "$2" | cmp - docs/pictures/jamba_v0_1.svg || { echo 'docs/pictures/jamba_v0_1.svg is not what examples/layer_strip prints'; status=1; }
-"$3" docs/pictures/draw.py --check || status=1
+"$3" benchmarks/plot.py documents --check || status=1
 for picture in docs/pictures/*.svg; do
   grep -rq "${picture##*/}" README.md docs --include='*.md' || { echo "no document shows $picture"; status=1; }
 done
