@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Pictures of what plait's benchmarks measured, as SVG: rooflines, prefill and decode curves, plait beside its peers, the scan beside ggml's.
+"""Pictures of what was measured, as SVG: rooflines, curves, plait beside its peers.
 
     build/benchmarks/bench_layers --benchmark_out=layers.json
-    benchmarks/plot.py roofline layers.json -o roofline.svg         # every benchmark a point under the roofline of its own run
-    benchmarks/plot.py curves model.json -o curves.svg              # tokens/s against tokens and against context
-    benchmarks/plot.py table sweep.json                             # bench_sweep's architectures as CSV
-    benchmarks/plot.py peers build/peers/results/peers-*.json -o peers.svg   # what benchmarks/peers/run kept: plait's speed over its peers'
-    benchmarks/plot.py scan build/peers/results/peers-*.json -o scan.svg     # its scan and convolution beside ggml's
-    benchmarks/plot.py documents                                    # docs/pictures from benchmarks/results; --check compares them
+    benchmarks/plot.py roofline layers.json -o roofline.svg  # each benchmark under its run's roof
+    benchmarks/plot.py curves model.json -o curves.svg       # tokens/s against tokens and context
+    benchmarks/plot.py table sweep.json                      # bench_sweep's architectures as CSV
+    benchmarks/plot.py peers PEERS.json -o peers.svg         # plait's speed over its peers'
+    benchmarks/plot.py scan PEERS.json -o scan.svg           # scan and convolution beside ggml's
+    benchmarks/plot.py documents [--check]                   # docs/pictures, of benchmarks/results
 
-Files are those that --benchmark_out writes (JSON), one or several, or those of benchmarks/peers/run. --only takes a regular expression for
-the names. With repetitions the median of each benchmark is taken. Needs nothing but Python.
+Files are those that --benchmark_out writes (JSON), one or several, or (PEERS) those that
+benchmarks/peers/run keeps. --only takes a regular expression for the names. With repetitions the
+median of each benchmark is taken. Needs nothing but Python.
 """
+
 import argparse
 import csv
 import html
@@ -26,17 +28,33 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Mid tones, readable on a white and on a dark page alike; those of examples/layer_strip.cpp.
 INK, FAINT = "#747d87", "#747d8740"
-COLOURS = ["#e8762c", "#3f83c4", "#2f9e77", "#b0569f", "#c9a227", "#5f6fc9", "#c8504a", "#7fa33a", "#4aa7b8", "#8d7160"]
+COLOURS = [
+    "#e8762c",
+    "#3f83c4",
+    "#2f9e77",
+    "#b0569f",
+    "#c9a227",
+    "#5f6fc9",
+    "#c8504a",
+    "#7fa33a",
+    "#4aa7b8",
+    "#8d7160",
+]
 
 
-# ---- what was measured -------------------------------------------------------------------------------------------------------------------
+# ---- what was measured -------------------------------------------------------------------------
+
 
 class Point:
     """One benchmark: its name taken apart, its counters."""
 
     def __init__(self, name, counters, label):
         self.name, self.counters, self.label = name, counters, label
-        parts = [p for p in name.split("/") if p != "manual_time" and not p.startswith(("iterations:", "repeats:", "min_time:"))]
+        parts = [
+            p
+            for p in name.split("/")
+            if p != "manual_time" and not p.startswith(("iterations:", "repeats:", "min_time:"))
+        ]
         # "128M/decode/bf16,compute:bf16/tokens:1/context:0/threads:2/weights:cold/routing:random"
         first = next((i for i, p in enumerate(parts) if p.startswith("tokens:")), len(parts))
         self.what, self.precision = "/".join(parts[: first - 1]), parts[first - 1] if first else ""
@@ -49,13 +67,17 @@ class Point:
         return self.counters[counter]
 
     def series(self, *without):
-        """What tells this point's curve from others: everything but the arguments that vary along it."""
-        kept = [f"{k} {v}" for k, v in self.args.items() if k not in without and not (k == "routing" and v == "random")]
+        """What tells this point's curve from others: all but the arguments that vary along it."""
+        kept = [
+            f"{k} {v}"
+            for k, v in self.args.items()
+            if k not in without and not (k == "routing" and v == "random")
+        ]
         return ", ".join([self.what, self.precision] + kept)
 
 
 def read(paths, only):
-    """The points of all files in the order they were measured; of repetitions the median of each counter."""
+    """The points of all files as measured; of repetitions the median of each counter."""
     runs, labels = {}, {}
     for path in paths:
         try:
@@ -68,22 +90,30 @@ def read(paths, only):
             if entry.get("run_type") == "aggregate" or not re.search(only, name):
                 continue
             if entry.get("error_occurred") or entry.get("skipped"):
-                print(f"{path}: {name} is left out: {entry.get('error_message', entry.get('skip_message', ''))}", file=sys.stderr)
+                print(
+                    f"{path}: {name} is left out:",
+                    entry.get("error_message", entry.get("skip_message", "")),
+                    file=sys.stderr,
+                )
                 continue
             if "tokens/s" not in entry:
                 continue  # not one of plait/benchmark.hpp's
-            runs.setdefault(name, []).append({k: v for k, v in entry.items() if isinstance(v, (int, float))})
+            runs.setdefault(name, []).append(
+                {k: v for k, v in entry.items() if isinstance(v, (int, float))}
+            )
             labels[name] = entry.get("label", "")
     points = []
     for name, entries in runs.items():
         keys = set.intersection(*(set(e) for e in entries))
-        points.append(Point(name, {k: statistics.median(e[k] for e in entries) for k in keys}, labels[name]))
+        points.append(
+            Point(name, {k: statistics.median(e[k] for e in entries) for k in keys}, labels[name])
+        )
     if not points:
         sys.exit("no benchmark of plait/benchmark.hpp is left to draw")
     return points
 
 
-# ---- drawing -----------------------------------------------------------------------------------------------------------------------------
+# ---- drawing -----------------------------------------------------------------------------------
 
 
 class Svg:
@@ -94,22 +124,62 @@ class Svg:
 
     def add(self, tag, content=None, **attributes):
         """An element; numbers with a decimal, `_` for `-` in names, content as text (escaped)."""
-        text = " ".join(f'{k.rstrip("_").replace("_", "-")}="{v if isinstance(v, str) else format(v, ".1f")}"' for k, v in attributes.items())
-        self.elements.append(f"<{tag} {text}/>" if content is None else f"<{tag} {text}>{content}</{tag}>")
+        text = " ".join(
+            f'{k.rstrip("_").replace("_", "-")}="{v if isinstance(v, str) else format(v, ".1f")}"'
+            for k, v in attributes.items()
+        )
+        self.elements.append(
+            f"<{tag} {text}/>" if content is None else f"<{tag} {text}>{content}</{tag}>"
+        )
 
     def line(self, points, colour=INK, width=1.0, **further):
-        self.add("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), fill="none", stroke=colour, stroke_width=width, **further)
+        self.add(
+            "polyline",
+            points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+            fill="none",
+            stroke=colour,
+            stroke_width=width,
+            **further,
+        )
 
     def text(self, x, y, what, anchor="start", colour=INK, **further):
-        self.add("text", html.escape(what, quote=False), x=x, y=y, text_anchor=anchor, fill=colour, **further)
+        self.add(
+            "text",
+            html.escape(what, quote=False),
+            x=x,
+            y=y,
+            text_anchor=anchor,
+            fill=colour,
+            **further,
+        )
 
     def dot(self, x, y, colour, said, radius=3.5, **further):
-        self.add("circle", f"<title>{html.escape(said, quote=False)}</title>", cx=x, cy=y, r=radius, **({"fill": colour} | further))
+        self.add(
+            "circle",
+            f"<title>{html.escape(said, quote=False)}</title>",
+            cx=x,
+            cy=y,
+            r=radius,
+            **({"fill": colour} | further),
+        )
 
     def __str__(self):
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:.0f} {self.height:.0f}" width="{self.width:.0f}" '
-                f'height="{self.height:.0f}" role="img" font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', sans-serif" font-size="11">')
-        return "\n".join([head, f"<title>{html.escape(self.title, quote=False)}</title>", *self.elements, "</svg>", ""])
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {self.width:.0f} {self.height:.0f}" '
+            f'width="{self.width:.0f}" height="{self.height:.0f}" role="img" '
+            "font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\" "
+            'font-size="11">'
+        )
+        return "\n".join(
+            [
+                head,
+                f"<title>{html.escape(self.title, quote=False)}</title>",
+                *self.elements,
+                "</svg>",
+                "",
+            ]
+        )
 
 
 class Axes:
@@ -120,10 +190,14 @@ class Axes:
         self.xs, self.ys = xs, ys
 
     def x(self, value):
-        return self.left + self.width * math.log(value / self.xs[0]) / math.log(self.xs[1] / self.xs[0])
+        return self.left + self.width * math.log(value / self.xs[0]) / math.log(
+            self.xs[1] / self.xs[0]
+        )
 
     def y(self, value):
-        return self.top + self.height * (1 - math.log(value / self.ys[0]) / math.log(self.ys[1] / self.ys[0]))
+        return self.top + self.height * (
+            1 - math.log(value / self.ys[0]) / math.log(self.ys[1] / self.ys[0])
+        )
 
     def at(self, points):
         return [(self.x(x), self.y(y)) for x, y in points]
@@ -204,40 +278,94 @@ def plain(series):
     return names
 
 
-# ---- the pictures ------------------------------------------------------------------------------------------------------------------------
+# ---- the pictures ------------------------------------------------------------------------------
 
 
 def roofline(points):
-    """A panel for each precision and number of threads: its roof, and each series a line from few tokens to many."""
-    placed = [p for p in points if p.counters.get("GB/s", 0) > 0 and p.counters.get("GFLOP/s", 0) > 0]
+    """A panel per precision and number of threads: the roof, each series by its tokens."""
+    placed = [
+        p for p in points if p.counters.get("GB/s", 0) > 0 and p.counters.get("GFLOP/s", 0) > 0
+    ]
     if not placed:
         sys.exit("no benchmark has operations and bytes: nothing is under a roofline")
     intensity = lambda p: p["GFLOP/s"] / p["GB/s"]
     panels = {}
     for p in placed:
         panels.setdefault((p.precision, p.number("threads", 1)), []).append(p)
-    xs = (min(map(intensity, placed)) / 1.5, max(max(map(intensity, placed)), max(2 * p["peak_GFLOP/s"] / p["peak_GB/s"] for p in placed)) * 1.5)
-    ys = (min(p["GFLOP/s"] for p in placed) / 1.5, max(max(p["GFLOP/s"], p["peak_GFLOP/s"]) for p in placed) * 1.6)
+    xs = (
+        min(map(intensity, placed)) / 1.5,
+        max(
+            max(map(intensity, placed)), max(2 * p["peak_GFLOP/s"] / p["peak_GB/s"] for p in placed)
+        )
+        * 1.5,
+    )
+    ys = (
+        min(p["GFLOP/s"] for p in placed) / 1.5,
+        max(max(p["GFLOP/s"], p["peak_GFLOP/s"]) for p in placed) * 1.6,
+    )
     columns = min(3, len(panels))
     width, height, left, top = 240, 220, 46, 52
-    svg = Svg(columns * (width + left) + 12, top + -(-len(panels) // columns) * (height + 74) - 34, "Roofline")
+    svg = Svg(
+        columns * (width + left) + 12,
+        top + -(-len(panels) // columns) * (height + 74) - 34,
+        "Roofline",
+    )
     look = colours(dict.fromkeys(p.what for p in placed))
     legend(svg, left, 14, look)
     for i, ((precision, threads), mine) in enumerate(panels.items()):
-        axes = Axes(svg, left + i % columns * (width + left), top + i // columns * (height + 74), width, height, xs, ys)
-        axes.frame(f"{spoken(precision)}, {threads} thread{'s' * (threads > 1)}: GFLOP/s", "operations per byte", powers(*xs, 10), ticks(*ys, (1,)))
-        for peak, band in sorted({(round(p["peak_GFLOP/s"], 1), round(p["peak_GB/s"], 2)) for p in mine}):
-            svg.line(axes.at((x, min(peak, band * x)) for x in (max(xs[0], ys[0] / band), peak / band, xs[1])), INK, 1.5)
-            svg.text(axes.x(xs[1]), axes.y(peak) - 5, f"{peak:,.0f} GFLOP/s, {band:.0f} GB/s", "end", font_size="10")
+        axes = Axes(
+            svg,
+            left + i % columns * (width + left),
+            top + i // columns * (height + 74),
+            width,
+            height,
+            xs,
+            ys,
+        )
+        axes.frame(
+            f"{spoken(precision)}, {threads} thread{'s' * (threads > 1)}: GFLOP/s",
+            "operations per byte",
+            powers(*xs, 10),
+            ticks(*ys, (1,)),
+        )
+        for peak, band in sorted(
+            {(round(p["peak_GFLOP/s"], 1), round(p["peak_GB/s"], 2)) for p in mine}
+        ):
+            svg.line(
+                axes.at(
+                    (x, min(peak, band * x)) for x in (max(xs[0], ys[0] / band), peak / band, xs[1])
+                ),
+                INK,
+                1.5,
+            )
+            svg.text(
+                axes.x(xs[1]),
+                axes.y(peak) - 5,
+                f"{peak:,.0f} GFLOP/s, {band:.0f} GB/s",
+                "end",
+                font_size="10",
+            )
         series = {}
         for p in mine:
             series.setdefault(p.series("tokens"), []).append(p)
         for own in series.values():
             own.sort(key=lambda p: p.number("tokens"))
-            svg.line(axes.at((intensity(p), p["GFLOP/s"]) for p in own), look[own[0].what], 1.2, stroke_opacity="0.6")
+            svg.line(
+                axes.at((intensity(p), p["GFLOP/s"]) for p in own),
+                look[own[0].what],
+                1.2,
+                stroke_opacity="0.6",
+            )
             for p in own:
-                said = f"{p.what}, {p.number('tokens', 1)} tokens" + (f" at {p.number('context')}" if p.number("context") else "")
-                svg.dot(axes.x(intensity(p)), axes.y(p["GFLOP/s"]), look[p.what], f"{said}: {p['GFLOP/s']:.0f} GFLOP/s, {p['roofline_%']:.0f} %")
+                said = f"{p.what}, {p.number('tokens', 1)} tokens" + (
+                    f" at {p.number('context')}" if p.number("context") else ""
+                )
+                svg.dot(
+                    axes.x(intensity(p)),
+                    axes.y(p["GFLOP/s"]),
+                    look[p.what],
+                    f"{said}: {p['GFLOP/s']:.0f} GFLOP/s, {p['roofline_%']:.0f} %",
+                )
     return svg
 
 
@@ -248,29 +376,36 @@ def spoken(precision):
 
 
 def crossings(curves):
-    """Where one curve overtakes another, between two measured contexts (straight lines in logarithms): [(context, slower, faster)]."""
+    """Where curves cross, straight lines in logarithms between: [(context, slower, faster)]."""
     found = []
     names = list(curves)
     for i, a in enumerate(names):
-        for b in names[i + 1:]:
+        for b in names[i + 1 :]:
             shared = sorted(set(curves[a]) & set(curves[b]))
             for left, right in zip(shared, shared[1:]):
                 before, after = (math.log(curves[a][x] / curves[b][x]) for x in (left, right))
                 if before * after < 0:
-                    at = math.exp(math.log(left) + (math.log(right) - math.log(left)) * before / (before - after))
+                    at = math.exp(
+                        math.log(left)
+                        + (math.log(right) - math.log(left)) * before / (before - after)
+                    )
                     found.append((at, a if before > 0 else b, b if before > 0 else a))
     return sorted(found)
 
 
 def curves(points, say):
-    """Prefill on an empty context against tokens; prefill and decode against context, where several contexts were measured."""
+    """Prefill against tokens; prefill and decode against context, where several were measured."""
     by_tokens, by_context = {}, {}
     for p in points:
         if p.number("context") == 0 and "context/" not in p.name:
-            by_tokens.setdefault(p.series("tokens", "context"), {})[p.number("tokens")] = p["tokens/s"]
+            by_tokens.setdefault(p.series("tokens", "context"), {})[p.number("tokens")] = p[
+                "tokens/s"
+            ]
         kind = "decode" if p.number("tokens") == 1 else f"prefill of {p.number('tokens')}"
         if p.number("context") > 0:
-            by_context.setdefault(kind, {}).setdefault(p.series("tokens", "context"), {})[p.number("context")] = p["tokens/s"]
+            by_context.setdefault(kind, {}).setdefault(p.series("tokens", "context"), {})[
+                p.number("context")
+            ] = p["tokens/s"]
     panels = []
     by_tokens = {k: v for k, v in by_tokens.items() if len(v) > 1}
     if by_tokens:
@@ -280,22 +415,41 @@ def curves(points, say):
         if series:
             panels.append((kind, "context in tokens", series))
     if not panels:
-        sys.exit("no curve: every benchmark stands alone, with one number of tokens and one context")
+        sys.exit(
+            "no curve: every benchmark stands alone, with one number of tokens and one context"
+        )
     names = plain(dict.fromkeys(key for _, _, series in panels for key in series))
     look = colours(names)
     room = 16 + max(map(text_width, names.values()))
     width, height, left, top = 270, 220, 50, 34
     svg = Svg(len(panels) * (left + width + room), top + height + 42, "Tokens per second")
     for i, (title, under, series) in enumerate(panels):
-        shown_xs, shown_ys = sorted({x for v in series.values() for x in v}), [y for v in series.values() for y in v.values()]
+        shown_xs, shown_ys = sorted({x for v in series.values() for x in v}), [
+            y for v in series.values() for y in v.values()
+        ]
         ys = (min(shown_ys) / 1.25, max(shown_ys) * 1.25)
-        axes = Axes(svg, left + i * (left + width + room), top, width, height, (shown_xs[0], shown_xs[-1]), ys)
-        axes.frame(f"{title}, tokens per second", under, shown_xs if len(shown_xs) < 9 else powers(shown_xs[0], shown_xs[-1], 4), ticks(*ys))
+        axes = Axes(
+            svg,
+            left + i * (left + width + room),
+            top,
+            width,
+            height,
+            (shown_xs[0], shown_xs[-1]),
+            ys,
+        )
+        axes.frame(
+            f"{title}, tokens per second",
+            under,
+            shown_xs if len(shown_xs) < 9 else powers(shown_xs[0], shown_xs[-1], 4),
+            ticks(*ys),
+        )
         for key, values in series.items():
             line = [(x, values[x]) for x in sorted(values)]
             svg.line(axes.at(line), look[key], 1.8)
             for x, y in line:
-                svg.dot(axes.x(x), axes.y(y), look[key], f"{names[key]}, {short(x)}: {y:,.0f} tokens/s")
+                svg.dot(
+                    axes.x(x), axes.y(y), look[key], f"{names[key]}, {short(x)}: {y:,.0f} tokens/s"
+                )
         ends = sorted(series, key=lambda k: -series[k][max(series[k])])
         for key, y in zip(ends, apart([axes.y(series[k][max(series[k])]) for k in ends], 14)):
             svg.text(axes.left + width + 9, y + 4, names[key], colour=look[key])
@@ -306,9 +460,16 @@ def curves(points, say):
 
 
 def peers(rows):
-    """plait's tokens/s over a peer's: a row for each measurement, a dot for each precision; hollow where the peer is transformers."""
-    label = lambda r: f"prefill of {r['tokens']}" if r["what"] == "prefill" else (
-        f"{r['sequences']} sequences together" if r["sequences"] > 1 else f"decode at {r['context']:,}")
+    """plait's tokens/s over a peer's: a row per measurement, a dot per precision."""
+    label = lambda r: (
+        f"prefill of {r['tokens']}"
+        if r["what"] == "prefill"
+        else (
+            f"{r['sequences']} sequences together"
+            if r["sequences"] > 1
+            else f"decode at {r['context']:,}"
+        )
+    )
     lines = list(dict.fromkeys(label(r) for r in rows))
     look = colours(dict.fromkeys(spoken(r["plait"]) for r in rows))
     sides = list(dict.fromkeys(r["peer"] for r in rows))
@@ -316,9 +477,23 @@ def peers(rows):
     left, top, width, step, small = 150, 44, 570, 6 * len(look) + 14, 6
     svg = Svg(left + width + 20, top + step * len(lines) + 44, "plait's speed over its peers'")
     legend(svg, left, 14, look)
-    axes = Axes(svg, left, top, width, step * len(lines), (min(ratios + [1]) / 1.1, max(ratios) * 1.12), (1, 2))
-    for tick in [t for t in (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 16) if axes.xs[0] <= t <= axes.xs[1]]:
-        svg.line([(axes.x(tick), top - 8), (axes.x(tick), top + axes.height)], INK if tick == 1 else FAINT, 1.5 if tick == 1 else 1)
+    axes = Axes(
+        svg,
+        left,
+        top,
+        width,
+        step * len(lines),
+        (min(ratios + [1]) / 1.1, max(ratios) * 1.12),
+        (1, 2),
+    )
+    for tick in [
+        t for t in (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 16) if axes.xs[0] <= t <= axes.xs[1]
+    ]:
+        svg.line(
+            [(axes.x(tick), top - 8), (axes.x(tick), top + axes.height)],
+            INK if tick == 1 else FAINT,
+            1.5 if tick == 1 else 1,
+        )
         svg.text(axes.x(tick), top + axes.height + 16, f"{tick:g}x", "middle")
     for i, line in enumerate(lines):
         y = top + step * (i + 0.5)
@@ -327,29 +502,64 @@ def peers(rows):
             svg.line([(left, y - step / 2), (left + width, y - step / 2)], FAINT)
         for r in [r for r in rows if label(r) == line]:
             precision, ratio = spoken(r["plait"]), r["ratio"]["median"]
-            said = f"{line}, {precision}: {r['plait_tokens_a_second']['median']:,g} tokens/s, {ratio:g}x {r['peer']} {r['peer_precision']}"
-            paint = {"fill": look[precision]} if r["peer"] == sides[0] else {"fill": "none", "stroke": look[precision], "stroke_width": 1.8}
-            svg.dot(axes.x(ratio), y + small * (list(look).index(precision) - (len(look) - 1) / 2), look[precision], said, 4, **paint)
-    under = f"plait's tokens per second over {sides[0]}'s" + (f" (filled) and {', '.join(sides[1:])}' (hollow)" if len(sides) > 1 else "")
+            speed = r["plait_tokens_a_second"]["median"]
+            peer = f"{r['peer']} {r['peer_precision']}"
+            said = f"{line}, {precision}: {speed:,g} tokens/s, {ratio:g}x {peer}"
+            paint = (
+                {"fill": look[precision]}
+                if r["peer"] == sides[0]
+                else {"fill": "none", "stroke": look[precision], "stroke_width": 1.8}
+            )
+            svg.dot(
+                axes.x(ratio),
+                y + small * (list(look).index(precision) - (len(look) - 1) / 2),
+                look[precision],
+                said,
+                4,
+                **paint,
+            )
+    under = f"plait's tokens per second over {sides[0]}'s" + (
+        f" (filled) and {', '.join(sides[1:])}' (hollow)" if len(sides) > 1 else ""
+    )
     svg.text(left + width / 2, top + axes.height + 34, under, "middle")
     return svg
 
 
 def scan(rows):
-    """The fused scan and convolution beside ggml's: ns per token and channel, a pair of bars each."""
+    """Scan and convolution beside ggml's: ns per token and channel, a pair of bars each."""
     left, top, width, bar = 170, 34, 480, 12
     longest = max(max(r["plait_ns"], r["peer_ns"]) for r in rows)
-    svg = Svg(left + width + 130, top + len(rows) * (2 * bar + 16) + 4, "Scan and convolution beside ggml")
+    svg = Svg(
+        left + width + 130, top + len(rows) * (2 * bar + 16) + 4, "Scan and convolution beside ggml"
+    )
     look = {"plait": COLOURS[1], "ggml": "#9aa5b1"}
     svg.text(legend(svg, left, 14, look) + 8, 14, "ns per token and channel, shorter is faster")
     spelt = {"selective_scan": "selective scan", "conv_silu": "convolution"}
     for i, r in enumerate(rows):
         y = top + i * (2 * bar + 16)
-        svg.text(left - 12, y + bar + 4, f"{spelt[r['what']]}, {r['threads']} thread{'s' * (r['threads'] > 1)}", "end")
+        svg.text(
+            left - 12,
+            y + bar + 4,
+            f"{spelt[r['what']]}, {r['threads']} thread{'s' * (r['threads'] > 1)}",
+            "end",
+        )
         for j, (side, ns) in enumerate((("plait", r["plait_ns"]), ("ggml", r["peer_ns"]))):
             long = width * ns / longest
-            svg.add("rect", x=left, y=y + j * (bar + 1), width=max(long, 1.0), height=bar, rx=2.0, fill=look[side])
-            svg.text(left + long + 7, y + j * (bar + 1) + bar - 2, f"{ns:g}" + (f", {r['ratio']:.0f} times faster" if side == "plait" else ""), font_size="10")
+            svg.add(
+                "rect",
+                x=left,
+                y=y + j * (bar + 1),
+                width=max(long, 1.0),
+                height=bar,
+                rx=2.0,
+                fill=look[side],
+            )
+            svg.text(
+                left + long + 7,
+                y + j * (bar + 1) + bar - 2,
+                f"{ns:g}" + (f", {r['ratio']:.0f} times faster" if side == "plait" else ""),
+                font_size="10",
+            )
     return svg
 
 
@@ -365,7 +575,13 @@ def table(points, path):
         row["parameters"], row["active_parameters"] = p["parameters"], p["active_parameters"]
         row["state_bytes"] = p["state_bytes"]
         row["kv_bytes_a_token"] = p["kv_bytes"] / (p.number("tokens") + p.number("context"))
-        row["decode_tokens/s" if p.number("tokens") == 1 else f"prefill_{p.number('tokens')}_tokens/s"] = p["tokens/s"]
+        row[
+            (
+                "decode_tokens/s"
+                if p.number("tokens") == 1
+                else f"prefill_{p.number('tokens')}_tokens/s"
+            )
+        ] = p["tokens/s"]
     if not rows:
         sys.exit("no result of bench_sweep: names begin with sweep/")
     measured = list(dict.fromkeys(k for row in rows.values() for k in row))
@@ -381,7 +597,11 @@ def kept(paths, key, wanted):
     found = []
     for path in paths:
         try:
-            found += [r for r in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))[key] if wanted(r)]
+            found += [
+                r
+                for r in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))[key]
+                if wanted(r)
+            ]
         except (OSError, ValueError, KeyError) as problem:
             sys.exit(f"{path}: not a result of benchmarks/peers/run: {problem!r}")
     if not found:
@@ -393,7 +613,9 @@ PICTURES = {
     "roofline": lambda files, only, say: roofline(read(files, only)),
     "curves": lambda files, only, say: curves(read(files, only), say),
     "peers": lambda files, only, say: peers(kept(files, "summary", lambda r: "ratio" in r)),
-    "scan": lambda files, only, say: scan(kept(files, "measurements", lambda r: r["what"] in ("selective_scan", "conv_silu"))),
+    "scan": lambda files, only, say: scan(
+        kept(files, "measurements", lambda r: r["what"] in ("selective_scan", "conv_silu"))
+    ),
 }
 
 # Those of the documents: name, picture, file of benchmarks/results, benchmarks.
@@ -414,18 +636,31 @@ def documents(check):
         if not check:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            differ.append(f"docs/pictures/{name}.svg is not what benchmarks/results/{file} draws: run benchmarks/plot.py documents")
+            differ.append(
+                f"docs/pictures/{name}.svg is not what benchmarks/results/{file} draws: "
+                "run benchmarks/plot.py documents"
+            )
     if differ:
         sys.exit("\n".join(differ))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("picture", choices=[*PICTURES, "table", "documents"])
     parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument("-o", "--output", help="an .svg; for table a .csv (default: standard output)")
-    parser.add_argument("--only", default="", metavar="REGEX", help="benchmarks whose name it finds")
-    parser.add_argument("--check", action="store_true", help="documents: write nothing; status 1 if a picture differs")
+    parser.add_argument(
+        "-o", "--output", help="an .svg; for table a .csv (default: standard output)"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="REGEX", help="benchmarks whose name it finds"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="documents: write nothing; status 1 if a picture differs",
+    )
     arguments = parser.parse_args()
     if arguments.picture == "documents":
         return documents(arguments.check)
@@ -436,7 +671,9 @@ def main():
     output = pathlib.Path(arguments.output or arguments.picture + ".svg")
     if output.suffix != ".svg":
         sys.exit(f"{output}: pictures are written as .svg")
-    output.write_text(str(PICTURES[arguments.picture](arguments.files, arguments.only, print)), encoding="utf-8")
+    output.write_text(
+        str(PICTURES[arguments.picture](arguments.files, arguments.only, print)), encoding="utf-8"
+    )
     print(output)
 
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Writes plait-single.hpp: plait/policy.hpp and all it includes as one file that needs the standard library alone.
+"""Writes plait-single.hpp: plait/policy.hpp and all it includes in one file.
 
     docs/single/amalgamate.py           writes docs/single/plait-single.hpp
     docs/single/amalgamate.py --check   compares it with what would be written
 
-Each header appears once, behind those it includes. Standard headers move to the top, once each.
+Each header appears once, behind those it includes. Standard headers, the only others, move to the
+top, once each.
 """
+
 import argparse
 import pathlib
 import re
@@ -17,7 +19,8 @@ OUTPUT = HERE / "plait-single.hpp"
 ROOT = "plait/policy.hpp"
 
 HEAD = """\
-// plait {version}: policies, configurations and counts in one file. Generated from the headers; edit those.
+// plait {version}: policies, configurations and counts in one file.
+// Generated from the headers by docs/single/amalgamate.py.
 // SPDX-License-Identifier: Apache-2.0
 //
 // In place of <plait/policy.hpp>, not beside it; for Compiler Explorer and for a file to copy.
@@ -28,11 +31,13 @@ HEAD = """\
 def version():
     """MAJOR.MINOR.PATCH as plait/version.hpp defines them."""
     text = (INCLUDE / "plait/version.hpp").read_text(encoding="utf-8")
-    return ".".join(re.search(rf"PLAIT_VERSION_{part} (\d+)", text)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+    return ".".join(
+        re.search(rf"PLAIT_VERSION_{part} (\d+)", text)[1] for part in ("MAJOR", "MINOR", "PATCH")
+    )
 
 
 def inline(header, seen, standard, out):
-    """Appends a header's text to `out`, that of its includes before it; collects standard headers."""
+    """Appends a header to `out`, its includes before it; collects standard headers."""
     if header in seen:
         return
     seen.add(header)
@@ -41,7 +46,10 @@ def inline(header, seen, standard, out):
         depth += bool(re.match(r"#\s*if", line)) - bool(re.match(r"#\s*endif", line))
         include = re.match(r"#\s*include\s*([<\"])([^>\"]+)[>\"]", line)
         if include and depth:
-            sys.exit(f"{header}:{number}: an include depends on a condition, which one file cannot keep: {line}")
+            sys.exit(
+                f"{header}:{number}: an include depends on a condition, "
+                f"which one file cannot keep: {line}"
+            )
         if include and include[2].startswith("plait/"):
             inline(include[2], seen, standard, out)
         elif include and include[1] == "<" and re.fullmatch(r"[a-z_0-9]+", include[2]):
@@ -65,8 +73,12 @@ def amalgamation():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; status 1 if the file differs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; status 1 if the file differs"
+    )
     text = amalgamation()
     if not parser.parse_args().check:
         OUTPUT.write_text(text, encoding="utf-8")

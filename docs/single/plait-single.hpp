@@ -1,4 +1,5 @@
-// plait 0.1.0: policies, configurations and counts in one file. Generated from the headers; edit those.
+// plait 0.1.0: policies, configurations and counts in one file.
+// Generated from the headers by docs/single/amalgamate.py.
 // SPDX-License-Identifier: Apache-2.0
 //
 // In place of <plait/policy.hpp>, not beside it; for Compiler Explorer and for a file to copy.
