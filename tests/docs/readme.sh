@@ -12,4 +12,6 @@ done < <(grep -oHE '\]\([^)#: ]+(#[^) ]*)?\)' ./*.md docs/*.md docs/*/*.md bench
 for path in $(grep -ohE '`(include/plait|tests|examples|benchmarks|ops|layers|model|core|io|policy)/[A-Za-z0-9_./-]+\.(hpp|cpp|sh|txt|md|json)`' README.md docs/*.md docs/*/*.md examples/*.md examples/data/*/*.md | tr -d '`' | sort -u); do
   [ -e "$path" ] || [ -e "include/plait/$path" ] || { echo "a document names $path, which does not exist"; status=1; }
 done
+version=$(sed -n 's/^#define PLAIT_VERSION_[A-Z]* //p' include/plait/version.hpp | paste -sd.)
+grep -qx "version: $version" CITATION.cff || { echo "CITATION.cff is not of version $version"; status=1; }
 exit $status
