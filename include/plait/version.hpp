@@ -1,4 +1,5 @@
-// The version of plait. The build reads it from here.
+// The version, which the build reads from here.
+// Test: tests/headers/alone.sh
 #pragma once
 
 #define PLAIT_VERSION_MAJOR 0

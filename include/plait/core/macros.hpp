@@ -1,4 +1,19 @@
-// The macros: the ABI namespace, what the instruction set decides, and what device code needs. (PLAIT_RULE is in policy/rule.hpp.)
+// The macros: the ABI namespace, what the instruction set decides, and what device code needs.
+// (PLAIT_RULE is in policy/rule.hpp.) What the compiler's flags decide: width of a vector register,
+// and the inline namespace that keeps translation units with other flags apart.
+// Equation: everything but the policies is in `plait::inline PLAIT_ABI`, such as `v0_1_avx512_omp`:
+//   name, instruction set and OpenMP
+// Shapes: `PLAIT_PACKET` is the floats in a register: 16 with AVX-512 F, DQ, BW and VL, 8 with AVX2
+//   and FMA, else 4
+// Errors:
+//   - `plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only,
+//     -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact
+//     order of operations, infinities in softmax); compile without them`: as far as the compiler
+//     tells: clang does of the whole and of -ffinite-math-only
+//   - `plait: … has no implementation for this execution policy (for exec::cpu include
+//     <plait/plait.hpp>)`: where an op is called on an execution policy for which nothing was
+//     included
+// Test: tests/compile_fail/misuse.cpp, tests/model/isa_probe.cpp
 #pragma once
 
 // As far as compilers tell: g++ names every part of -ffast-math that reorders or rounds otherwise, clang only the whole and finite-only.

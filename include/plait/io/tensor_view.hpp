@@ -1,4 +1,4 @@
-// One tensor of a file, as it lies there, and reading it as numbers.
+// One tensor of a file as it lies there, and reading it as numbers.
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -57,7 +57,15 @@ inline std::string shape_text(std::span<std::int64_t const> shape) {
   return out + "]";
 }
 
-/// A tensor inside an open file: valid as long as the object that lent it. `data` need not be aligned.
+/// A tensor inside an open file: valid as long as the object that lent it.
+/// Equation: `widen` gives floats of F32, F16 and BF16, exactly; `read<double>` of F64 too,
+///   `read<std::int64_t>` I64 and I32, `read<std::int32_t>` I32
+/// Shapes: `bytes` in bytes, `size` and `first` in elements; `data` need not be aligned. A view is
+///   valid as long as the object that lent it
+/// Cost: a copy, or a copy and a conversion in pieces of 1024; no allocation but the result of
+///   `read`
+/// Source: the safetensors format
+/// Test: tests/io/safetensors_test.cpp
 struct tensor_view {
   std::string name;
   stored_type type = stored_type::f32;
@@ -105,8 +113,8 @@ inline void widen(tensor_view const& t, std::int64_t first, std::span<float> out
   }
 }
 
-/// All of a tensor, exactly: double from any of F64, F32, F16 and BF16, float from the last three, std::int64_t from I64 and I32,
-/// std::int32_t from I32.
+/// All of a tensor, exactly: double from any of F64, F32, F16 and BF16, float from the last three,
+/// std::int64_t from I64 and I32, std::int32_t from I32.
 template <class T>
 requires std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, std::int64_t> || std::same_as<T, std::int32_t> std::vector<T>
 read(tensor_view const& t) {

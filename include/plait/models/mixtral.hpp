@@ -1,4 +1,7 @@
 // Mixtral-8x7B as a type.
+// Errors: those of model/model.hpp
+// Source: Jiang et al., arXiv:2401.04088
+// Test: tests/models/jamba_test.cpp
 #pragma once
 
 #include <plait/layers/attention.hpp>

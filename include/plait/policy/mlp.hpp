@@ -6,6 +6,12 @@
 namespace plait {
 
 /// down(silu(gate(x)) * up(x)), without biases (Shazeer, arXiv:2002.05202).
+/// Equation: down(silu(gate x) * up x). In a file it is "feed_forward"
+/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases
+/// Errors: none here; see layers/mlp.hpp
+/// Cost: 5 d_ff operations a token beyond the linear maps
+/// Source: Shazeer, arXiv:2002.05202
+/// Test: tests/policy/policy_test.cpp
 struct mlp {
   int d_ff = 0;
   friend constexpr bool operator==(mlp const&, mlp const&) = default;

@@ -1,5 +1,6 @@
-// The vocabulary of `describe`: one list of tensors a policy, from which counts, weights, loading, packing, initialization and
-// checkpoint names are all derived.
+// The vocabulary of `describe`: one list of tensors a policy, from which counts, weights, loading,
+// packing, initialization and checkpoint names are all derived. The vocabulary of `describe`, and
+// what a policy may say of itself.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,27 @@ enum class initial : unsigned char {
 };
 
 /// One entry of `describe`: shape [copies][rows][cols].
+///
+/// What a policy may say, all found beside it by argument-dependent lookup:
+///
+/// - `describe(policy, d_model, visit)`: calls visit(tensor{...}) once a tensor; default must be
+///   there
+/// - `state_values(policy, d_model)`: values a sequence carries between calls, whatever its length;
+///   default 0
+/// - `kv_values(policy, d_model)`: values a sequence keeps for every token; default 0
+/// - `active_parameters(policy, d_model)`: parameters one token uses; default all
+/// - `extra_flops(policy, d_model, context)`: operations a token beyond its linear maps; default 0
+/// - `rotates(policy)`: whether it reads the architecture's rope_theta; default false
+/// - `checkpoint_name(policy)`: what its tensors are found under in a file, and its name in a
+///   config.json of plait's own type; default "mixer", "ffn" or "norm"
+/// - `knobs(policy, d_model, visit)`: calls visit("name", value) once a knob: an integer, a bool, a
+///   float, or an enumerator's name as text; what follows from others is resolved. They are written
+///   to such a config.json and compared with it; default none
+///
+/// Equation: initial::normal is N(0, 0.02), log_index log(column + 1)
+/// Shapes: a tensor is [copies][rows][cols], a linear map [out, in]. role::vector, router and state
+///   are f32 in every precision
+/// Test: tests/layers/weights_test.cpp, tests/policy/policy_test.cpp
 struct tensor {
   char const* name = "";
   plait::role role = role::matrix;
