@@ -2,9 +2,9 @@
 """Makes docs/reference of the comments in include/plait. CONTRIBUTING.md has their form.
 
   reference.py                     writes the pages
-  reference.py --check             names the pages that the comments would make otherwise, and links
-                                   of any document that lead nowhere
-  reference.py --lint [INCLUDE]    says what the comments of a header lack
+  reference.py --check             says what the comments lack, which pages they would make
+                                   otherwise, and which links of any document lead nowhere
+  reference.py --lint [INCLUDE]    says what the comments lack alone
 
 A page stands for a folder, a section for a header: the folder's README.md, then of each header its
 opening comment, the declarations below `///` blocks, and the sentences it throws or asserts.
@@ -546,7 +546,7 @@ class Reference:
                 yield from ["", *self.block(group[0].comment, header.folder)]
             members = [m for d in group for m in self.members(d, header.folder)]
             if members:
-                yield from ["", *members]
+                yield from ["", "Members:", "", *members]
         quoted = "\n".join(header.quoted())
         rest = [s for s in header.sentences if max(s.split("…"), key=len).strip() not in quoted]
         if rest:
@@ -595,7 +595,8 @@ class Reference:
         for folder in self.folders:
             lines = self.introduction(folder)
             if not folder:
-                lines += self.index()
+                at = next((i for i, line in enumerate(lines) if line.startswith("## ")), len(lines))
+                lines[at:at] = [*self.index(), ""]
             for header in self.headers:
                 if header.folder == folder:
                     lines += self.section(header)
@@ -636,6 +637,9 @@ def wrong_links():
 
 def lint(reference, root):
     """What the comments lack, as sentences."""
+    for folder in reference.folders:
+        if not (reference.include / folder / "README.md").exists() and folder:
+            yield f"{folder}/ has no README.md, with which its page begins"
     for h in reference.headers:
 
         def say(sentence):
@@ -670,7 +674,7 @@ def lint(reference, root):
                 yield say(f"has no {wanted}")
         for sentence in h.quoted():
             for part in sentence.split("…"):
-                if part.strip() and part.strip() not in h.literals:
+                if part.strip() not in "\n".join([h.literals, *h.sentences]):
                     yield say(f'does not say "{part.strip()}", which its Errors quote')
 
 
@@ -706,7 +710,7 @@ def main(arguments):
                 kept = (PAGES / page).read_text() if (PAGES / page).exists() else None
                 if kept != pages.get(page):
                     problems.append(f"docs/reference/{page} is not what the comments give: python3 docs/reference.py")
-            problems += wrong_links()
+            problems += [*wrong_links(), *lint(reference, ROOT)]
         else:
             sys.exit(__doc__)
     for problem in problems:

@@ -34,10 +34,14 @@ namespace plait::inline PLAIT_ABI::bench {
 
 /// How far a result may be from the reference's with the same, dequantised weights, as a share of
 /// the reference's largest value.
-///   products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a wrong kernel by more than 1e-4.
-///   keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
-///   of bf16: activations rounded by up to 2^-9 before every product, several products in a row: 5e-2.
-///   of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the others: 2e-1.
+///
+/// - products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a
+///   wrong kernel by more than 1e-4.
+/// - keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
+/// - of bf16: activations rounded by up to 2^-9 before every product, several products in a row:
+///   5e-2.
+/// - of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the
+///   others: 2e-1.
 inline double tolerance(precision const& p, bool keeps_keys) {
   dtype const products = arithmetic_of(p);
   double const computed = products == dtype::f32 ? 1e-4 : products == dtype::bf16 ? 5e-2 : 2e-1;
@@ -46,10 +50,13 @@ inline double tolerance(precision const& p, bool keeps_keys) {
 }
 
 /// The same on a device, where activations are bf16 unless weights are f32.
-///   f32: sums in other orders, as above.
-///   a layer in bf16: its inputs, and what it computes on the way, some ten times, are rounded by up to 2^-9: 5e-2.
-///   several layers: roundings of one are inputs of the next: 1e-1.
-///   several layers that route: an expert whose turn comes by a hair may be another one: 2e-1.
+///
+/// - `f32`: sums in other orders, as above.
+/// - a layer in bf16: its inputs, and what it computes on the way, some ten times, are rounded by
+///   up to 2^-9: 5e-2.
+/// - several layers: roundings of one are inputs of the next: 1e-1.
+/// - several layers that route: an expert whose turn comes by a hair may be another one: 2e-1.
+///
 /// A kernel that is wrong is off by about 1.
 inline double device_tolerance(precision const& p, std::int64_t layers, bool routes) {
   if (p.weights == dtype::f32) return 1e-4;
@@ -80,6 +87,7 @@ inline double as_double(bf16_t value) {
 }
 }  // namespace detail
 
+/// How far a result is from what is expected.
 template <class A, class B>
 difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
   difference d;

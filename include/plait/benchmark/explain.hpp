@@ -77,7 +77,8 @@ inline std::string number(double value, char const* format) {
 ///
 /// ```cpp body
 /// plait::bench::explanation const e =
-///     plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, {.flops = 1000e9, .bytes = 60e9});
+///     plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0,
+///                                                      {.flops = 1000e9, .bytes = 60e9});
 /// std::cout << e << e.tokens_per_second();  // the table; prefill at most
 /// ```
 /// Equation: a row's seconds are max(flops / peak, bytes / bandwidth); the call's are their sum.
@@ -132,7 +133,9 @@ requires(std::is_class_v<Architecture>) explanation
 }
 
 /// The same for a config known to the compiler, and one sequence:
-///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, {.flops = 472e9, .bytes = 60e9});
+///
+///   constexpr plait::bench::roofline machine{.flops = 472e9, .bytes = 60e9};
+///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, machine);
 template <auto Config>
 explanation explain(precision const& as, std::int64_t tokens, std::int64_t context, roofline const& on, routing r = routing::random) {
   static constexpr auto config = Config;  // clang 14 reads wrong members of a template argument at run time

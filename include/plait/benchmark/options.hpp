@@ -20,6 +20,7 @@ namespace plait::inline PLAIT_ABI::bench {
 /// last-level cache holds none of what a call reads, as a layer in a large model finds its weights.
 enum class weights : unsigned char { warm, cold };
 
+/// As it is written in a benchmark's name.
 constexpr char const* name_of(weights w) { return w == weights::warm ? "warm" : "cold"; }
 
 /// register_layer runs every combination of tokens, context and threads.

@@ -336,8 +336,8 @@ class layer_work {
 /// benchmark for each combination of tokens, context and threads; L says its width and policy as
 /// static members d_model and policy.
 ///
-///   plait::bench::register_layer<plait::layer<1024, plait::mamba{}>, plait::exec::cpu<>>("mamba", {.tokens = {1, 512}, .threads = {1,
-///   2}});
+///   plait::bench::register_layer<plait::layer<1024, plait::mamba{}>, plait::exec::cpu<>>(
+///       "mamba", {.tokens = {1, 512}, .threads = {1, 2}});
 ///
 /// Before it is timed, the first rows are compared with exec::reference on the same weights as they
 /// are kept (on at most 130 cached tokens; benchmark/check.hpp has the bounds), and the first rows

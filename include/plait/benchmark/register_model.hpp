@@ -248,8 +248,9 @@ class model_work {
 /// of tokens, context, sequences and threads: one call gives each of `sequences` sequences, with
 /// `context` tokens each, so many tokens more, and computes the logits of its last.
 ///
-///   plait::bench::register_model<config, plait::exec::cpu<>>("hybrid", {.tokens = {512}});                                // prefill
-///   plait::bench::register_model<config, plait::exec::cpu<>>("hybrid", {.tokens = {1}, .context = {0, 2048, 8192}});      // decode
+///   using cpu = plait::exec::cpu<>;
+///   plait::bench::register_model<config, cpu>("prefill", {.tokens = {512}});
+///   plait::bench::register_model<config, cpu>("decode", {.tokens = {1}, .context = {0, 2048}});
 ///
 /// Contexts are filled by forward itself, and kept while they only grow: give them in rising order.
 /// Before anything is timed a few tokens are compared with exec::reference on the same weights as

@@ -23,6 +23,7 @@ namespace plait::inline PLAIT_ABI::bench {
 /// Test: tests/benchmark/routing_test.cpp
 enum class routing : unsigned char { random, balanced, zipf, one };
 
+/// As it is written in a benchmark's name.
 constexpr char const* name_of(routing r) {
   return r == routing::random ? "random" : r == routing::balanced ? "balanced" : r == routing::zipf ? "zipf" : "one";
 }

@@ -19,9 +19,13 @@
 namespace plait::inline PLAIT_ABI {
 
 /// What a kernel sees of a linear map [copies][rows][cols].
-///   f32, bf16   row-major; rows are `stride` values apart, padded with zeros to 16 bytes (f32) or 32 values (bf16)
-///   int8        tiles of 16 rows and 32 columns in the order in which the lanes of a warp want them for mma.m16n8k16, 16 bytes a lane
-///               (place), and for every tile 16 scales, binary16: value = scale * byte, byte from -127 to 127 (core/int8_block.hpp)
+///
+/// - f32, bf16: row-major; rows are `stride` values apart, padded with zeros to 16 bytes (f32) or
+///   32 values (bf16)
+/// - `int8`: tiles of 16 rows and 32 columns in the order in which the lanes of a warp want them
+///   for mma.m16n8k16, 16 bytes a lane (place), and for every tile 16 scales, binary16: value =
+///   scale * byte, byte from -127 to 127 (core/int8_block.hpp)
+///
 /// Rows are padded with zeros to a multiple of 16.
 ///
 /// `at` and `get_row` after `upload()` fetch the whole tensor: for tests and saving.

@@ -1,10 +1,13 @@
 // What a kernel sees of the threads it runs among.
 //
 // A kernel is a type:
-//   struct args                              what it is given, by value: pointers, numbers, views
-//   static constexpr int threads             of a block, a multiple of 32
-//   static constexpr int blocks              if given: so many have room on a multiprocessor at the same time, in registers too
-//   template <class Block> struct shared     the block's shared memory, at most 48 KiB, uninitialized
+//
+// - struct args: what it is given, by value: pointers, numbers, views
+// - static constexpr int threads: of a block, a multiple of 32
+// - static constexpr int blocks: if given: so many have room on a multiprocessor at the same time,
+//   in registers too
+// - `template <class Block> struct shared`: the block's shared memory, at most 48 KiB,
+//   uninitialized
 //   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
 // run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda
 // a block is a block of the device (exec/cuda_block.cuh); in the tests it is fibers of one thread
@@ -21,6 +24,7 @@
 
 // On this machine unrolling is of no use, and clang warns where it cannot; g++ sees by it that no array is read before it is written.
 #if defined(__CUDA_ARCH__)
+/// Before a loop that a kernel unrolls.
 #define PLAIT_UNROLL _Pragma("unroll")
 #elif defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)  // nor does nvcc's pass for this machine know it
 #define PLAIT_UNROLL _Pragma("GCC unroll 64")
@@ -37,6 +41,7 @@ struct launch_grid {
 
 namespace kernels {
 
+/// Threads of a warp.
 inline constexpr int warp_size = 32;
 
 /// Kernel::blocks, or 0: as the compiler thinks best, which is now and then a little less than is
@@ -50,16 +55,21 @@ constexpr int blocks_of() {
 /// What a body may ask of its block. Every thread of the block calls sync, sum, maximum and scan;
 /// every thread of a warp calls the rest.
 ///   thread() in [0, Block::threads), lane(), warp()
-///   x(), y(), z()                     of the block in the grid, which has grid_x() blocks along x
-///   sync(), sync_warp()               barriers
-///   shuffle(value, lane)              the value of another lane of the warp; shuffle_xor(value, mask): of lane() ^ mask
-///   mma(sums, a, b)                   m16n8k16 of bf16, f32 sums, a [16][16] row-major, b [16][8] column-major, as PTX lays them out
-///   copy_async(to, from, there)       16 bytes from the device's memory to shared memory, both at multiples of 16; zeros where not `there`,
-///                                     of a place that is named all the same. copies_end() makes a group of what was copied since the last
-///                                     one; copies_left<N>() waits until at most N groups of this thread's are on their way, and only then
-///                                     are they there: for this thread, for others a barrier later
-///   sum(space, value), maximum(...)   over the block, the result to every thread
-///   scan(space, values, op, carry)    inclusive, of Items consecutive values a thread, with the carry in front; carry becomes the last
+/// - `x(), y(), z()`: of the block in the grid, which has grid_x() blocks along x
+/// - `sync(), sync_warp()`: barriers
+/// - `shuffle(value, lane)`: the value of another lane of the warp; shuffle_xor(value, mask): of
+///   lane() ^ mask
+/// - `mma(sums, a, b)`: m16n8k16 of bf16, f32 sums, a [16][16] row-major, b [16][8] column-major,
+///   as PTX lays them out
+/// - `copy_async(to, from, there)`: 16 bytes from the device's memory to shared memory, both at
+///   multiples of 16; zeros where not `there`, of a place that is named all the same. copies_end()
+///   makes a group of what was copied since the last one; copies_left<N>() waits until at most N
+///   groups of this thread's are on their way, and only then are they there: for this thread, for
+///   others a barrier later
+/// - `sum(space, value), maximum(...)`: over the block, the result to every thread
+/// - `scan(space, values, op, carry)`: inclusive, of Items consecutive values a thread, with the
+///   carry in front; carry becomes the last
+///
 /// where space is a Block::reduce_space or Block::scan_space<T> of the shared memory; a space may
 /// be used again after a sync.
 /// Equation: a kernel is a type with `args`, `threads`, `shared<Block>` and `run(block, shared,

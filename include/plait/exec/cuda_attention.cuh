@@ -10,7 +10,9 @@
     "plait: cudnn_frontend.h is included before plait's headers: define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING for all files, as plait does"
 #endif
 #if !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
+/// Defined for the frontend: libcudnn is loaded at run time.
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING  // nothing is linked: the library is opened when it is first needed
+/// Defined for the frontend: it needs no JSON.
 #define CUDNN_FRONTEND_SKIP_JSON_LIB           // which would name the whole program's `json`
 #endif
 
@@ -38,6 +40,7 @@
 #endif
 
 namespace cudnn_frontend {
+/// The library that was loaded, or null.
 inline void* cudnn_dlhandle = nullptr;  // declared there, for the program to define
 }
 

@@ -63,20 +63,29 @@ struct attention_product {
 /// forward are of that memory, ids apart.
 ///
 /// Runtime runs the kernels:
-///   memory                              where buffers are (core/memory.hpp)
-///   launch<Kernel>(grid, args)          Kernel::run(block, shared, args) by every thread of grid.x * grid.y * grid.z blocks (exec/block.hpp)
-///   gemm(product)                       a product of many rows by a library (matrix_product below)
-///   send(to, from, bytes)               from this machine, in order with the kernels; `from` may be changed afterwards
-///   fetch(to, from, bytes)              to this machine: waits for all kernels
-///   capture(run) -> kept                runs nothing, but keeps what `run` would launch; replay(kept) launches that
-///   processors()                        multiprocessors: how many blocks keep the device busy
+///
+/// - `memory`: where buffers are (core/memory.hpp)
+/// - `launch<Kernel>(grid, args)`: Kernel::run(block, shared, args) by every thread of grid.x *
+///   grid.y * grid.z blocks (exec/block.hpp)
+/// - `gemm(product)`: a product of many rows by a library (matrix_product below)
+/// - `send(to, from, bytes)`: from this machine, in order with the kernels; `from` may be changed
+///   afterwards
+/// - `fetch(to, from, bytes)`: to this machine: waits for all kernels
+/// - `capture(run) -> kept`: runs nothing, but keeps what `run` would launch; replay(kept) launches
+///   that
+/// - `processors()`: multiprocessors: how many blocks keep the device busy
 ///   synchronize()
 /// it may have
-///   attention(product) -> n             what it likes to do of a prompt (attention_product above): the first n tokens, none where it cannot
+///
+/// - `attention(product) -> n`: what it likes to do of a prompt (attention_product above): the
+///   first n tokens, none where it cannot
+///
 /// and for benchmarks
-///   seconds(run)                        calls `run` and waits: the time from the first kernel that it launches to the end of the last
-///   memory_bytes(), last_level_cache_bytes()   of the device
-///   probe_bytes()                       what its rates are measured with (benchmark/probe_device.hpp)
+///
+/// - `seconds(run)`: calls `run` and waits: the time from the first kernel that it launches to the
+///   end of the last
+/// - `memory_bytes(), last_level_cache_bytes()`: of the device
+/// - `probe_bytes()`: what its rates are measured with (benchmark/probe_device.hpp)
 ///
 /// `reserve` of a model moves its weights to the device. What runs the kernels, Runtime, is CUDA,
 /// or in the tests fibers of this machine; it also says how long work takes, and how large the

@@ -24,7 +24,9 @@ namespace plait::inline PLAIT_ABI::exec {
 /// ```cpp body
 /// plait::exec::cpu<> two_threads(2);
 /// std::vector<double> squares(100);
-/// two_threads.parallel(100, [&](std::int64_t i, int) { squares[static_cast<std::size_t>(i)] = static_cast<double>(i * i); });
+/// two_threads.parallel(100, [&](std::int64_t i, int) {
+///   squares[static_cast<std::size_t>(i)] = static_cast<double>(i * i);
+/// });
 /// ```
 /// Equation: parallel calls body(item, thread) once for every item of [0, items), in runs of
 ///   `grain`; nothing while the workspace measures

@@ -19,7 +19,9 @@
 namespace plait::inline PLAIT_ABI::io {
 
 // Bytes: what an index may have, and a name in it.
+/// Bytes of the largest index that is read.
 inline constexpr std::size_t max_index_bytes = 100'000'000;
+/// Bytes of the longest name of a shard.
 inline constexpr std::size_t max_shard_name = 255;  // Linux's NAME_MAX
 
 /// DIRECTORY/NAME

@@ -38,24 +38,7 @@ namespace plait::inline PLAIT_ABI::io {
 /// The weights of a directory, and its config.json where there is none, replaced as one. Plan every
 /// tensor, append their values in the order of the plan, then commit. At every moment the directory
 /// loads as the old or as the new checkpoint; an error before the end of commit() leaves the old
-/// one and nothing else. The protocol:
-///
-///   1. All new files are written to temporaries (new_file.hpp) and synchronized to the disk.
-///   2. config.json, if there was none, and the shards, under names that nothing has yet, are renamed into place. Nobody reads them: a
-///      directory is read by its model.safetensors or, if there is none, by its index.
-///   3. One rename or removal makes the checkpoint the new one:
-///        one file                            model.safetensors is renamed over the old one, or in front of the old index
-///        shards, and there is no such file   the index is renamed over the old one
-///        shards, and there is                the index is renamed; nobody reads it yet; then model.safetensors is removed
-///      The directory is synchronized before each step that relies on the one before.
-///   4. What the old checkpoint leaves is removed: its index, and every file whose name is that of a shard, model-<k>-of-<n>.safetensors or
-///      model.<g>-<k>-of-<n>.safetensors, or that the old index lists, and that is not of the new one.
-///
-/// A process that is killed may leave temporaries and shards, which nobody reads; the next writer
-/// removes them. Two writers exclude each other by a lock on the directory (flock), which dies with
-/// its process; where the file system has none, they are not told apart, and temporaries are left.
-/// Whoever opens the directory while step 4 runs may have read the old index and find its shards
-/// gone.
+/// one and nothing else.
 ///
 /// The order, each step begun when the one before has reached the disk:
 ///
@@ -65,13 +48,12 @@ namespace plait::inline PLAIT_ABI::io {
 ///    are renamed into place. Nobody reads them: a directory is read by its model.safetensors or,
 ///    without one, by its index.
 /// 3. One call makes the checkpoint the new one:
-///
-/// - one file: any; the call model.safetensors is renamed into place, over the old one or in front
-///   of the old index
-/// - shards: shards, or none; the call model.safetensors.index.json is renamed into place
-/// - shards: one file; the call the index is renamed, which nobody reads yet; then
-///   model.safetensors is removed: that call
-///
+///    - one file: model.safetensors is renamed into place, over the old one or in front of the old
+///      index
+///    - shards, in the place of shards or of nothing: model.safetensors.index.json is renamed into
+///      place
+///    - shards, in the place of one file: the index is renamed, which nobody reads yet; then the
+///      call is the one that removes model.safetensors
 /// 4. What the old checkpoint leaves is removed: its index where the new one has none, and every
 ///    file that its index lists or that is named as a shard and that is not the new one's. Other
 ///    files are left alone.
@@ -81,7 +63,7 @@ namespace plait::inline PLAIT_ABI::io {
 /// on the directory, which ends with its process; on a file system without locks they do not, and
 /// old temporaries stay. Who opens the directory by the old index while step 4 runs may find its
 /// shards gone.
-/// Equation: the order of what `commit` does is below. Before its end, an error or a destruction
+/// Equation: the order of what `commit` does is above. Before its end, an error or a destruction
 ///   leaves the old checkpoint and removes what was made, the directory too if the writer made it
 /// Shapes: plan every tensor, then `begin`, then values in the order of the plan, in pieces of any
 ///   size. `shard_bytes` counts bytes of values in a file: what fits into one is model.safetensors,

@@ -16,6 +16,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// Bytes of the largest config.json that is read.
 inline constexpr std::size_t max_config_bytes = std::size_t{16} << 20;
 
 /// `path`/config.json, or `path` itself where that is not a directory.

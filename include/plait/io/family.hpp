@@ -1,22 +1,13 @@
 // Families of checkpoints: how a config.json and the tensor names of one model_type relate to
 // architectures.
 //
-// A family is a type with static members, an entry of `families`:
-//
-// - `model_type`: the value of that key
-// - `config`: config.json as numbers, with `file` and `eos_token_id`
-// - `parse(config_file)`: a `config`; refuses what plait cannot run
-// - `keys(a)`: the keys of config.json for architecture `a`, null where the family has no words for
-//   it
-// - `stems(layer, part, component, tied)`, `leaf(part, tensor)`: names, as tensor_spelling
-//   (tensor_names.hpp)
-// - `require_same(config, a)`, `architecture_source(config, name)`: functions beside `config`
-//
 // ```cpp body
-// plait::io::config_file const about(R"({"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1,
-//     "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "layers": [{"mixer": null, "ffn": {"name": "feed_forward", "d_ff": 160}}]})",
+// plait::io::config_file const about(R"({"model_type": "plait", "hidden_size": 64,
+//     "vocab_size": 256, "num_hidden_layers": 1, "norm": {"name": "rms_norm"}, "norm_eps": 1e-06,
+//     "layers": [{"mixer": null, "ffn": {"name": "feed_forward", "d_ff": 160}}]})",
 //                                    "config.json");
-// std::string const header = plait::io::architecture_source(about, "mine");  // defines mine::config and mine::model<>
+// // defines mine::config and mine::model<>
+// std::string const header = plait::io::architecture_source(about, "mine");
 // ```
 //
 // Equation: config.json belongs to the family whose `model_type` it has. `config_of` tries the
@@ -50,18 +41,21 @@ namespace plait::inline PLAIT_ABI::io {
 
 /// What a family has to offer, as static members and functions of its config:
 ///
-///   model_type                                    the value of that key
-///   config                                        config.json as numbers, with `file` and `eos_token_id`
-///   parse(config_file)                            -> config; plait::error with file, key and value for what plait cannot run
-///   require_same(config, architecture)            plait::error with file, key and both values unless the types agree
-///   architecture_source(config, name)             -> a header that defines the architecture
-///   keys(architecture)                            -> the keys of config.json, null where the family has no words for it
-///   stems(layer, part, component, tied), leaf(part, tensor)    tensor_spelling's
+/// - `model_type`: the value of that key
+/// - `config`: config.json as numbers, with `file` and `eos_token_id`
+/// - `parse(config_file)`: a `config`; refuses what plait cannot run
+/// - `require_same(config, architecture)`: plait::error with file, key and both values unless the
+///   types agree
+/// - `architecture_source(config, name)`: a header that defines the architecture
+/// - `keys(architecture)`: the keys of config.json, null where the family has no words for it
+/// - `stems(layer, part, component, tied)`, `leaf(part, tensor)`: names, as tensor_spelling
+///   (tensor_names.hpp)
 ///
 /// In the order in which a saved architecture takes the first that describes it: the last takes
 /// any.
 using families = std::tuple<jamba_family, mixtral_family, plait_family>;
 
+/// The names of a family's tensors.
 template <class Family>
 constexpr tensor_spelling spelling_of() {
   return {.stems = &Family::stems, .leaf = static_cast<decltype(tensor_spelling::leaf)>(Family::leaf)};

@@ -22,6 +22,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// Levels of the deepest JSON that is read.
 inline constexpr std::size_t max_json_depth = 64;
 
 /// Receives nlohmann's events and builds the value. Its own builder would keep the last of two

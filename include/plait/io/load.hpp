@@ -74,6 +74,7 @@ class tensor_finder {
   std::set<std::string, std::less<>> used_;
 };
 
+/// How a checkpoint is loaded.
 struct load_options {
   int threads = 0;  ///< that pack; 0: all of the machine's, and one where the compiler has no OpenMP
   /// Called with bytes of the checkpoint's tensors: (0, total), then with ever more done, at last

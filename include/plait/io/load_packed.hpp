@@ -16,6 +16,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// How a packed file is loaded.
 struct packed_options {
   bool verify = false;  ///< reads all of the file and compares checksums first; otherwise only the header's is compared
 };
@@ -30,9 +31,11 @@ struct packed_options {
 /// ```cpp
 /// #include <filesystem>
 ///
-/// inline std::unique_ptr<plait::jamba_reasoning_3b<>> start(std::string const& checkpoint, std::string const& packed) {
+/// inline std::unique_ptr<plait::jamba_reasoning_3b<>> start(std::string const& checkpoint,
+///                                                           std::string const& packed) {
 ///   using model = plait::jamba_reasoning_3b<>;
-///   if (!std::filesystem::exists(packed)) plait::io::save_packed(*plait::io::load<model>(checkpoint), packed);
+///   if (!std::filesystem::exists(packed))
+///     plait::io::save_packed(*plait::io::load<model>(checkpoint), packed);
 ///   return plait::io::load_packed<model>(packed);
 /// }
 /// ```

@@ -55,6 +55,7 @@ inline std::string printable(std::string_view text, std::size_t limit = 200) {
   return out;
 }
 
+/// The text as a message shows it, printable and between quotes.
 inline std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
 
 /// Throws plait::error: "FILE: SENTENCE". The sentence must be printable already.

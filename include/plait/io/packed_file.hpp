@@ -29,8 +29,10 @@ namespace plait::inline PLAIT_ABI::io {
 /// The first bytes of a packed file. Behind them come header_bytes of JSON, filled up with blanks,
 /// then the tensors:
 ///
-///   {"config": config.json of plait's own type, "panel_rows": rows of a panel, "tensors": [{"name": "layers.0.mixer.q_proj",
-///    "layout": "bf16", "shape": [copies, rows, cols], "offset": ..., "bytes": ..., "checksum": XXH64}, ...]}
+///   {"config": config.json of plait's own type, "panel_rows": rows of a panel,
+///    "tensors": [{"name": "layers.0.mixer.q_proj",
+///    "layout": "bf16", "shape": [copies, rows, cols],
+///    "offset": ..., "bytes": ..., "checksum": XXH64}, ...]}
 ///
 /// Offsets count from the end of the header and are multiples of 64; a tensor begins where the one
 /// before it ends, rounded up to 64, and behind the last come 128 bytes or more, up to a multiple
@@ -48,6 +50,7 @@ struct packed_prefix {
 };
 static_assert(sizeof(packed_prefix) == 64);
 
+/// Bytes of the largest header that is read.
 inline constexpr std::uint64_t max_packed_header = std::uint64_t{16} << 20;
 
 /// Bytes from a tensor's first to the next one's, or to the file's end.

@@ -12,8 +12,9 @@ namespace plait::inline PLAIT_ABI::io {
 
 /// What config.json says. A component is null or an object with its "name" and its knobs:
 ///
-///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1, "norm": {"name": "rms_norm"}, "norm_eps": 1e-06,
-///    "tie_word_embeddings": false, "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
+///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1,
+///    "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false,
+///    "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
 ///
 /// rope_theta is there where an architecture has one, 0 otherwise; a vocab_size of null means none;
 /// tie_word_embeddings may be absent, which means false. Knobs are numbers, texts, true or false;
@@ -21,8 +22,10 @@ namespace plait::inline PLAIT_ABI::io {
 ///
 /// ```json
 /// {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 2,
-///  "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false, "dtype": "float32",
-///  "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "positions": "none"}, "ffn": null},
+///  "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false,
+///  "dtype": "float32",
+///  "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16,
+///                         "positions": "none"}, "ffn": null},
 ///             {"mixer": null, "ffn": {"name": "feed_forward", "d_ff": 160}}]}
 /// ```
 ///

@@ -20,7 +20,9 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// Bytes of the largest header that is read.
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;  // the reference implementation's limit
+/// Dimensions of a tensor, at most.
 inline constexpr std::size_t max_safetensors_rank = 16;
 
 /// A file of named tensors: u64 length, JSON header, data. The constructor checks all of the header

@@ -17,6 +17,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// How a checkpoint is saved.
 struct save_options {
   std::int64_t shard_bytes = 5'000'000'000;  ///< more than this is written in shards of up to this size
   stored_type type = stored_type::f32;       ///< or bf16: every value rounded to the nearest, ties to even
@@ -36,8 +37,10 @@ struct save_options {
 /// a row, of a file's header and of a small buffer.
 ///
 /// ```cpp
-/// inline void in_shards_of_2_gb(plait::jamba_reasoning_3b<> const& net, std::string const& directory) {
-///   plait::io::save(net, directory, {.shard_bytes = 2'000'000'000, .type = plait::io::stored_type::bf16});
+/// inline void in_shards_of_2_gb(plait::jamba_reasoning_3b<> const& net,
+///                               std::string const& directory) {
+///   plait::io::save(net, directory,
+///                   {.shard_bytes = 2'000'000'000, .type = plait::io::stored_type::bf16});
 /// }
 /// ```
 /// Equation: `load` of the directory gives the same values (f32), or each rounded to the nearest

@@ -26,12 +26,14 @@ enum class stored_type : unsigned char {
 };
 // clang-format on
 
+/// A type's name in a file, and the bytes of a value.
 struct stored_type_info {
   std::string_view name;
   stored_type type;
   int bytes;
 };
 
+/// Every type, in the order of the enumeration.
 inline constexpr stored_type_info stored_types[] = {
     {"BOOL", stored_type::boolean, 1},    {"U8", stored_type::u8, 1},           {"I8", stored_type::i8, 1},
     {"F8_E4M3", stored_type::f8_e4m3, 1}, {"F8_E5M2", stored_type::f8_e5m2, 1}, {"F8_E8M0", stored_type::f8_e8m0, 1},
@@ -41,6 +43,7 @@ inline constexpr stored_type_info stored_types[] = {
     {"F64", stored_type::f64, 8},         {"C64", stored_type::c64, 8},
 };
 
+/// What stored_types says of a type.
 constexpr stored_type_info const& info(stored_type t) { return stored_types[static_cast<unsigned char>(t)]; }
 static_assert(
     [] {
@@ -77,10 +80,12 @@ struct tensor_view {
   std::int64_t size() const { return bytes / info(type).bytes; }
 };
 
+/// Throws a sentence about a tensor, with its file and name.
 [[noreturn]] inline void fail(tensor_view const& t, std::string const& sentence) {
   fail(t.file, "tensor " + in_quotes(t.name) + " " + sentence);
 }
 
+/// Throws where a tensor has not so many values from `first` on.
 inline void require_range(tensor_view const& t, std::int64_t first, std::size_t count) {
   if (first < 0 || first > t.size() || count > static_cast<std::size_t>(t.size() - first))
     fail(t,

@@ -12,7 +12,10 @@ namespace plait::inline PLAIT_ABI {
 
 /// Policy type -> layer. The one line a component of your own needs, with a layer template of your
 /// own:
-///   template <> struct plait::layer_of<mine> { template <int D, mine P> using bind = my_layer<D, P>; };
+///
+///   template <> struct plait::layer_of<mine> {
+///     template <int D, mine P> using bind = my_layer<D, P>;
+///   };
 template <class Policy>
 struct layer_of {
   static_assert(std::is_void_v<Policy>,
@@ -22,9 +25,12 @@ struct layer_of {
 /// The layer of a policy at width D: static functions only; weights and state are passed in. It
 /// depends on its own policy and width, nothing else of a model, so that equal layers are compiled
 /// once.
-///   mixer:        forward(exec, weights, settings, sequences, x, y, see)    x, y [T, D]; and `continuation continues`
-///   feed-forward: forward(exec, weights, settings, x, y, see)
-///   norm:         forward(exec, weights, settings, x, y, out)               x += y (unless y is empty), out = norm(x)
+///
+/// - mixer: `forward(exec, weights, settings, sequences, x, y, see)`, x and y [T, D]; and
+///   `continuation continues`
+/// - feed-forward: `forward(exec, weights, settings, x, y, see)`
+/// - norm: `forward(exec, weights, settings, x, y, out)`: x += y (unless y is empty), out = norm(x)
+///
 /// y must not overlap x. Layers call ops and never look at a value.
 ///
 /// A component of your own is a policy with `describe`, a class with `forward`, and the line that
@@ -42,7 +48,8 @@ struct layer_of {
 /// template <int D, policy P>
 /// struct layer {
 ///   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-///   static void forward(Exec& exec, Weights const&, plait::layer_settings const&, plait::matrix_view<std::type_identity_t<T> const> x,
+///   static void forward(Exec& exec, Weights const&, plait::layer_settings const&,
+///                       plait::matrix_view<std::type_identity_t<T> const> x,
 ///                       plait::matrix_view<std::type_identity_t<T>> y, Observer&&) {
 ///     exec.parallel(x.rows(), [&](std::int64_t t, int) {
 ///       for (std::int64_t c = 0; c < D; ++c) y(t, c) = 2 * x(t, c);
@@ -97,6 +104,7 @@ struct no_observer {
   void operator()(char const*, View const&) const {}
 };
 
+/// The layer of an empty slot.
 struct no_layer {};
 template <>
 struct layer_of<none> {

@@ -115,6 +115,7 @@ class basic_batch {
   std::vector<std::pair<cache_type const*, std::int64_t>> sorted_;
 };
 
+/// The batch of a model's type.
 template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 

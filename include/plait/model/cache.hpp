@@ -36,6 +36,7 @@ inline std::int64_t machine_memory() {
   return std::numeric_limits<std::int64_t>::max();
 }
 
+/// How much memory a pool may use.
 struct cache_pool_options {
   std::int64_t max_page_bytes = machine_memory();  ///< pages beyond this are refused
 };

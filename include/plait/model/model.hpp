@@ -20,17 +20,15 @@
 namespace plait::inline PLAIT_ABI {
 
 /// Where an observer is: a layer, or -1 outside of them, and a name.
-///   "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the wanted rows; of a layer "mixer" and
-///   "ffn" (outputs before their residual adds) and "out" (after both), and whatever its layers show ("router_logits", "experts",
-///   "expert_weights").
+/// "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the
+/// wanted rows; of a layer "mixer" and "ffn" (outputs before their residual adds) and "out" (after
+/// both), and whatever its layers show ("router_logits", "experts", "expert_weights").
 struct probe {
   int layer = -1;
   char const* name = "";
 };
 
 /// A hybrid sequence model: architecture C (policy/hybrid.hpp) on an execution policy.
-///
-///   x = embedding[ids];   for each layer: x += mixer(norm(x)), x += ffn(norm(x));   logits = head norm(x)
 ///
 /// With vocab_size = no_vocabulary there are only the layers: embeddings in, x out
 /// (forward_hidden).
@@ -53,7 +51,8 @@ struct probe {
 /// plait::batch<small_model> step;
 /// step.add(sequence, ids);  // the logits of the last token
 /// int shown = 0;
-/// net.forward(cpu, step, {logits.data(), 1, 256}, [&](plait::probe at, auto const&) { shown += at.layer == 0; });
+/// net.forward(cpu, step, {logits.data(), 1, 256},
+///             [&](plait::probe at, auto const&) { shown += at.layer == 0; });
 /// step.clear();
 /// ```
 /// Equation: x = embedding[ids]; for each layer x += mixer(norm(x)), x += ffn(norm(x)); logits =

@@ -39,7 +39,7 @@ concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settin
 ///   plait::single_layer<256, plait::mamba{}> layer(42);       // weights from a seed
 ///   layer.reserve(exec, 64);                                  // calls of up to 64 tokens
 ///   auto sequence = layer.make();
-///   layer.forward(exec, sequence, x, y);                      // x, y [T, 256]; a feed-forward has no sequence
+///   layer.forward(exec, sequence, x, y);                      // a feed-forward has no sequence
 ///
 /// Mixers take any number of tokens on top of any state, as a model does. One caller at a time.
 ///

@@ -24,12 +24,16 @@ namespace plait::inline PLAIT_ABI {
 template <int l, int a, int m, int e, int n, int K, int blocks = 4, class Execution = exec::cpu<>>
 using jamba = model<configs::jamba<l, a, m, e, n, K, blocks>, Execution>;
 
+/// Jamba v0.1 on an execution policy.
 template <class Execution = exec::cpu<>>
 using jamba_v0_1 = model<configs::jamba_v0_1, Execution>;
+/// Jamba 1.5 Mini on an execution policy.
 template <class Execution = exec::cpu<>>
 using jamba_1_5_mini = model<configs::jamba_1_5_mini, Execution>;
+/// Jamba 1.5 Large on an execution policy.
 template <class Execution = exec::cpu<>>
 using jamba_1_5_large = model<configs::jamba_1_5_large, Execution>;
+/// Jamba Reasoning 3B on an execution policy.
 template <class Execution = exec::cpu<>>
 using jamba_reasoning_3b = model<configs::jamba_reasoning_3b, Execution>;
 

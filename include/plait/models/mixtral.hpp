@@ -11,6 +11,7 @@
 
 namespace plait::inline PLAIT_ABI {
 
+/// Mixtral-8x7B on an execution policy.
 template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 

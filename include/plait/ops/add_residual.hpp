@@ -14,6 +14,7 @@ struct add_residual_op {
 /// Equation: x += y; an empty y would be read: give rows
 /// Shapes: x, y [T, d]
 /// Cost: T d operations, 3 T d values of memory traffic
+/// Source: none, it is elementary
 /// Test: tests/ops/add_residual_test.cpp
 template <class Exec>
 void add_residual(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y) {

@@ -13,6 +13,7 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
+/// False for every type, so that an assertion fails only where a template is instantiated.
 template <class Exec>
 inline constexpr bool missing = false;
 

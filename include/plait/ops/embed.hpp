@@ -18,6 +18,7 @@ struct embed_op {
 /// Shapes: ids [T], each in [0, V), which the model checks; table [V, d], plain or packed (a tied
 ///   head); y [T, d]
 /// Cost: T d values read and written
+/// Source: none, it is elementary
 /// Test: tests/ops/embed_test.cpp
 template <class Exec, class Table>
 void embed(Exec& exec, std::span<std::int32_t const> ids, Table const& table, matrix_view<typename Exec::value_type> y) {

@@ -16,6 +16,7 @@ struct gather_rows_op {
 /// Shapes: x [T, d], rows [R] or null, y [R, d], which must not overlap x
 /// Errors: none; rows are not checked
 /// Cost: R d values read and written
+/// Source: none, it is elementary
 /// Test: tests/ops/gather_rows_test.cpp
 template <class Exec>
 void gather_rows(Exec& exec, matrix_view<typename Exec::value_type const> x, std::int64_t const* rows,

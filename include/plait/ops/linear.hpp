@@ -16,6 +16,7 @@ struct linear_output {
   Vector const* bias;
 };
 
+/// An output of linear, without a bias or with one, which may be null.
 template <class T, class Matrix>
 linear_output<T, Matrix, Matrix> into(matrix_view<T> y, Matrix const& weight) {
   return {y, &weight, nullptr};
@@ -37,6 +38,7 @@ struct linear_op {
 /// Shapes: x [T, K]; of each output y [T, N], weight [N, K] (stored [out, in]), bias [N] or null. y
 ///   must not overlap x
 /// Cost: 2 T K N operations, N K weights
+/// Source: none, it is elementary
 /// Test: tests/ops/linear_test.cpp
 template <class Exec, class T, class Matrix, class Vector, std::size_t Outputs>
 void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,

@@ -51,11 +51,13 @@ struct route_op {
 ///   auto const plan = plait::ops::make_routing(oracle, 2, 4, 2);  // 2 tokens, 2 of 4 experts each
 ///   std::vector<double> const scores{0, 3, 1, 2, 5, 4, 4, 0};
 ///   plait::ops::route_with(oracle, plait::matrix_view<double const>(scores.data(), 2, 4), plan,
-///                          [](double const* row, std::int64_t n, std::int64_t k, std::int32_t* expert, double* share) {
+///                          [](double const* row, std::int64_t n, std::int64_t k,
+///                             std::int32_t* expert, double* share) {
 ///                            plait::ops::choose_largest(row, n, k, expert);
 ///                            std::fill_n(share, k, 1.0 / static_cast<double>(k));
 ///                          });
-///   if (plan.expert(0, 0) != 1 || plan.expert(1, 1) != 1) throw plait::error("the largest score comes first, ties to the lowest index");
+///   if (plan.expert(0, 0) != 1 || plan.expert(1, 1) != 1)
+///     throw plait::error("the largest score comes first, ties to the lowest index");
 /// }
 /// ```
 /// Equation: p = softmax(logits[t]) over all n experts; the k largest are chosen, ties to the

@@ -32,6 +32,7 @@ struct attention {
   friend constexpr bool operator==(attention const&, attention const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(attention const& p, int d_model, Visit&& visit) {
   std::int64_t const q = std::int64_t{p.num_heads} * p.dim(d_model), kv = std::int64_t{p.num_kv_heads} * p.dim(d_model);
@@ -44,8 +45,10 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
 /// Whether the policy reads hybrid::rope_theta, which then has to be given.
 constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
 
+/// The knobs, each once.
 template <class Visit>
 constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
   visit("num_heads", p.num_heads);

@@ -39,6 +39,7 @@ struct check_schedule<interleave> {
 
 namespace policies {
 
+/// Whether no layer has two empty slots.
 template <class Architecture>
 constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   bool all = true;
@@ -47,6 +48,7 @@ constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   return all;
 }
 
+/// Whether an architecture with rotary positions has a positive rope_theta.
 template <class Architecture>
 constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   bool rotary = false;
@@ -56,6 +58,7 @@ constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   else return !rotary;
 }
 
+/// The rules of a schedule, as check_schedule states them.
 template <auto C>
 struct schedule_rules {};  // an architecture without a schedule answers for itself
 template <auto C>

@@ -23,7 +23,9 @@ struct counts {
 ///
 /// ```cpp
 /// static_assert(plait::count(plait::configs::jamba_v0_1).active_parameters == 12'110'311'296);
-/// static_assert(plait::kv_cache_bytes(plait::configs::jamba_v0_1, 262'144, 2) == std::int64_t{4} << 30);  // 256 Ki tokens in 16 bits: 4 GiB
+/// // 256 Ki tokens in 16 bits: 4 GiB
+/// static_assert(plait::kv_cache_bytes(plait::configs::jamba_v0_1, 262'144, 2) ==
+///               std::int64_t{4} << 30);
 /// static_assert(plait::recurrent_state_bytes(plait::configs::jamba_v0_1) == 17'432'576);
 /// ```
 /// Equation: active_parameters = total_parameters without the experts a token does not visit; the
@@ -170,6 +172,7 @@ constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context)
   return 2 * (active(p, d_model) - vectors) + flops_beyond_products(p, d_model, context);
 }
 
+/// Work of the mean of `tokens` tokens in one call, each of which sees `context` keys.
 template <class Architecture>
 constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens, std::int64_t context) {
   std::int64_t flops = c.vocab_size == no_vocabulary ? 0 : 2 * std::int64_t{c.vocab_size} * c.d_model;

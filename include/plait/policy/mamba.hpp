@@ -28,6 +28,7 @@ struct mamba {
   friend constexpr bool operator==(mamba const&, mamba const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   std::int64_t const d = p.inner(d_model), r = p.rank(d_model), n = p.d_state;
@@ -49,8 +50,10 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   if (p.proj_bias) visit(tensor{.name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
+/// The knobs, each once.
 template <class Visit>
 constexpr void knobs(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);

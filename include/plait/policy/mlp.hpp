@@ -17,6 +17,7 @@ struct mlp {
   friend constexpr bool operator==(mlp const&, mlp const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "gate_proj", .rows = p.d_ff, .cols = d_model});
@@ -24,8 +25,10 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
 
+/// The knobs, each once.
 template <class Visit>
 constexpr void knobs(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);

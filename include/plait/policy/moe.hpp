@@ -28,6 +28,7 @@ struct moe {
   friend constexpr bool operator==(moe const&, moe const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "router", .role = role::router, .rows = p.num_experts, .cols = d_model});
@@ -36,8 +37,10 @@ constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .role = role::expert, .rows = d_model, .cols = p.d_ff, .copies = p.num_experts});
 }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(moe const&) { return "feed_forward"; }
 
+/// The knobs, each once.
 template <class Visit>
 constexpr void knobs(moe const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);

@@ -10,6 +10,7 @@ struct none {
   friend constexpr bool operator==(none const&, none const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(none const&, int, Visit&&) {}
 

@@ -16,11 +16,13 @@ struct rms_norm {
   friend constexpr bool operator==(rms_norm const&, rms_norm const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
   visit(tensor{.name = "weight", .role = role::vector, .rows = d_model, .start = initial::one});
 }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
 
 }  // namespace plait

@@ -6,6 +6,7 @@
 
 namespace plait {
 
+/// An element type.
 enum class dtype : unsigned char { f32, bf16, int8 };
 
 /// Storage by role, arithmetic, key-value cache.
@@ -23,9 +24,13 @@ struct precision {
   friend constexpr bool operator==(precision const&, precision const&) = default;
 };
 
+/// Everything in f32.
 inline constexpr precision f32{};
+/// Weights, keys and values in bf16.
 inline constexpr precision bf16{.weights = dtype::bf16, .experts = dtype::bf16, .kv = dtype::bf16};
+/// Weights in int8, keys and values in bf16.
 inline constexpr precision int8{.weights = dtype::int8, .experts = dtype::int8, .kv = dtype::bf16};
+/// Experts in int8, everything else in bf16.
 inline constexpr precision experts_int8{.weights = dtype::bf16, .experts = dtype::int8, .kv = dtype::bf16};
 
 /// The same storage with the products of activations rounded to `compute`: with_compute(int8,

@@ -6,8 +6,8 @@
 // Test: tests/compile_fail/rules.cpp, whose last cases break several rules at once
 #pragma once
 
-// One rule of a class template, as a member: a static_assert in a class of its own. clang gives up a class at its first failed assertion;
-// this way every broken rule is heard at once.
+/// One rule of a class template, as a member: a static_assert in a class of its own. clang gives up
+/// a class at its first failed assertion; this way every broken rule is heard at once.
 #define PLAIT_RULE(name, condition, sentence) \
   template <bool Holds>                       \
   struct name##_rule {                        \

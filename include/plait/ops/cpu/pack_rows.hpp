@@ -127,6 +127,7 @@ struct row_format<dtype::int8> {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 #endif
+/// As many registers as a register has floats, to be transposed.
 using square = Eigen::internal::PacketBlock<packet, width>;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

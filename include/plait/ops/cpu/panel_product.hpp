@@ -33,6 +33,7 @@
 
 namespace plait::inline PLAIT_ABI::panels {
 
+/// Rows of a panel.
 inline constexpr int panel = static_cast<int>(panel_rows);
 static_assert(panel == 2 * width);
 
@@ -287,6 +288,7 @@ inline void copy_columns(float const* sums, float* y, std::int64_t count) {
 /// sums [rows][panel] continued over k columns, w and x standing at a step.
 using kernel = void (*)(float* sums, std::byte const* w, float const* x, std::int64_t k);
 
+/// The kernel for a number of rows of activations.
 template <dtype Stored, dtype Activations>
 kernel kernel_of(std::int64_t rows) {
   return []<int... M>(std::integer_sequence<int, M...>, std::int64_t r) {
@@ -361,6 +363,7 @@ void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::
 template <dtype Stored, dtype Activations>
 inline constexpr std::int64_t panels_an_item = product<Stored, Activations>::pairs ? 2 : 1;
 
+/// Items of work that a matrix has.
 template <dtype Stored, dtype Activations>
 constexpr std::int64_t items(panel_matrix<Stored> const& w) {
   return (w.panels() + panels_an_item<Stored, Activations> - 1) / panels_an_item<Stored, Activations>;

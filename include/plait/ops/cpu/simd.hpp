@@ -40,7 +40,9 @@
 namespace plait::inline PLAIT_ABI::simd {
 
 #if PLAIT_PACKET == 16
+/// A vector register of floats.
 using packet = Eigen::internal::Packet16f;
+/// A vector register of 32-bit integers.
 using integers = Eigen::internal::Packet16i;
 #elif PLAIT_PACKET == 8
 using packet = Eigen::internal::Packet8f;
@@ -49,14 +51,20 @@ using integers = Eigen::internal::Packet8i;
 using packet = Eigen::internal::Packet4f;
 using integers = Eigen::internal::Packet4i;
 #endif
+/// Floats of a register.
 inline constexpr int width = PLAIT_PACKET;
 
+/// The same value in every lane.
 inline packet set(float x) { return Eigen::internal::pset1<packet>(x); }
 inline packet load(float const* p) { return Eigen::internal::ploadu<packet>(p); }
 inline void store(float* p, packet x) { Eigen::internal::pstoreu(p, x); }
+/// Lane by lane.
 inline packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
+/// Lane by lane.
 inline packet sub(packet a, packet b) { return Eigen::internal::psub(a, b); }
+/// Lane by lane.
 inline packet mul(packet a, packet b) { return Eigen::internal::pmul(a, b); }
+/// Lane by lane.
 inline packet div(packet a, packet b) { return Eigen::internal::pdiv(a, b); }
 /// a * b + c, fused wherever the instruction set can.
 #if PLAIT_PACKET == 8

@@ -8,6 +8,7 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// The kernel: a thread takes eight values of a row.
 template <dtype Stored, class T>
 struct embed {
   struct args {

@@ -15,7 +15,8 @@
 #include <cstdint>
 #include <type_traits>
 
-// A loop that is to stay one: ptxas orders what is unrolled by its own lights, and keeps alive more than there is room for.
+/// A loop that is to stay one: ptxas orders what is unrolled by its own lights, and keeps alive
+/// more than there is room for.
 #if defined(__CUDA_ARCH__)
 #define PLAIT_ROLLED _Pragma("unroll 1")
 #else

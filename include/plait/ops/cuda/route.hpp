@@ -18,6 +18,7 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// Arguments of the kernels.
 struct route_args {
   rows_of<float const> logits;
   int experts, choices;  ///< n, and K of a token
@@ -150,6 +151,7 @@ struct sort_choices {
   }
 };
 
+/// Adds counts of choices, expert by expert.
 struct add_counts {
   PLAIT_HD std::int32_t operator()(std::int32_t a, std::int32_t b) const { return a + b; }
 };

@@ -9,6 +9,7 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// What is done to a row.
 enum class update {
   add,   ///< y + x
   gate,  ///< silu(x) y
