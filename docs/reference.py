@@ -364,7 +364,7 @@ class Header:
         def say(parts):
             text = re.sub(r"\s*…(\s*…)*", lambda m: " …" if m[0][0].isspace() else "…", "".join(parts))
             text = text.replace("{}", "…").strip()
-            if len(text.replace("…", "").strip()) > 9 and text not in found:
+            if len(text.replace("…", "").strip()) > 9 and " " in text and text not in found:
                 found.append(text)
 
         tokens = self.tokens
@@ -381,6 +381,10 @@ class Header:
                     depth += (u.text == "(") - (u.text == ")")
                 if depth == 0:
                     break
+                if depth == 1 and u.text in (",", "?", ":") and thrown:
+                    parts.append("\n")  # another argument, or the other sentence
+                elif u.text == ":" and parts[-1:] not in ([], ["…"]):
+                    parts.append("|")
                 if u.kind == "string":
                     used.add(j)
                     if parts[-1:] == ["…"] and tokens[j - 1].kind == "string":
@@ -389,14 +393,14 @@ class Header:
                 elif u.kind in ("word", "number") and parts[-1:] != ["…"]:
                     parts.append("…")
                 j += 1
-            literal = [p for p in parts if p != "…"]
+            literal = [p for p in parts if p not in ("…", "\n", "|")]
             if not thrown:  # a condition, then a sentence
                 while parts and not parts[0].startswith("plait:"):
                     parts.pop(0)
             elif not literal or max(map(len, literal)) < 10 and "".join(literal).count(" ") < 2:
                 continue
-            if parts:
-                say(parts)
+            for sentence in "".join(parts).split("\n"):
+                say([sentence])
         for i, t in enumerate(tokens):
             if t.kind == "string" and i not in used and t.text.startswith('"plait: '):
                 say([text_of(t.text)])
