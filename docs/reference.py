@@ -467,7 +467,18 @@ class Reference:
     def markdown(self, lines, folder):
         """A comment's lines as Markdown: names of headers and documents are links, signs are text."""
         result, fence, indented = [], False, False
+        run = []  # the lines of a paragraph, in which a code span may go on
+
+        def end_run():
+            if run:
+                text = self.inline("\n".join(result[i] for i in run), folder)
+                for i, line in zip(run, text.split("\n")):
+                    result[i] = line
+                run.clear()
+
         for line in lines:
+            if not line.strip() or line.startswith("```"):
+                end_run()
             if line.startswith("```"):
                 fence = not fence
             if fence or line.startswith("```"):
@@ -485,16 +496,18 @@ class Reference:
                 indented = False
             if re.match(r"[-*] |\d+\. |\|", line) and result and re.match(r"[^-*|\d\s]", result[-1]):
                 result.append("")  # a list or a table stands by itself
-            result.append(self.inline(line, folder))
+            run.append(len(result))
+            result.append(line)
         if indented:
             result.append("```")
+        end_run()
         return result
 
     def inline(self, line, folder):
         pieces = line.split("`")
         for i in range(0, len(pieces), 2):
             text = pieces[i].replace("<", "&lt;")
-            text = re.sub(r"(?<!^)\*", r"\\*", text)
+            text = re.sub(r"(?<!^)\*", r"\\*", text, flags=re.M)
 
             def link(match):
                 path = self.resolve(match[0], folder)
@@ -508,7 +521,7 @@ class Reference:
     def items(self, comment, folder):
         result = []
         for label, lines in comment.items:
-            lines = [self.inline(l, folder) for l in lines]
+            lines = self.inline("\n".join(lines), folder).split("\n")
             if label == "Test":
                 lines = [re.sub(r"\btests/[\w./-]+\.\w+", r"`\g<0>`", l.replace("`", "")) for l in lines]
             first = lines[0]
@@ -562,7 +575,7 @@ class Reference:
             if m.comment is not None:
                 name = f"- `{prefix}{m.name}`: "
                 lines = self.inline(" ".join(m.comment.text), folder)
-                extra = [" ".join([f"{label}:"] + [self.inline(l, folder) for l in lines]) for label, lines in m.comment.items]
+                extra = [self.inline(" ".join([f"{label}:", *lines]), folder) for label, lines in m.comment.items]
                 yield name + " ".join([lines] + extra)
             yield from self.members(m, folder, f"{prefix}{m.name}::")
 

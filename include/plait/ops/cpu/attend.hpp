@@ -1,8 +1,8 @@
-// attend on the CPU: blocks of keys with an online softmax (Milakov and Gimelshein,
+// attend on the CPU: blocks of 64 keys with an online softmax (Milakov and Gimelshein,
 // arXiv:1805.02867; Dao et al., arXiv:2205.14135).
 //
-// A row is one query of one head. Rows that share a head of keys form tiles, so that a block is
-// read once for all of them; the blocks stand at fixed absolute positions, and so do the splits,
+// A row is one query of one head. Rows that share a head of keys form tiles of up to 48 (24 on
+// AVX2), so that a block is read once for all of them; the blocks stand at fixed absolute positions, and so do the splits,
 // runs of blocks that are summed up on their own and then merged in order. A row's sums therefore
 // do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of
 // a long context or many.

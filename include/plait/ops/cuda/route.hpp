@@ -1,8 +1,9 @@
-// route on a device: a warp a token, then a stable counting sort of the choices by expert.
+// route on a device: a warp per token for softmax and choices, then a stable counting sort of
+// the choices by expert.
 //
 // Choices stand in the order of their tokens. A warp counts 32 of them at a time: a lane learns
 // from the others how many before it chose the same expert. So every place follows from counts
-// alone, and no order of threads can show.
+// alone: no atomics, and the same bits in any order of threads.
 // Equation: choices, places, tokens and first rows are those of `choose_largest` on the logits and
 //   `group_by_expert`, bit for bit
 // Cost: one launch, of one block, up to 256 tokens and 512 experts; four beyond. Workspace: n
