@@ -8,7 +8,8 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// Two rates in units a second, from probe_roofline (benchmark/probe.hpp) or from a data sheet: {.flops = 472e9, .bytes = 60e9}.
+/// Two rates in units a second, from probe_roofline (benchmark/probe.hpp) or from a data sheet:
+/// {.flops = 472e9, .bytes = 60e9}.
 /// Equation: seconds = max(operations / flops, traffic / bytes)
 /// Shapes: units a second. `arithmetic_of`: what the fastest of a precision's products are made of
 /// Source: Williams, Waterman and Patterson, Roofline, CACM 2009

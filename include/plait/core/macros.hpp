@@ -66,8 +66,8 @@
 #define PLAIT_THREADS serial
 #endif
 
-/// The inline namespace of everything but the policies, which are plain values. Inline code compiled
-/// with other flags in two translation units is silently shared by the linker, so that one of them
+/// The inline namespace of everything but the policies, which are plain values. Inline code
+/// compiled with other flags in two translation units is silently shared by the linker, so that one of them
 /// runs the other's instructions; so the namespace is named after the flags:
 ///
 ///   namespace plait::inline PLAIT_ABI { ... }

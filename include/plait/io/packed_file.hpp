@@ -112,7 +112,7 @@ struct packed_tensor {
 /// {"config": config.json of plait's own type,
 ///  "panel_rows": rows of a panel,
 ///  "tensors": [{"name": "layers.0.mixer.q_proj",  in the order of the model's for_each_tensor
-///               "layout": "bf16",                 f32, bf16 or int8 in panels, or rows: f32, row-major
+///               "layout": "bf16",  f32, bf16 or int8 in panels, or rows: f32, row-major
 ///               "shape": [copies, rows, cols],
 ///               "offset": bytes from the end of the header, "bytes": without what fills up,
 ///               "checksum": XXH64 of the bytes up to the next tensor}, ...]}

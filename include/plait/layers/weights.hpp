@@ -48,7 +48,8 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 /// ```cpp body
 /// plait::weights<plait::mlp{.d_ff = 40}, 16, plait::storage::packed<>> feed_forward;
 /// plait::initialize(feed_forward, 7);  // allocates, and draws (model/initialize.hpp)
-/// if (feed_forward.get<"gate_proj">().rows() != 40) throw plait::error("another shape is described");
+/// if (feed_forward.get<"gate_proj">().rows() != 40)
+///   throw plait::error("another shape is described");
 /// ```
 /// Shapes: one tensor for each entry of `describe(Policy, D)`, of the type that `Storage` has for
 ///   its role; empty until `allocate`, then zero. `find` is the tensor's address, or null where a

@@ -1,5 +1,6 @@
 // The vocabulary of `describe`: one list of tensors a policy, from which counts, weights, loading,
-// packing, initialization and checkpoint names are all derived; and what a policy may say of itself.
+// packing, initialization and checkpoint names are all derived; and what a policy may
+// say of itself.
 #pragma once
 
 #include <cstdint>

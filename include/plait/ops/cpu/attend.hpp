@@ -2,9 +2,9 @@
 // arXiv:1805.02867; Dao et al., arXiv:2205.14135).
 //
 // A row is one query of one head. Rows that share a head of keys form tiles of up to 48 (24 on
-// AVX2), so that a block is read once for all of them; the blocks stand at fixed absolute positions, and so do the splits,
-// runs of blocks that are summed up on their own and then merged in order. A row's sums therefore
-// do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of
+// AVX2), so that a block is read once for all of them; the blocks stand at fixed
+// absolute positions, and so do the splits, runs of blocks that are summed up on their own
+// and then merged in order. A row's sums therefore do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of
 // a long context or many.
 // Equation: a score is one chain over dim upwards of the scaled query; the maximum is exact; a
 //   block's exponentials are added in 16 chains, then total <- total exp(old maximum - new) + sum
