@@ -1,5 +1,9 @@
-// Measuring layers and models in a few lines. Needs Google Benchmark, which nothing else in plait does; benchmark/explain.hpp, alone, does
-// not.
+// Layers and models as benchmarks, in one include: `benchmark/register_layer.hpp`,
+// `benchmark/register_model.hpp`, `benchmark/run.hpp`, their options, `benchmark/explain.hpp` and
+// `benchmark/probe.hpp`; and `plait.hpp`. Needs Google Benchmark (Debian: `libbenchmark-dev`),
+// which nothing else in plait does; the CMake target `plait::plait` does not bring it: link
+// `benchmark::benchmark` beside it.
+// Test: tests/benchmark/register_test.cpp, tests/headers/alone.sh
 #pragma once
 
 #include <plait/benchmark/explain.hpp>

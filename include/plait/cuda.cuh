@@ -1,4 +1,7 @@
-// plait on CUDA: layers and models for exec::cuda. With <plait/plait.hpp> beside it, in one file or in others, for exec::cpu too.
+// Layers, models and CUDA in one include, for nvcc: with `<plait/plait.hpp>` beside it for the CPU
+// too. Needs the CUDA toolkit 13 and cuBLASLt.
+// Cost: some ten seconds to compile, and half a minute an architecture with a model in it
+// Test: tests/cuda/launch_test.cu, tests/headers/nvcc.sh
 #pragma once
 
 #include <plait/exec/cuda.cuh>

@@ -1,4 +1,9 @@
-// Checkpoints: directories of Hugging Face's families and plait's own, in and out. Needs nlohmann-json.
+// Checkpoints: directories of Hugging Face's families and plait's own, in and out. Checkpoints, in
+// and out, in one include: `io/load.hpp` and `io/save.hpp`, what describes a checkpoint
+// (`io/config_file.hpp`, `io/family.hpp`) and what holds its tensors (`io/checkpoint.hpp`,
+// `io/safetensors.hpp`, `io/safetensors_writer.hpp`). Needs nlohmann-json, and POSIX: files are
+// mapped, locked and renamed.
+// Test: tests/headers/alone.sh
 #pragma once
 
 #include <plait/io/checkpoint.hpp>

@@ -1,4 +1,12 @@
-// plait: layers, models, CPU. Checkpoints are in plait/io.hpp, counts alone in plait/policy.hpp.
+// Checkpoints are in plait/io.hpp, counts alone in plait/policy.hpp. Layers, models and the CPU in
+// one include; not checkpoints. Needs Eigen 3.4.
+//
+// ```cpp
+// #include <plait/plait.hpp>
+// ```
+//
+// Cost: some seconds to compile, most of it Eigen
+// Test: tests/headers/alone.sh, tests/headers/direction.sh
 #pragma once
 
 #include <plait/exec/cpu.hpp>

@@ -1,4 +1,6 @@
-// Policies, configurations and counts: plain constexpr values, standard library only.
+// Policies, configurations and counts in one include: the standard library only. nvcc compiles it
+// too.
+// Test: tests/headers/alone.sh, tests/headers/nvcc.sh, tests/headers/direction.sh
 #pragma once
 
 #include <plait/policy/attention.hpp>

@@ -1,6 +1,8 @@
-// The version of plait. The build reads it from here.
+// The version, which the build reads from here.
+// Test: tests/headers/alone.sh
 #pragma once
 
+/// The version, major.minor.patch.
 #define PLAIT_VERSION_MAJOR 0
 #define PLAIT_VERSION_MINOR 1
 #define PLAIT_VERSION_PATCH 0

@@ -17,8 +17,8 @@ take_apart() {
     !inside && /^```/ {
       inside = 1; kind = substr($0, 4); text = ""; first = FNR + 1
       if (kind ~ /^`/) say("a block begins with three backticks")
-      if (kind ~ /^([cC]\+\+|[cC][cC]|[cC][xX][xX]|[hH]pp|CPP|Cpp)/ || (kind ~ /^cpp/ && kind != "cpp" && kind != "cpp body") || (kind ~ /^output/ && kind != "output"))
-        say("a block is marked \"" kind "\", expected cpp, cpp body, output, or another language")
+      if (kind ~ /^([cC]\+\+|[cC][cC]|[cC][xX][xX]|[hH]pp|CPP|Cpp)/ || (kind ~ /^cpp/ && kind != "cpp" && kind != "cpp body" && kind != "cpp signature") || (kind ~ /^output/ && kind != "output"))
+        say("a block is marked \"" kind "\", expected cpp, cpp body, cpp signature, output, or another language")
       next
     }
     inside && /^```[ \t]*$/ {

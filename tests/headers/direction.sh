@@ -11,7 +11,7 @@ status=0
 for folder in */; do
   [ "$(level "${folder%/}")" -lt 9 ] || { echo "$folder has no place in the order of folders: give it one here and in docs/design.md"; status=1; }
 done
-find . -type f ! -name '*.hpp' ! -path ./cuda.cuh ! -path './exec/*.cuh' | grep . && { echo 'only .hpp files belong here, and .cuh in exec: no other is compiled alone'; status=1; }
+find . -type f ! -name '*.hpp' ! -name README.md ! -path ./cuda.cuh ! -path './exec/*.cuh' | grep . && { echo 'only .hpp files and READMEs belong here, and .cuh in exec: no other is compiled alone'; status=1; }
 grep -rnE '^ *# *include' . | grep -vE ':#include <[^>]+>' && { echo 'an include is written #include <...> at the start of a line'; status=1; }
 while IFS=: read -r file line; do
   file=${file#./} from=${file%%/*} to=$(sed -E 's|.*<plait/([^/>]*)[/>].*|\1|' <<<"$line")

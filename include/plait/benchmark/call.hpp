@@ -1,4 +1,4 @@
-// One call of forward, and what it costs.
+// One call of forward, and what a layer costs in it.
 #pragma once
 
 #include <plait/benchmark/routing.hpp>
@@ -9,7 +9,14 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// What a call is given: so many sequences, each with `tokens` new tokens on top of `context` cached ones.
+/// What a call is given: so many sequences, each with `tokens` new tokens on top of `context`
+/// cached ones.
+/// Equation: operations as `policies::flops` counts them, a token seeing context + (tokens + 1) / 2
+///   keys on average. Bytes: weights once in precision `as`, of experts those reached; of each
+///   sequence the state in and out, cached keys and values in and new ones out
+/// Shapes: `tokens` and `context` of each of `sequences`; `reached` experts, below 0 as the routing
+///   says
+/// Test: tests/benchmark/explain_test.cpp
 struct call {
   std::int64_t tokens = 1, context = 0, sequences = 1;
   bench::routing routing = bench::routing::random;
@@ -21,9 +28,10 @@ struct call_cost {
   constexpr call_cost& operator+=(call_cost const& other) { return flops += other.flops, bytes += other.bytes, *this; }
 };
 
-/// A layer's cost in such a call. Operations as policies::flops counts them, a token seeing half of the new ones on average. Bytes: weights
-/// once, of experts as many as are reached; of each sequence the state in and out, cached keys and values in and new ones out. Activations
-/// are not counted. `reached` below 0: as the routing says.
+/// A layer's cost in such a call. Operations as policies::flops counts them, a token seeing half of
+/// the new ones on average. Bytes: weights once, of experts as many as are reached; of each
+/// sequence the state in and out, cached keys and values in and new ones out. Activations are not
+/// counted. `reached` below 0: as the routing says.
 template <class Policy>
 call_cost layer_cost(Policy const& p, int d_model, precision const& as, call const& c, double reached = -1) {
   std::int64_t const rows = c.tokens * c.sequences;

@@ -1,4 +1,17 @@
-// Whether a result is right before it is timed: the same weights in the reference, and how far rounding may lead.
+// Whether a result is right before it is timed: the same weights in the reference, and how far
+// rounding may lead.
+// Equation: allowed, as a share of the reference's largest value: 1e-4 where products are f32; 1e-2
+//   where keys and values are bf16, each rounded by up to 2^-9; 5e-2 where activations are rounded
+//   to bf16; 2e-1 where they are rounded to 8 bits, 1/254 of their token's largest. On a device,
+//   where f32 weights have f32 activations and all others bf16: 1e-4; 5e-2 of a layer, 1e-1 of
+//   several, 2e-1 where these route, since an expert whose turn comes by a hair may be another one
+// Shapes: `compare` of two [rows, cols]; `copy_weights` between two models or layers on two
+//   execution policies, by `get_row` and `set_row`
+// Errors:
+//   - `the result is off by … where the reference reaches …; allowed is a share of …`: from
+//     `complaint`, as a text; empty if all is well
+// Test: tests/benchmark/probe_test.cpp, tests/benchmark/register_test.cpp,
+//   tests/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/benchmark/roofline.hpp>
@@ -19,11 +32,16 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// How far a result may be from the reference's with the same, dequantised weights, as a share of the reference's largest value.
-///   products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a wrong kernel by more than 1e-4.
-///   keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
-///   of bf16: activations rounded by up to 2^-9 before every product, several products in a row: 5e-2.
-///   of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the others: 2e-1.
+/// How far a result may be from the reference's with the same, dequantised weights, as a share of
+/// the reference's largest value.
+///
+/// - products of f32: sums of thousands of f32 products are off by about 1e-6 of the largest, a
+///   wrong kernel by more than 1e-4.
+/// - keys and values in bf16: each rounded by up to 2^-9, scores and averages with it: 1e-2.
+/// - of bf16: activations rounded by up to 2^-9 before every product, several products in a row:
+///   5e-2.
+/// - of int8: activations rounded to 1/254 of their token's largest, which is up to ten times the
+///   others: 2e-1.
 inline double tolerance(precision const& p, bool keeps_keys) {
   dtype const products = arithmetic_of(p);
   double const computed = products == dtype::f32 ? 1e-4 : products == dtype::bf16 ? 5e-2 : 2e-1;
@@ -32,10 +50,13 @@ inline double tolerance(precision const& p, bool keeps_keys) {
 }
 
 /// The same on a device, where activations are bf16 unless weights are f32.
-///   f32: sums in other orders, as above.
-///   a layer in bf16: its inputs, and what it computes on the way, some ten times, are rounded by up to 2^-9: 5e-2.
-///   several layers: roundings of one are inputs of the next: 1e-1.
-///   several layers that route: an expert whose turn comes by a hair may be another one: 2e-1.
+///
+/// - `f32`: sums in other orders, as above.
+/// - a layer in bf16: its inputs, and what it computes on the way, some ten times, are rounded by
+///   up to 2^-9: 5e-2.
+/// - several layers: roundings of one are inputs of the next: 1e-1.
+/// - several layers that route: an expert whose turn comes by a hair may be another one: 2e-1.
+///
 /// A kernel that is wrong is off by about 1.
 inline double device_tolerance(precision const& p, std::int64_t layers, bool routes) {
   if (p.weights == dtype::f32) return 1e-4;
@@ -47,7 +68,8 @@ struct difference {
   double worst = 0, largest = 0;
   /// As a share of the largest value; of 0, where nothing differs.
   double relative() const { return worst == 0 ? 0 : worst / largest; }
-  /// A sentence, or nothing if it is within `bound`. A NaN, and an expectation of nothing but zeros, is never right.
+  /// A sentence, or nothing if it is within `bound`. A NaN, and an expectation of nothing but
+  /// zeros, is never right.
   std::string complaint(double bound) const {
     if (worst <= bound * largest && largest > 0) return {};
     return "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest) +
@@ -65,6 +87,7 @@ inline double as_double(bf16_t value) {
 }
 }  // namespace detail
 
+/// How far a result is from what is expected.
 template <class A, class B>
 difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
   difference d;
@@ -77,7 +100,8 @@ difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
   return d;
 }
 
-/// Gives `to` the values of `from` as it keeps them: rounded, dequantised. Both are the same model or layer on two execution policies.
+/// Gives `to` the values of `from` as it keeps them: rounded, dequantised. Both are the same model
+/// or layer on two execution policies.
 template <class From, class To>
 void copy_weights(From& from, To& to) {
   struct source {

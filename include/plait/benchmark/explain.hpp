@@ -69,10 +69,25 @@ inline std::string number(double value, char const* format) {
 }
 }  // namespace detail
 
-/// The cost of a call of any architecture: the embedding's rows, of each layer its mixer and feed-forward with their norms' weights, final
-/// norm and head for the last token of each sequence. Operations of norms and residuals are left out, as in policy/count.hpp: one token's
-/// are decode_cost's. `reached`: experts reached in each layer, if they are known better than from the routing. plait::error where the call
-/// or the roofline is none.
+/// The cost of a call of any architecture: the embedding's rows, of each layer its mixer and
+/// feed-forward with their norms' weights, final norm and head for the last token of each sequence.
+/// Operations of norms and residuals are left out, as in policy/count.hpp: one token's are
+/// decode_cost's. `reached`: experts reached in each layer, if they are known better than from the
+/// routing. plait::error where the call or the roofline is none.
+///
+/// ```cpp body
+/// plait::bench::explanation const e =
+///     plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0,
+///                                                      {.flops = 1000e9, .bytes = 60e9});
+/// std::cout << e << e.tokens_per_second();  // the table; prefill at most
+/// ```
+/// Equation: a row's seconds are max(flops / peak, bytes / bandwidth); the call's are their sum.
+///   Operations of one token add up to `decode_cost` of policy/count.hpp, bytes to it and the state
+///   once more, which is also written
+/// Shapes: a row for the embedding's rows, each mixer and feed-forward with its norm, and final
+///   norm and head of one token a sequence; `layer` is -1 outside of the layers. `reached`: experts
+///   in each layer, if they are known
+/// Test: tests/benchmark/explain_test.cpp
 template <class Architecture>
 requires(std::is_class_v<Architecture>) explanation
     explain(Architecture const& c, precision const& as, call const& what, roofline const& on, std::span<double const> reached = {}) {
@@ -118,14 +133,17 @@ requires(std::is_class_v<Architecture>) explanation
 }
 
 /// The same for a config known to the compiler, and one sequence:
-///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, {.flops = 472e9, .bytes = 60e9});
+///
+///   constexpr plait::bench::roofline machine{.flops = 472e9, .bytes = 60e9};
+///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, machine);
 template <auto Config>
 explanation explain(precision const& as, std::int64_t tokens, std::int64_t context, roofline const& on, routing r = routing::random) {
   static constexpr auto config = Config;  // clang 14 reads wrong members of a template argument at run time
   return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
 }
 
-/// A line for the call, one a row, the sum, and what bounds tokens a second; with measured seconds beside the least where there are any.
+/// A line for the call, one a row, the sum, and what bounds tokens a second; with measured seconds
+/// beside the least where there are any.
 inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
   using detail::number;
   bool const measured = e.measured() > 0;

@@ -1,4 +1,4 @@
-// A model's weights, and its tokens, such that every layer's experts are reached as wanted.
+// A model's weights, such that every layer's experts are reached as wanted.
 #pragma once
 
 #include <plait/benchmark/fill.hpp>
@@ -30,8 +30,8 @@ void for_each_ffn(Architecture const& c, Visit&& visit) {
   std::apply([&, i = std::size_t{0}](auto const&... policy) mutable { (visit(i++, policy), ...); }, c.ffns());
 }
 
-/// Where the routers of a model read their logits when routing is made: feed-forward policy i of the architecture has the channels from
-/// first[i] on, first.back() channels in all.
+/// Where the routers of a model read their logits when routing is made: feed-forward policy i of
+/// the architecture has the channels from first[i] on, first.back() channels in all.
 template <class Architecture>
 std::vector<std::int64_t> router_channels(Architecture const& c) {
   std::vector<std::int64_t> first{0};
@@ -43,8 +43,8 @@ std::vector<std::int64_t> router_channels(Architecture const& c) {
   return first;
 }
 
-/// Writes into the row of a token, id or position g, the logits that bring it to its experts in every layer. `wanted` holds a list a
-/// policy.
+/// Writes into the row of a token, id or position g, the logits that bring it to its experts in
+/// every layer. `wanted` holds a list a policy.
 template <class Architecture>
 void write_all_logits(Architecture const& c, std::vector<std::int64_t> const& first, std::vector<std::vector<std::int32_t>> const& wanted,
                       std::int64_t g, float amplitude, float* row) {
@@ -65,9 +65,15 @@ std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, r
 
 }  // namespace detail
 
-/// Fills a model; unless routing is random, so that it is as wanted: the first channels of the residual stream hold the routers' logits,
-/// put there by the embedding and left alone by every linear map that ends in the stream. Norms scale all channels alike and keep their
-/// order.
+/// Fills a model; unless routing is random, so that it is as wanted: the first channels of the
+/// residual stream hold the routers' logits, put there by the embedding and left alone by every
+/// linear map that ends in the stream. Norms scale all channels alike and keep their order.
+/// Equation: where routing is made, the first channels of the residual stream hold the routers'
+///   logits: the embedding puts them there, the routers read them, no other linear map writes them,
+///   and norms keep their order
+/// Shapes: a channel for each expert of each feed-forward policy
+/// Errors: none here; `register_model` refuses a width with fewer channels
+/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp
 template <class Model>
 void fill_routed(Model& m, routing r) {
   static constexpr auto c = Model::config;

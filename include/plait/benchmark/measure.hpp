@@ -1,4 +1,5 @@
-// What register_layer and register_model share: work that is kept between calls, the roofline of the run, timing, counters.
+// What `register_layer` and `register_model` share: the work that is kept between calls, the
+// roofline of the run, timing, counters.
 #pragma once
 
 #include <plait/benchmark/call.hpp>
@@ -33,8 +34,9 @@ namespace plait::inline PLAIT_ABI::bench {
 
 namespace detail {
 
-/// Google Benchmark calls a function several times until it has run long enough, and building and checking a model each time would take
-/// longer than timing it. One piece of work is kept, the last, so that no more memory is used than that needs.
+/// Google Benchmark calls a function several times until it has run long enough, and building and
+/// checking a model each time would take longer than timing it. One piece of work is kept, the
+/// last, so that no more memory is used than that needs.
 struct kept_work {
   std::string key;
   std::shared_ptr<void> work;
@@ -114,7 +116,8 @@ double seconds_of([[maybe_unused]] Exec& exec, Call const& call) {
   }
 }
 
-/// Measured once a process for each number of threads and type of products, when it is first needed.
+/// Measured once a process for each number of threads and type of products, when it is first
+/// needed.
 template <class Exec>
 roofline const& roofline_of_run(Exec& exec) {
   constexpr dtype products = products_of<Exec>();
@@ -124,7 +127,8 @@ roofline const& roofline_of_run(Exec& exec) {
   return at->second;
 }
 
-/// Tables that run prints when everything has been measured, by the name of their benchmark: repetitions replace each other.
+/// Tables that run prints when everything has been measured, by the name of their benchmark:
+/// repetitions replace each other.
 inline std::vector<std::pair<std::string, explanation>>& tables() {
   static std::vector<std::pair<std::string, explanation>> all;
   return all;
@@ -179,8 +183,8 @@ std::vector<int> threads_of(std::string const& name, std::vector<int> const& ask
   else return asked.empty() ? std::vector<int>{1} : asked;
 }
 
-/// Times call(), behind a rewind() each time that is not timed, and sets what is reported. On a device it is the time from where its first
-/// kernel begins to where its last one ends.
+/// Times call(), behind a rewind() each time that is not timed, and sets what is reported. On a
+/// device it is the time from where its first kernel begins to where its last one ends.
 ///   tokens/s, GFLOP/s, GB/s     rates of what was counted, over the time of the calls
 ///   predicted_us, roofline_%    the least time on the roofline, and its share of the measured
 ///   peak_GFLOP/s, peak_GB/s     the roofline, measured in this run
@@ -208,7 +212,28 @@ void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_co
 
 }  // namespace detail
 
-/// What is registered, for what Google Benchmark has to say further: for (auto* b : registered) b->MinTime(2)->Repetitions(5);
+/// What is registered, for what Google Benchmark has to say further: for (auto* b : registered)
+/// b->MinTime(2)->Repetitions(5);
+///
+/// What is reported, of the calls alone; going back to the start of a sequence is not timed. On a
+/// device the time is its own, from where the first kernel of a call begins to where the last one
+/// ends, and launching them is not in it as long as the device is not waiting for a launch:
+///
+/// - `tokens/s`, `GFLOP/s`, `GB/s`: rates of what was counted
+/// - `predicted_us`: the least time on the roofline of this run
+/// - `roofline_%`: its share of the measured time; above 100 where warm weights come from a cache
+/// - `peak_GFLOP/s`, `peak_GB/s`: the roofline, measured in this process with as many threads, or
+///   on the device
+/// - `parameters`, `active_parameters`, `state_bytes`, `kv_bytes`: of a model, and its sequences
+///   after the call
+///
+/// The label says how many copies of the weights there are and how large, how many experts were
+/// reached, and how far the result is from the reference as a share of its largest value.
+/// Shapes: a vector of Google Benchmark's own objects, for what it has to say further:
+///   `b->MinTime(2)->Repetitions(5)`
+/// Cost: one piece of work is kept, the last, until `run` ends or another is measured
+/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp,
+///   tests/compile_fail/benchmark.cpp
 using registered = std::vector<::benchmark::internal::Benchmark*>;
 
 }  // namespace plait::inline PLAIT_ABI::bench

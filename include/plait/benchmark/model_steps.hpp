@@ -1,4 +1,4 @@
-// A model's sequences, and the call of forward that a benchmark times.
+// A model's sequences, and the call of forward that is timed.
 #pragma once
 
 #include <plait/benchmark/call.hpp>
@@ -21,7 +21,13 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// A model with sequences: `sequences` of them, each with a context, and a call that gives each of them new tokens.
+/// A model with sequences: `sequences` of them, each with a context, and a call that gives each of
+/// them new tokens.
+/// Shapes: `prepare` fills contexts in calls of 512 tokens, going on from what is there if that is
+///   no longer; `rewind` goes back to where the call begins; `output` is [sequences, columns] on
+///   this machine, logits or hidden states of the last tokens
+/// Errors: those of the model's forward
+/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp
 template <class Model>
 class model_steps {
  public:
@@ -34,7 +40,8 @@ class model_steps {
 
   model_steps(Model const& m, routing r) : model_(m), routing_(r), channels_(detail::router_channels(config)) {}
 
-  /// Caches of `what.sequences` sequences with what.context tokens; goes on from what is there if that is no longer.
+  /// Caches of `what.sequences` sequences with what.context tokens; goes on from what is there if
+  /// that is no longer.
   void prepare(exec_type& exec, call const& what) {
     static constexpr std::int64_t chunk = 512;
     model_.reserve(exec, std::max(what.tokens * what.sequences, std::min(chunk, std::max<std::int64_t>(1, what.context))), what.sequences);
@@ -122,7 +129,8 @@ class model_steps {
       else b.add(cache, std::span<std::int32_t const>(ids).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(count)));
     }
   };
-  /// Tokens at positions [position, position + count) of a sequence, which are numbers g, g + 1, ... of those routing spreads.
+  /// Tokens at positions [position, position + count) of a sequence, which are numbers g, g + 1,
+  /// ... of those routing spreads.
   new_tokens tokens_of(std::int64_t sequence, std::int64_t position, std::int64_t count, std::int64_t g) const {
     new_tokens made;
     if constexpr (Model::has_vocabulary) {

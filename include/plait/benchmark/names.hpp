@@ -1,4 +1,7 @@
 // Words for what is printed: precisions, and policies by their type.
+// Shapes: `"f32"`, `"bf16"`, `"int8"`, `"experts_int8"`, and what differs: `"bf16,compute:bf16"`; a
+//   policy is called by its type, `"mamba"`
+// Test: tests/benchmark/explain_test.cpp
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -11,7 +14,8 @@ namespace plait::inline PLAIT_ABI::bench {
 
 constexpr char const* name_of(dtype t) { return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8"; }
 
-/// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16,compute:bf16"; otherwise all four, "weights:int8,...".
+/// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16,compute:bf16";
+/// otherwise all four, "weights:int8,...".
 inline std::string name_of(precision const& p) {
   struct named {
     char const* name;
@@ -30,8 +34,8 @@ inline std::string name_of(precision const& p) {
   return name;
 }
 
-/// The name of a policy's type without namespaces and template arguments: "mamba", "moe", or that of your own. `otherwise` where the
-/// compiler does not tell.
+/// The name of a policy's type without namespaces and template arguments: "mamba", "moe", or that
+/// of your own. `otherwise` where the compiler does not tell.
 template <class Policy>
 constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwise = "policy") {
 #if defined(__GNUC__)

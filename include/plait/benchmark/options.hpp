@@ -1,4 +1,10 @@
 // What a benchmark sweeps over.
+// Shapes: lists of numbers: every combination is a benchmark. No threads: those of the execution
+//   policy's default. warm: one copy of the weights, as the last call left it. cold: copies in
+//   turn, with their own sequences, `cold_bytes` read before one comes again, `max_bytes` together
+//   at most (0: a quarter of the memory, on a device of its own). `by_layer`: `run` prints
+//   explain's table with measured times
+// Test: tests/benchmark/register_test.cpp
 #pragma once
 
 #include <plait/benchmark/routing.hpp>
@@ -10,10 +16,11 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// warm: one copy of the weights, as the last call left it. cold: so many copies in turn that the last-level cache holds none of what a
-/// call reads, as a layer in a large model finds its weights.
+/// warm: one copy of the weights, as the last call left it. cold: so many copies in turn that the
+/// last-level cache holds none of what a call reads, as a layer in a large model finds its weights.
 enum class weights : unsigned char { warm, cold };
 
+/// As it is written in a benchmark's name.
 constexpr char const* name_of(weights w) { return w == weights::warm ? "warm" : "cold"; }
 
 /// register_layer runs every combination of tokens, context and threads.

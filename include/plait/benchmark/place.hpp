@@ -1,4 +1,10 @@
-// Where a benchmark's execution policy computes: on this machine, or on a device with memory of its own (exec/device.hpp).
+// Where a benchmark's execution policy computes: on this machine, or on a device with memory of its
+// own (exec/device.hpp).
+// Shapes: a matrix [rows, cols] in the memory of the execution policy, zero or made on this
+//   machine; `fetch` has its values, or those of what an observer is shown, on this machine
+// Errors: those of the memory
+// Cost: on this machine nothing is moved; on a device `fetch` waits for all kernels
+// Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/benchmark/fill.hpp>
@@ -16,7 +22,8 @@ namespace plait::inline PLAIT_ABI::bench {
 template <class Exec>
 concept on_device = requires { typename Exec::runtime_type; };
 
-/// A matrix [rows, cols] where an execution policy computes: made on this machine, and fetched to be looked at.
+/// A matrix [rows, cols] where an execution policy computes: made on this machine, and fetched to
+/// be looked at.
 template <class T, class Memory>
 class placed {
  public:

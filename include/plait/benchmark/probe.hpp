@@ -1,4 +1,20 @@
 // How fast this machine computes and reads: the two rates of its roofline, measured.
+//
+// ```cpp body
+// plait::exec::cpu<> two(2);
+// plait::bench::roofline const here = plait::bench::probe_roofline(two);
+// std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::f32, 1, 2048, here);
+// ```
+//
+// Equation: the peak: twelve independent chains of multiply-adds in registers, of f32 or the dot
+//   product of bf16 or int8 where the instruction set has it, the best of 40 runs. The bandwidth:
+//   reading `cold_bytes`, the better of two ways, the best of 8 passes
+// Shapes: units a second, with the threads of `exec`. `cold_bytes`: eight times the last-level
+//   cache for every four threads, an eighth of the memory at most
+// Errors: those of core/buffer.hpp
+// Cost: half a second, and `cold_bytes` of memory. A build without fused multiply-add measures
+//   products and sums one behind the other, and a machine that is busy measures what is left of it
+// Test: tests/benchmark/probe_test.cpp
 #pragma once
 
 #include <plait/benchmark/names.hpp>
@@ -22,8 +38,9 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// Bytes of the last-level cache, of one where cores share several: as Linux says in /sys, else as the C library does (which on some
-/// virtual machines is the whole processor's); 64 MiB where nobody says.
+/// Bytes of the last-level cache, of one where cores share several: as Linux says in /sys, else as
+/// the C library does (which on some virtual machines is the whole processor's); 64 MiB where
+/// nobody says.
 inline std::int64_t last_level_cache() {
   std::int64_t bytes = 0;
   char unit = 0;
@@ -35,14 +52,15 @@ inline std::int64_t last_level_cache() {
   return bytes > 0 ? bytes : std::int64_t{64} << 20;
 }
 
-/// So many bytes that next to nothing of them is left in the caches once they have been read: eight times the last level's, which every
-/// four threads may have to themselves; at most an eighth of the memory. Four times are too few, as caches do not drop the oldest line
-/// first.
+/// So many bytes that next to nothing of them is left in the caches once they have been read: eight
+/// times the last level's, which every four threads may have to themselves; at most an eighth of
+/// the memory. Four times are too few, as caches do not drop the oldest line first.
 inline std::int64_t cold_bytes(int threads) { return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8); }
 
 namespace detail {
 
-/// `rounds` rounds of independent chains of multiply-adds in registers, as many as hide their latency. Returns something of them.
+/// `rounds` rounds of independent chains of multiply-adds in registers, as many as hide their
+/// latency. Returns something of them.
 struct f32_chains {
   static constexpr int chains = 12;
   static constexpr double flops_a_round = 2.0 * chains * simd::width;
@@ -112,7 +130,8 @@ struct int8_chains {
 using int8_chains = f32_chains;
 #endif
 
-/// The sum of n floats, n a multiple of 8 registers, fetching `ahead` floats ahead where that is not 0.
+/// The sum of n floats, n a multiple of 8 registers, fetching `ahead` floats ahead where that is
+/// not 0.
 template <int ahead>
 [[gnu::noinline]] inline float read_all(float const* p, std::int64_t n) {
   constexpr int registers = 8;
@@ -174,16 +193,18 @@ double probe_bytes(Exec& exec) {
 
 }  // namespace detail
 
-/// What the peak of products of this type is measured with: its dot product, or f32's multiply-add where this instruction set has none.
+/// What the peak of products of this type is measured with: its dot product, or f32's multiply-add
+/// where this instruction set has none.
 inline char const* peak_instruction(dtype products) {
   return products == dtype::bf16   ? detail::bf16_chains::name
          : products == dtype::int8 ? detail::int8_chains::name
                                    : detail::f32_chains::name;
 }
 
-/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that products are made of; and reading
-/// cold_bytes, the better of two ways, the best of a few passes. Takes about half a second. The data are first touched by one thread.
-/// plait::error where memory runs out.
+/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that
+/// products are made of; and reading cold_bytes, the better of two ways, the best of a few passes.
+/// Takes about half a second. The data are first touched by one thread. plait::error where memory
+/// runs out.
 template <class Exec>
 roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
   double const flops = products == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)

@@ -1,4 +1,14 @@
 // How fast a device computes and copies: the two rates of its roofline, measured.
+// Equation: the peak: 2 n^3 operations of a product of two square matrices by the device's library,
+//   in bf16 or f32, n a power of two; three of them take at most the runtime's `probe_bytes`. The
+//   bandwidth: a copy of half of these bytes, those read and those written added up. The best of
+//   ten each
+// Shapes: units a second. `cold_bytes`: eight times the device's last-level cache, an eighth of its
+//   memory at most
+// Errors: those of the device's memory
+// Cost: on CUDA `probe_bytes` is 1 GiB, a sixteenth of the memory at most, and the matrices are
+//   made on this machine: about a second
+// Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/benchmark/place.hpp>
@@ -16,8 +26,8 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// So many bytes that next to nothing of them is left in the device's caches once they have been read: eight times the last level's, an
-/// eighth of the memory at most.
+/// So many bytes that next to nothing of them is left in the device's caches once they have been
+/// read: eight times the last level's, an eighth of the memory at most.
 template <on_device Exec>
 std::int64_t cold_bytes(Exec& exec) {
   return std::min(8 * exec.runtime.last_level_cache_bytes(), exec.runtime.memory_bytes() / 8);
@@ -57,9 +67,10 @@ double probe_copy(Exec& exec) {
 
 }  // namespace detail
 
-/// Measures both rates of a device in the time of the device itself: a product of two square matrices by the device's library, in bf16 or,
-/// for f32, in f32; and a copy of its memory, bytes read and bytes written added up. Each is as large as the runtime's probe_bytes allow,
-/// and the best of ten. plait::error where memory runs out.
+/// Measures both rates of a device in the time of the device itself: a product of two square
+/// matrices by the device's library, in bf16 or, for f32, in f32; and a copy of its memory, bytes
+/// read and bytes written added up. Each is as large as the runtime's probe_bytes allow, and the
+/// best of ten. plait::error where memory runs out.
 template <on_device Exec>
 roofline probe_roofline(Exec& exec, dtype products) {
   double const flops = products == dtype::f32 ? detail::probe_products<float>(exec) : detail::probe_products<bf16_t>(exec);

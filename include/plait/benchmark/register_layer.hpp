@@ -61,7 +61,8 @@ constexpr bool routes(Policy const& p, int d_model) {
   return router && policies::experts_chosen(p) > 0;
 }
 
-/// Rows that the reference, slow as it is, computes too, and the longest context it computes them on.
+/// Rows that the reference, slow as it is, computes too, and the longest context it computes them
+/// on.
 inline constexpr std::int64_t checked_rows = 3, checked_context = 130;
 
 /// Tokens of a call that fills a context.
@@ -219,7 +220,8 @@ class layer_work {
     else c.layer.forward(*exec_, x, y);
   }
 
-  /// The first rows, on a context the reference can reach, beside the reference with the same weights as they are kept.
+  /// The first rows, on a context the reference can reach, beside the reference with the same
+  /// weights as they are kept.
   void check() {
     std::int64_t const rows = std::min(call_.tokens, checked_rows), context = std::min(call_.context, checked_context);
     auto const [at, is_new] = checked_.try_emplace({rows, context});
@@ -330,16 +332,39 @@ class layer_work {
 
 }  // namespace detail
 
-/// Registers the layer L, plait::layer<D, policy> or a single_layer, with Google Benchmark, a benchmark for each combination of tokens,
-/// context and threads; L says its width and policy as static members d_model and policy.
+/// Registers the layer L, plait::layer<D, policy> or a single_layer, with Google Benchmark, a
+/// benchmark for each combination of tokens, context and threads; L says its width and policy as
+/// static members d_model and policy.
 ///
-///   plait::bench::register_layer<plait::layer<1024, plait::mamba{}>, plait::exec::cpu<>>("mamba", {.tokens = {1, 512}, .threads = {1,
-///   2}});
+///   plait::bench::register_layer<plait::layer<1024, plait::mamba{}>, plait::exec::cpu<>>(
+///       "mamba", {.tokens = {1, 512}, .threads = {1, 2}});
 ///
-/// Before it is timed, the first rows are compared with exec::reference on the same weights as they are kept (on at most 130 cached tokens;
-/// benchmark/check.hpp has the bounds), and the first rows of the call that is timed with those of a call with few tokens, bit for bit on the
-/// CPU, within the same bound on a device. A disagreement is an error of the benchmark, and nothing is timed. What is counted and printed: benchmark/measure.hpp. plait::error where
-/// an option is out of range. Memory: options.max_bytes at most, unless one copy needs more, and for a moment the layer in double.
+/// Before it is timed, the first rows are compared with exec::reference on the same weights as they
+/// are kept (on at most 130 cached tokens; benchmark/check.hpp has the bounds), and the first rows
+/// of the call that is timed with those of a call with few tokens, bit for bit on the CPU, within
+/// the same bound on a device. A disagreement is an error of the benchmark, and nothing is timed.
+/// What is counted and printed: benchmark/measure.hpp. plait::error where an option is out of
+/// range. Memory: options.max_bytes at most, unless one copy needs more, and for a moment the layer
+/// in double.
+///
+/// Checked are the first three rows, on up to 130 cached tokens, against exec::reference with the
+/// same weights as they are kept; and the first rows of the timed call, on its own context, against
+/// a call with three tokens, bit for bit; on a device, where products of many rows are summed in
+/// another order, within the tolerance.
+/// Shapes: L is `plait::layer<D, policy>` or a `single_layer` (for nvcc 13.0 the latter, or the
+///   layer's own name: it cannot write the former); Exec is exec::cpu<> unless it is said. One
+///   benchmark a combination, named
+///   `name/precision/tokens:T/context:C/threads:N/weights:cold/routing:zipf/manual_time`, as far as
+///   the layer has a context and routes; on a device without threads
+/// Errors:
+///   - `needs a channel an expert, but num_experts is`: routing that is made takes the first
+///     num_experts channels of the input
+///   - `are not those of a call with`: the same on a device
+///   - `is not that of a call with`: of the benchmark, as are the next and that of check.hpp: it
+///     has no time then
+///   - `tokens do not go to experts as routing`
+/// Cost: copies of the weights, and while it is checked the layer in double
+/// Test: tests/benchmark/register_test.cpp, tests/compile_fail/benchmark.cpp
 template <class L, class Exec = typename detail::exec_of<L>::type>
 registered register_layer(std::string const& name, layer_options const& options = {}) {
   registered all;

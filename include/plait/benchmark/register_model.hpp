@@ -78,7 +78,8 @@ class model_work {
     copies_[current_]->steps.rewind();
   }
   void run() { copies_[current_]->steps.run(*exec_); }
-  /// Calls before the first that is timed. A device keeps a decode step when it comes for the second time, and of each copy for itself.
+  /// Calls before the first that is timed. A device keeps a decode step when it comes for the
+  /// second time, and of each copy for itself.
   void warm_up() {
     std::size_t const calls = on_device<Exec> && call_.tokens == 1 ? 3 * active_ : 1;
     for (std::size_t i = 0; i < calls; ++i) rewind(), run();
@@ -86,8 +87,9 @@ class model_work {
 
   explanation explanation_of(roofline const& on) const { return explain(config, Exec::types, call_, on, reached_); }
 
-  /// The rows of an explanation with measured times: what an observer sees ends where it sees it. The best of a few calls for each row.
-  /// A device is waited for at the end of each row: beside a row of a few microseconds that, and its launches, are seen.
+  /// The rows of an explanation with measured times: what an observer sees ends where it sees it.
+  /// The best of a few calls for each row. A device is waited for at the end of each row: beside a
+  /// row of a few microseconds that, and its launches, are seen.
   explanation by_layer(roofline const& on) {
     using clock = std::chrono::steady_clock;
     explanation e = explanation_of(on);
@@ -143,7 +145,8 @@ class model_work {
     copies_[i]->steps.prepare(*exec_, call_);
   }
 
-  /// Two sequences together, two tokens on three cached ones, beside the reference with the same weights; once.
+  /// Two sequences together, two tokens on three cached ones, beside the reference with the same
+  /// weights; once.
   void check() {
     if (!checked_) {
       checked_ = true;
@@ -241,18 +244,41 @@ class model_work {
 
 }  // namespace detail
 
-/// Registers the model of an architecture with Google Benchmark, a benchmark for each combination of tokens, context, sequences and
-/// threads: one call gives each of `sequences` sequences, with `context` tokens each, so many tokens more, and computes the logits of its
-/// last.
+/// Registers the model of an architecture with Google Benchmark, a benchmark for each combination
+/// of tokens, context, sequences and threads: one call gives each of `sequences` sequences, with
+/// `context` tokens each, so many tokens more, and computes the logits of its last.
 ///
-///   plait::bench::register_model<config, plait::exec::cpu<>>("hybrid", {.tokens = {512}});                                // prefill
-///   plait::bench::register_model<config, plait::exec::cpu<>>("hybrid", {.tokens = {1}, .context = {0, 2048, 8192}});      // decode
+///   using cpu = plait::exec::cpu<>;
+///   plait::bench::register_model<config, cpu>("prefill", {.tokens = {512}});
+///   plait::bench::register_model<config, cpu>("decode", {.tokens = {1}, .context = {0, 2048}});
 ///
-/// Contexts are filled by forward itself, and kept while they only grow: give them in rising order. Before anything is timed a few tokens
-/// are compared with exec::reference on the same weights as they are kept, and the call that is timed with the same tokens in two calls,
-/// bit for bit on the CPU, within the same bound on a device. A disagreement is an error of the benchmark. What is counted and printed: benchmark/measure.hpp, and parameters,
-/// active_parameters, state_bytes and kv_bytes of the sequences. plait::error where an option is out of range. Memory: options.max_bytes
-/// at most for copies, unless one needs more; while it is checked the model in double, if options.max_check_bytes allow.
+/// Contexts are filled by forward itself, and kept while they only grow: give them in rising order.
+/// Before anything is timed a few tokens are compared with exec::reference on the same weights as
+/// they are kept, and the call that is timed with the same tokens in two calls, bit for bit on the
+/// CPU, within the same bound on a device. A disagreement is an error of the benchmark. What is
+/// counted and printed: benchmark/measure.hpp, and parameters, active_parameters, state_bytes and
+/// kv_bytes of the sequences. plait::error where an option is out of range. Memory:
+/// options.max_bytes at most for copies, unless one needs more; while it is checked the model in
+/// double, if options.max_check_bytes allow.
+///
+/// Which experts the timed call reaches is observed in every layer, and has to be what was asked.
+/// On a device a decode step is timed as it is kept: of cold weights there are at most as many
+/// copies as steps are kept, 64. `by_layer` waits for the device at the end of each row, and times
+/// no kept step: beside rows of a few microseconds it shows launches.
+/// Shapes: a call gives each of the sequences its new tokens and computes the logits of its last;
+///   without a vocabulary, its hidden states. Names as those of a layer, with `sequences:S` where
+///   they are not one
+/// Errors:
+///   - `needs a channel an expert,`: routing that is made takes a channel for each expert of each
+///     feed-forward policy
+///   - `is not that of the same tokens in two calls, bit for bit`: of the benchmark, as are the
+///     next two
+///   - `is not that of the same tokens in two calls:`: the same on a device, within the tolerance
+///   - `tokens do not go to experts as routing`
+/// Cost: contexts are filled by forward, and kept while they only grow: in rising order each token
+///   is computed once. While it is checked the model in double; beyond `max_check_bytes` it is
+///   timed unchecked, and its label says so
+/// Test: tests/benchmark/register_test.cpp, tests/compile_fail/benchmark.cpp
 template <auto Config, class Exec = exec::cpu<>>
 registered register_model(std::string const& name, model_options const& options = {}) {
   registered all;

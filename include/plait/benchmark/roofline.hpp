@@ -8,8 +8,12 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// Two rates in units a second (S. Williams, A. Waterman and D. Patterson, Roofline, CACM 2009). From probe_roofline
-/// (benchmark/probe.hpp), or from a data sheet: {.flops = 472e9, .bytes = 60e9}.
+/// Two rates in units a second, from probe_roofline (benchmark/probe.hpp) or from a data sheet:
+/// {.flops = 472e9, .bytes = 60e9}.
+/// Equation: seconds = max(operations / flops, traffic / bytes)
+/// Shapes: units a second. `arithmetic_of`: what the fastest of a precision's products are made of
+/// Source: Williams, Waterman and Patterson, Roofline, CACM 2009
+/// Test: tests/benchmark/probe_test.cpp
 struct roofline {
   double flops = 0;  ///< operations a second, a multiply-add is two
   double bytes = 0;  ///< bytes read from memory a second
@@ -19,8 +23,9 @@ struct roofline {
   constexpr double seconds(double operations, double traffic) const { return std::max(operations / flops, traffic / bytes); }
 };
 
-/// What the fastest of a precision's products are made of, as its weights and `compute` say: the peak that a roofline is drawn with. Norms,
-/// attention, convolution and scan are f32 in every precision.
+/// What the fastest of a precision's products are made of, as its weights and `compute` say: the
+/// peak that a roofline is drawn with. Norms, attention, convolution and scan are f32 in every
+/// precision.
 constexpr dtype arithmetic_of(precision const& p) {
   dtype const matrix = activation_type(p.weights, p.compute), expert = activation_type(p.experts, p.compute);
   if (matrix == dtype::int8 || expert == dtype::int8) return dtype::int8;

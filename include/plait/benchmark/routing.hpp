@@ -12,16 +12,24 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// random: weights and inputs as they are drawn. balanced: every expert has as many tokens as any other. zipf: expert e has a share in
-/// proportion to 1 / (e + 1), at most one choice a token. one: all tokens have the same expert, or the same K where each has K.
+/// random: weights and inputs as they are drawn. balanced: every expert has as many tokens as any
+/// other. zipf: expert e has a share in proportion to 1 / (e + 1), at most one choice a token. one:
+/// all tokens have the same expert, or the same K where each has K.
+/// Equation: balanced: every expert has a share of k / n; zipf: in proportion to 1 / (e + 1), at
+///   most 1; one: the first k have all. A token takes the k experts that are furthest behind their
+///   share
+/// Shapes: `wanted_experts` [tokens][k], by falling weight; any number of first tokens is spread as
+///   all of them, within one or two
+/// Test: tests/benchmark/routing_test.cpp
 enum class routing : unsigned char { random, balanced, zipf, one };
 
+/// As it is written in a benchmark's name.
 constexpr char const* name_of(routing r) {
   return r == routing::random ? "random" : r == routing::balanced ? "balanced" : r == routing::zipf ? "zipf" : "one";
 }
 
-/// The share of tokens that choose each of n experts when every token has k: n values in [0, 1] that add up to k. Those of random are
-/// balanced ones: its expectation.
+/// The share of tokens that choose each of n experts when every token has k: n values in [0, 1]
+/// that add up to k. Those of random are balanced ones: its expectation.
 inline std::vector<double> expert_shares(routing r, std::int64_t n, std::int64_t k) {
   std::vector<double> share(static_cast<std::size_t>(n));
   if (r != routing::zipf) {
@@ -39,8 +47,9 @@ inline std::vector<double> expert_shares(routing r, std::int64_t n, std::int64_t
   return share;
 }
 
-/// The experts of `tokens` tokens, [tokens][k], by falling weight: each token takes the k experts that are furthest behind their share, the
-/// first of equals, so that any number of first tokens is spread as all of them. Not for random, which makes none.
+/// The experts of `tokens` tokens, [tokens][k], by falling weight: each token takes the k experts
+/// that are furthest behind their share, the first of equals, so that any number of first tokens is
+/// spread as all of them. Not for random, which makes none.
 inline std::vector<std::int32_t> wanted_experts(routing r, std::int64_t n, std::int64_t k, std::int64_t tokens) {
   struct seat {
     double share;
@@ -65,7 +74,8 @@ inline std::vector<std::int32_t> wanted_experts(routing r, std::int64_t n, std::
   return wanted;
 }
 
-/// Experts that `tokens` tokens reach together: the expected number for random, else the number; 0 where a policy routes nothing.
+/// Experts that `tokens` tokens reach together: the expected number for random, else the number; 0
+/// where a policy routes nothing.
 template <class Policy>
 double experts_reached([[maybe_unused]] Policy const& p, [[maybe_unused]] routing r, [[maybe_unused]] std::int64_t tokens) {
   if constexpr (requires {
@@ -87,7 +97,8 @@ double experts_reached([[maybe_unused]] Policy const& p, [[maybe_unused]] routin
   }
 }
 
-/// The router logits that bring a token to its k experts: from `amplitude` down to a little above half of it for these, 0 for all others.
+/// The router logits that bring a token to its k experts: from `amplitude` down to a little above
+/// half of it for these, 0 for all others.
 inline void write_logits(std::int32_t const* experts, std::int64_t k, std::int64_t n, float amplitude, float* logits) {
   std::fill_n(logits, n, 0.0f);
   for (std::int64_t j = 0; j < k; ++j) logits[experts[j]] = amplitude * (1.0f - static_cast<float>(j) / static_cast<float>(2 * k));

@@ -10,10 +10,15 @@
 
 namespace plait::inline PLAIT_ABI::bench {
 
-/// Runs what was registered, as Google Benchmark's own main does, and takes its flags. The instruction set and the size of the last-level
-/// cache go into the context it prints; tables that were asked for (model_options::by_layer) are printed to the standard error stream
-/// behind everything else. Returns what main returns: 1 for an argument nobody knows. Compiled by nvcc, which only measures devices, it says
-/// nothing of this machine; so each file has one of its own.
+/// Runs what was registered, as Google Benchmark's own main does, and takes its flags. The
+/// instruction set and the size of the last-level cache go into the context it prints; tables that
+/// were asked for (model_options::by_layer) are printed to the standard error stream behind
+/// everything else. Returns what main returns: 1 for an argument nobody knows. Compiled by nvcc,
+/// which only measures devices, it says nothing of this machine; so each file has one of its own.
+/// Shapes: takes Google Benchmark's flags; 1 for an argument nobody knows. The context says what
+///   this machine is, but where nvcc compiles it. Tables asked for by `by_layer` go to the standard
+///   error stream, at the end
+/// Test: tests/benchmark/register_test.cpp
 static inline int run(int argc, char** argv) {
   ::benchmark::Initialize(&argc, argv);
   if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -1,4 +1,5 @@
-// The workspace of an execution policy: one block of memory, sized before the first call.
+// The workspace of an execution policy: one block of memory, used as a stack, sized before the
+// first call.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -11,8 +12,37 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// A stack of scratch memory. The same code that computes also measures: while the arena is measuring, take() hands out null pointers
-/// and only adds up, and the execution policy runs nothing, so a dry run of forward gives the size it needs (model/model.hpp).
+/// A stack of scratch memory. The same code that computes also measures: while the arena is
+/// measuring, take() hands out null pointers and only adds up, and the execution policy runs
+/// nothing, so a dry run of forward gives the size it needs (model/model.hpp).
+///
+/// While measuring, `take` hands out null and `exec.parallel` runs nothing; so the code that
+/// computes is also the code that says what it needs. Memory taken inside a `frame` is given back
+/// when the frame ends.
+///
+/// ```cpp body
+/// plait::arena scratch;
+/// auto const two_rows = [&] {
+///   plait::arena::frame const inside(scratch);
+///   float* const memory = scratch.take<float>(128);
+///   if (!scratch.measuring()) memory[0] = 1;
+/// };
+/// scratch.reserve(scratch.measure(two_rows));  // 576 bytes
+/// two_rows();
+/// ```
+///
+/// Equation: n values take n sizeof(T) + 64 bytes, rounded up to 64; `measure` is the largest sum
+///   taken at once while `run` runs
+/// Shapes: `capacity`, `measure` and `reserve` count bytes, `take` values. What `take` gives is
+///   uninitialized, 64-byte aligned, with 64 bytes behind it that may be read
+/// Errors:
+///   - `more workspace is needed than can be counted: use fewer tokens a call`: from `take`,
+///     measuring or not
+///   - `a kernel took more workspace than was measured`: thrown: a layer whose sizes depend on
+///     data, or which asks for other sizes while measuring
+/// Cost: `take` is an addition; `reserve` allocates where it grows, zeroes all of it, so that all
+///   of it is there, and frees the old block
+/// Test: tests/core/arena_test.cpp, tests/model/allocation_test.cpp
 class arena {
  public:
   /// Where the block comes from: as many bytes, zero, which may be read 64 bytes beyond their end.
@@ -34,8 +64,9 @@ class arena {
     std::int64_t used_;
   };
 
-  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be read. plait::error when more is taken than
-  /// was reserved, and, measuring or not, when the sum is beyond counting.
+  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be
+  /// read. plait::error when more is taken than was reserved, and, measuring or not, when the sum
+  /// is beyond counting.
   template <class T>
   T* take(std::int64_t n) {
     constexpr std::int64_t most = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
@@ -65,7 +96,8 @@ class arena {
     return peak_;
   }
 
-  /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken. plait::error when memory runs out.
+  /// Makes room for `bytes`; never shrinks. Must not be called while memory is taken. plait::error
+  /// when memory runs out.
   void reserve(std::int64_t bytes) {
     if (bytes <= capacity_) return;
     capacity_ = 0, memory_ = nullptr;

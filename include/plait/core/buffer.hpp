@@ -1,4 +1,5 @@
-// Aligned memory for weights, state and workspace.
+// Aligned memory for weights, state and workspace. An owned, zero-filled, aligned array of a plain
+// type; or one that is borrowed, and read-only.
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -19,11 +20,25 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// Zero-filled, 64-byte aligned array of a plain type, with room for two vector registers beyond its end, so that a kernel may load
-/// whole registers from anywhere inside. Throws plait::error when memory runs out.
+/// Zero-filled, 64-byte aligned array of a plain type, with room for two vector registers beyond
+/// its end, so that a kernel may load whole registers from anywhere inside. Throws plait::error
+/// when memory runs out.
 ///
-/// From mapped_bytes on the memory is the system's own zero pages, huge ones where it has them: nothing is written before its user does,
-/// so that the threads that fill it touch it first, and what nobody fills is never there.
+/// From mapped_bytes on the memory is the system's own zero pages, huge ones where it has them:
+/// nothing is written before its user does, so that the threads that fill it touch it first, and
+/// what nobody fills is never there.
+/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes behind the end: two vector
+///   registers may be loaded from anywhere inside. So must borrowed memory be, which lives as long
+///   as `owner`, a shared pointer to anything; null where it lives anyway
+/// Errors:
+///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or beyond
+///     counting
+///   - `these weights are borrowed, from a packed file for instance, and cannot be changed; load
+///     the checkpoint to change them`: from `data` and `operator[]` of a buffer that is not const
+/// Cost: one allocation. Below 4 MiB (`mapped_bytes`) a pass that zeroes it; from there the
+///   system's zero pages, of which it is asked for huge ones, and which are there when they are
+///   first written. Moving is free, copying not possible
+/// Test: tests/core/buffer_test.cpp
 template <class T>
 class buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -50,8 +65,8 @@ class buffer {
     data_ = {static_cast<T*>(memory), {.mapped = mapped}};
   }
 
-  /// Somebody else's memory, which `owner` keeps: read-only, aligned and readable beyond its end as above. What would change it is a
-  /// plait::error.
+  /// Somebody else's memory, which `owner` keeps: read-only, aligned and readable beyond its end as
+  /// above. What would change it is a plait::error.
   static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> owner) {
     buffer b;
     b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = std::move(owner)}};  // leaves this object as T const* only

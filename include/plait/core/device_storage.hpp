@@ -1,4 +1,5 @@
-// How tensors are kept on a device. A tensor is set on this machine, and upload() moves it.
+// How tensors are kept on a device: linear maps as kernels read them, in f32, bf16 or int8,
+// everything else f32.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -18,10 +19,25 @@
 namespace plait::inline PLAIT_ABI {
 
 /// What a kernel sees of a linear map [copies][rows][cols].
-///   f32, bf16   row-major; rows are `stride` values apart, padded with zeros to 16 bytes (f32) or 32 values (bf16)
-///   int8        tiles of 16 rows and 32 columns in the order in which the lanes of a warp want them for mma.m16n8k16, 16 bytes a lane
-///               (place), and for every tile 16 scales, binary16: value = scale * byte, byte from -127 to 127 (core/int8_block.hpp)
+///
+/// - f32, bf16: row-major; rows are `stride` values apart, padded with zeros to 16 bytes (f32) or
+///   32 values (bf16)
+/// - `int8`: tiles of 16 rows and 32 columns in the order in which the lanes of a warp want them
+///   for mma.m16n8k16, 16 bytes a lane (place), and for every tile 16 scales, binary16: value =
+///   scale * byte, byte from -127 to 127 (core/int8_block.hpp)
+///
 /// Rows are padded with zeros to a multiple of 16.
+///
+/// `at` and `get_row` after `upload()` fetch the whole tensor: for tests and saving.
+/// Equation: int8 is value = scale byte with a scale for every 32 columns: the numbers that the CPU
+///   keeps, to the bit (int8_block.hpp)
+/// Shapes: rows are padded with zeros to a multiple of 16, columns of bf16 and int8 to 32. A tile
+///   of int8, 16 rows of 32 columns, is 512 bytes, 16 a lane, as mma.m16n8k16 takes them; its 16
+///   scales stand in an array of their own
+/// Errors: those of the memory's buffer
+/// Cost: a tensor has memory on this machine until `upload()`, and none from then on
+///   (`device_state` apart, and what is read back or set again)
+/// Test: tests/core/device_storage_test.cpp
 template <dtype Type>
 struct device_weights {
   static constexpr dtype type = Type;
@@ -48,8 +64,9 @@ struct device_weights {
   PLAIT_HD constexpr device_weights copy(std::int64_t e) const {
     return {data + e * copy_bytes(), Type == dtype::int8 ? scales + e * copy_scales() : nullptr, 1, rows, cols};
   }
-  /// Of int8: the byte of (row, col) of copy 0. Lane (row % 8) * 4 + col % 32 / 8 of a tile holds rows g = row % 8 and g + 8, and of each 8
-  /// columns; in a word of 4 bytes are columns 2 i (bytes 0 and 1, of rows g and g + 8) and 2 i + 1 (bytes 2 and 3).
+  /// Of int8: the byte of (row, col) of copy 0. Lane (row % 8) * 4 + col % 32 / 8 of a tile holds
+  /// rows g = row % 8 and g + 8, and of each 8 columns; in a word of 4 bytes are columns 2 i (bytes
+  /// 0 and 1, of rows g and g + 8) and 2 i + 1 (bytes 2 and 3).
   PLAIT_HD constexpr std::int64_t place(std::int64_t row, std::int64_t col) const {
     std::int64_t const tile = row / tile_rows * col_tiles() + col / tile_cols, lane = row % 8 * 4 + col % tile_cols / 8;
     std::int64_t const word = col % 8 / 2, byte = row % tile_rows / 8 + 2 * (col % 2);
@@ -108,8 +125,9 @@ class device_bytes {
 };
 }  // namespace detail
 
-/// Linear maps as device_weights<Type>. Setting them, reading them back and upload() are for this machine; rows may be set by several
-/// threads at once, before upload. Reading after upload fetches the tensor.
+/// Linear maps as device_weights<Type>. Setting them, reading them back and upload() are for this
+/// machine; rows may be set by several threads at once, before upload. Reading after upload fetches
+/// the tensor.
 template <dtype Type, class Memory>
 class device_matrix : public tensor_shape {
  public:
@@ -186,8 +204,8 @@ class device_vector : public tensor_shape {
   mutable detail::device_bytes<Memory> bytes_;
 };
 
-/// A state matrix. The device has A log2(e) with A = -exp(A_log), [cols][rows], so that exp(delta A) is 2^(delta times it); this machine
-/// keeps the logarithms.
+/// A state matrix. The device has A log2(e) with A = -exp(A_log), [cols][rows], so that exp(delta
+/// A) is 2^(delta times it); this machine keeps the logarithms.
 template <class Memory>
 class device_state : public tensor_shape {
  public:

@@ -1,4 +1,4 @@
-// The one exception type.
+// The one exception type: everything plait refuses at run time.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -8,7 +8,11 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// Everything plait refuses at run time. what() is one line, a sentence with the file, the place, what was found and what was expected.
+/// Everything plait refuses at run time. what() is one line, a sentence with the file, the place,
+/// what was found and what was expected.
+/// Errors: `what()` is one line: the file and the place if there are any, what was found, what was
+///   expected
+/// Test: tests/model/single_layer_test.cpp, tests/io/safetensors_test.cpp
 class error : public std::runtime_error {
  public:
   explicit error(std::string const& sentence) : std::runtime_error(sentence) {}

@@ -1,4 +1,10 @@
-// The 16-bit floating-point formats, widened to float and back.
+// The 16-bit floating-point formats, widened to float, exactly; and back.
+// Equation: bfloat16 is the upper half of a float, to which `to_bf16` rounds: to nearest, ties to
+//   even, overflow to infinity, a NaN stays one; binary16 is rebiased, subnormals are normalised,
+//   infinities and NaN payloads stay; `to_f16` rounds as `to_bf16` does
+// Cost: a shift; about ten integer operations without a branch, so that loops vectorize
+// Source: IEEE 754-2019
+// Test: tests/core/half_test.cpp for every one of the 65,536 values of both
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -11,15 +17,17 @@ namespace plait::inline PLAIT_ABI {
 /// bfloat16 is the upper half of a float: widening is exact, and NaN payloads stay.
 constexpr float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
-/// To the nearest bfloat16, ties to the even one; what is too large becomes infinite, and a NaN stays one, quiet.
+/// To the nearest bfloat16, ties to the even one; what is too large becomes infinite, and a NaN
+/// stays one, quiet.
 constexpr std::uint16_t to_bf16(float value) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(value);
   std::uint32_t const rounded = bits + 0x7fffu + (bits >> 16 & 1u), quiet = bits | 0x400000u;  // both computed: loops vectorize
   return static_cast<std::uint16_t>(((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded) >> 16);
 }
 
-/// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++ leaves a floating-point product behind
-/// a condition scalar); subnormals go through an integer, so that a caller's flush-to-zero mode does not lose them.
+/// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++
+/// leaves a floating-point product behind a condition scalar); subnormals go through an integer, so
+/// that a caller's flush-to-zero mode does not lose them.
 constexpr float from_f16(std::uint16_t bits) {
   std::uint32_t const magnitude = bits & 0x7fffu, exponent = bits & 0x7c00u;
   std::uint32_t const rebias = std::uint32_t{127 - 15} << 23;
@@ -31,7 +39,8 @@ constexpr float from_f16(std::uint16_t bits) {
   return std::bit_cast<float>(value | (std::uint32_t{bits & 0x8000u} << 16));
 }
 
-/// To the nearest binary16, ties to the even one; what is too large becomes infinite, and a NaN stays one, quiet.
+/// To the nearest binary16, ties to the even one; what is too large becomes infinite, and a NaN
+/// stays one, quiet.
 constexpr std::uint16_t to_f16(float value) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
   auto const with_sign = [&](std::uint32_t m) { return static_cast<std::uint16_t>(m | (bits >> 16 & 0x8000u)); };

@@ -1,4 +1,4 @@
-// Blocks of 8-bit weights: 32 values with one scale.
+// Blocks of 32 8-bit weights that share a scale.
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -10,10 +10,16 @@
 namespace plait::inline PLAIT_ABI {
 
 /// Columns of a row that share a scale.
+/// Equation: value = scale (byte - 128); scale = max |value| / 127 as binary16, to the nearest;
+///   bytes to the nearest, ties to even
+/// Shapes: n at most 32, the other bytes are those of 0; the scale is what it returns
+/// Errors: none. A block with a value that is not finite is NaN as a whole
+/// Test: tests/core/panel_matrix_test.cpp, tests/core/device_storage_test.cpp
 inline constexpr std::int64_t int8_block = 32;
 
-/// Writes n values, and zeros up to int8_block, as value = scale * (byte - 128); returns the scale, a binary16: the largest magnitude / 127.
-/// A block with a value that is not finite becomes NaN as a whole.
+/// Writes n values, and zeros up to int8_block, as value = scale * (byte - 128); returns the scale,
+/// a binary16: the largest magnitude / 127. A block with a value that is not finite becomes NaN as
+/// a whole.
 inline std::uint16_t quantize_block(float const* values, std::int64_t n, std::uint8_t* bytes) {
   std::uint32_t most = 0;  // of the magnitudes as integers, which order as the numbers do, infinity and NaN last
   for (std::int64_t c = 0; c < n; ++c) most = std::max(most, std::bit_cast<std::uint32_t>(values[c]) & 0x7fffffffu);

@@ -1,4 +1,19 @@
-// The macros: the ABI namespace, what the instruction set decides, and what device code needs. (PLAIT_RULE is in policy/rule.hpp.)
+// The macros: the ABI namespace, what the instruction set decides, and what device code needs.
+// (PLAIT_RULE is in policy/rule.hpp.) What the compiler's flags decide: width of a vector register,
+// and the inline namespace that keeps translation units with other flags apart.
+// Equation: everything but the policies is in `plait::inline PLAIT_ABI`, such as `v0_1_avx512_omp`:
+//   name, instruction set and OpenMP
+// Shapes: `PLAIT_PACKET` is the floats in a register: 16 with AVX-512 F, DQ, BW and VL, 8 with AVX2
+//   and FMA, else 4
+// Errors:
+//   - `plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only,
+//     -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact
+//     order of operations, infinities in softmax); compile without them`: as far as the compiler
+//     tells: clang does of the whole and of -ffinite-math-only
+//   - `plait: … has no implementation for this execution policy (for exec::cpu include
+//     <plait/plait.hpp>)`: where an op is called on an execution policy for which nothing was
+//     included
+// Test: tests/compile_fail/misuse.cpp, tests/model/isa_probe.cpp
 #pragma once
 
 // As far as compilers tell: g++ names every part of -ffast-math that reorders or rounds otherwise, clang only the whole and finite-only.
@@ -8,13 +23,16 @@
     "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
 #endif
 
-// Floats in one vector register of the instruction set this translation unit is compiled for, and whether it can make dot products of
-// 16-bit and of 8-bit pieces (PLAIT_BF16_DOT, PLAIT_INT8_DOT).
+/// Floats in one vector register of the instruction set this translation unit is compiled for, and
+/// whether it can make dot products of 16-bit and of 8-bit pieces (PLAIT_BF16_DOT, PLAIT_INT8_DOT).
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define PLAIT_PACKET 16
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+/// The instruction set's name, a part of PLAIT_ABI.
 #define PLAIT_ISA avx512_bf16
+/// Whether there are dot products of 16-bit pairs.
 #define PLAIT_BF16_DOT 1
+/// Whether there are dot products of 8-bit quads.
 #define PLAIT_INT8_DOT 1
 #elif defined(__AVX512VNNI__)
 #define PLAIT_ISA avx512_vnni
@@ -42,25 +60,29 @@
 #endif
 
 #if defined(_OPENMP)
+/// Whether there is OpenMP, a part of PLAIT_ABI.
 #define PLAIT_THREADS omp
 #else
 #define PLAIT_THREADS serial
 #endif
 
-// Inline code compiled with other flags in two translation units is silently shared by the linker, so that one of them runs the other's
-// instructions. Everything but the policies, which are plain values, therefore lives in an inline namespace named after the flags:
-//   namespace plait::inline PLAIT_ABI { ... }
+/// The inline namespace of everything but the policies, which are plain values. Inline code
+/// compiled with other flags in two translation units is silently shared by the linker, so that one of them
+/// runs the other's instructions; so the namespace is named after the flags:
+///
+///   namespace plait::inline PLAIT_ABI { ... }
 #define PLAIT_JOIN_(version, isa, threads) v##version##_##isa##_##threads
 #define PLAIT_JOIN(version, isa, threads) PLAIT_JOIN_(version, isa, threads)
 #define PLAIT_ABI PLAIT_JOIN(0_1, PLAIT_ISA, PLAIT_THREADS)
 
-// Functions that device kernels call too (ops/cuda/).
+/// Functions that device kernels call too (ops/cuda/).
 #if defined(__CUDACC__)
 #define PLAIT_HD __host__ __device__
 #else
 #define PLAIT_HD
 #endif
 
-// The body of an op's primary template: an execution policy without an implementation is a sentence (ops/dispatch.hpp).
+/// The body of an op's primary template: an execution policy without an implementation is a
+/// sentence (ops/dispatch.hpp).
 #define PLAIT_OP_MISSING(op) \
   static_assert(missing<Exec>, "plait: " #op " has no implementation for this execution policy (for exec::cpu include <plait/plait.hpp>)")

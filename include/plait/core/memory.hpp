@@ -1,4 +1,4 @@
-// Where sequences keep their state: this machine's memory, or a device's.
+// Where sequences keep pages and state: this machine's memory, or a device's.
 #pragma once
 
 #include <plait/core/buffer.hpp>
@@ -8,9 +8,14 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// The memory of this machine. Another kind, a device's for instance, has the same members: a buffer that is zero at first and throws
-/// plait::error when memory runs out, with data() and size(), whose addresses only kernels and these two functions may follow; both are
-/// done in order with the kernels.
+/// The memory of this machine. Another kind, a device's for instance, has the same members: a
+/// buffer that is zero at first and throws plait::error when memory runs out, with data() and
+/// size(), whose addresses only kernels and these two functions may follow; both are done in order
+/// with the kernels.
+/// Equation: another kind has the same members; a device's has `copy_in` and `copy_out` too, from
+///   and to this machine
+/// Errors: those of its buffer (buffer.hpp)
+/// Test: tests/model/cache_test.cpp, tests/exec/device_test.cpp
 struct host_memory {
   template <class T>
   using buffer = plait::buffer<T>;

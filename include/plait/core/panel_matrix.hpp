@@ -19,8 +19,9 @@ namespace plait::inline PLAIT_ABI {
 /// Rows of a linear map that lie together: two vector registers of outputs.
 inline constexpr std::int64_t panel_rows = 2 * PLAIT_PACKET;
 
-/// How one panel lies in memory. A step is as many columns as are kept together; steps follow one another, so that a kernel reads one
-/// stream whether it computes one token or many. A part [first, first + n) of a row begins at a step and ends at one or at the row's end.
+/// How one panel lies in memory. A step is as many columns as are kept together; steps follow one
+/// another, so that a kernel reads one stream whether it computes one token or many. A part [first,
+/// first + n) of a row begins at a step and ends at one or at the row's end.
 ///   step, step_bytes                          columns and bytes of one
 ///   set(panel, lane, first, n, values)        one part of one row
 ///   get(panel, lane, first, n, values)
@@ -41,7 +42,8 @@ struct panel_format<dtype::f32> {
   }
 };
 
-/// [k / 2][panel][2] bfloat16: two columns share a 32-bit word, the lower one in its lower half, as dot-product instructions read them.
+/// [k / 2][panel][2] bfloat16: two columns share a 32-bit word, the lower one in its lower half, as
+/// dot-product instructions read them.
 template <>
 struct panel_format<dtype::bf16> {
   static constexpr std::int64_t step = 2, step_bytes = panel_rows * 4;
@@ -62,9 +64,10 @@ struct panel_format<dtype::bf16> {
   }
 };
 
-/// Blocks of 32 columns: [panel] binary16 scales, then [8][panel][4] bytes, value = scale * (byte - 128). Bytes are unsigned because
-/// dot-product instructions want one unsigned side, and the weights are the side whose offset costs no memory traffic to take back.
-/// Scales and bytes are those of core/int8_block.hpp.
+/// Blocks of 32 columns: [panel] binary16 scales, then [8][panel][4] bytes, value = scale * (byte -
+/// 128). Bytes are unsigned because dot-product instructions want one unsigned side, and the
+/// weights are the side whose offset costs no memory traffic to take back. Scales and bytes are
+/// those of core/int8_block.hpp.
 template <>
 struct panel_format<dtype::int8> {
   static constexpr std::int64_t step = int8_block, step_bytes = panel_rows * (2 + step);
@@ -89,8 +92,21 @@ struct panel_format<dtype::int8> {
   }
 };
 
-/// Linear maps in panels, [copy][rows / panel_rows] of panel_format<Type>. Rows that fill up the last panel, and columns that fill up the
-/// last step, are zero.
+/// Linear maps in panels, [copy][rows / panel_rows] of panel_format<Type>.
+/// Equation: f32 as they are; bf16 to the nearest, ties to even; int8 in blocks of 32 columns with
+///   a binary16 scale s = max |v| / 127 each, value = s (byte - 128), byte = round(v / s) + 128 to
+///   the nearest, ties to even; a block with a value that is not finite is NaN as a whole
+/// Shapes: [copies][rows / panel][cols / step] of steps, `panel_rows` = 2 `PLAIT_PACKET`: f32
+///   [panel], one column; bf16 [panel][2], two columns; int8 [panel] scales, then [8][panel][4]
+///   bytes, 32 columns. What fills up the last panel and the last step is zero. `first` is a
+///   multiple of `step`, and the part ends at a step or with the row; 32 is a multiple of every
+///   step
+/// Errors: those of buffer.hpp, also for setting what was borrowed; indices are not checked. Parts
+///   that do not overlap may be set by several threads
+/// Cost: `allocate` one allocation, `borrow` none: it takes the bytes of somebody else's
+///   `storage()`, `bytes_of(t)` of them; setting and getting O(n), with a stride of a panel: in
+///   parts of 64 columns, row by row, what a panel's rows write to stays in the nearest cache
+/// Test: tests/core/panel_matrix_test.cpp, tests/layers/weights_test.cpp, tests/io/packed_test.cpp
 template <dtype Type>
 class panel_matrix : public tensor_shape {
  public:
@@ -102,8 +118,8 @@ class panel_matrix : public tensor_shape {
     reshape(t);
     data_ = buffer<std::byte>(bytes_of(t));
   }
-  /// Instead of allocate: the bytes of storage() of another one of this shape, which `owner` keeps. It cannot be set then
-  /// (core/buffer.hpp).
+  /// Instead of allocate: the bytes of storage() of another one of this shape, which `owner` keeps.
+  /// It cannot be set then (core/buffer.hpp).
   void borrow(tensor const& t, std::byte const* memory, std::shared_ptr<void const> owner) {
     reshape(t);
     data_ = buffer<std::byte>::borrow(memory, bytes_of(t), std::move(owner));
@@ -122,7 +138,8 @@ class panel_matrix : public tensor_shape {
     return values[c - first];
   }
   float operator()(std::int64_t r, std::int64_t c = 0) const { return at(0, r, c); }
-  /// Columns [first, first + n) of a row; they begin at a step and end at one or at the row's end. Rows may be set by several threads.
+  /// Columns [first, first + n) of a row; they begin at a step and end at one or at the row's end.
+  /// Rows may be set by several threads.
   void set_part(std::int64_t copy, std::int64_t r, std::int64_t first, std::int64_t n, float const* values) {
     format::set(data_.data() + (copy * panels() + r / panel_rows) * panel_bytes_, r % panel_rows, first, n, values);
   }
@@ -132,7 +149,8 @@ class panel_matrix : public tensor_shape {
   }
   /// The memory itself, panels behind one another: what a packed file holds.
   buffer<std::byte> const& storage() const { return data_; }
-  /// Reads what `other`, of the same shape, holds, which must stay where it is as long as this lives; gives up memory of its own.
+  /// Reads what `other`, of the same shape, holds, which must stay where it is as long as this
+  /// lives; gives up memory of its own.
   void share(panel_matrix const& other) { data_ = buffer<std::byte>::borrow(other.data_.data(), other.data_.size(), nullptr); }
 
  private:

@@ -9,6 +9,9 @@
 namespace plait::inline PLAIT_ABI {
 
 /// [copies][rows][cols].
+/// Shapes: [copies][rows][cols], zero until set
+/// Cost: three integers
+/// Test: tests/layers/weights_test.cpp
 class tensor_shape {
  public:
   std::int64_t rows() const { return rows_; }

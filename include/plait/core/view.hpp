@@ -1,4 +1,4 @@
-// Row-major views: how tensors go in and out without copies.
+// A row-major matrix that somebody else owns: how activations go in and out without copies.
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -15,8 +15,23 @@ namespace plait::inline PLAIT_ABI {
 
 /// A row-major matrix somebody else owns: row r begins at data + r * stride, stride >= cols.
 ///
-/// Made from a pointer and a shape, from a span and a shape, or from anything with Eigen's vocabulary (an Eigen::Matrix, Map, Ref or
-/// Block that is row-major); a column-major one is refused when compiled, a span of another size with plait::error. Access is not checked.
+/// Made from a pointer and a shape, from a span and a shape, or from anything with Eigen's
+/// vocabulary (an Eigen::Matrix, Map, Ref or Block that is row-major); a column-major one is
+/// refused when compiled, a span of another size with plait::error.
+///
+/// ```cpp body
+/// Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> activations(3, 64);
+/// activations.setZero();
+/// plait::matrix_view<float> const of_eigen(activations);
+/// plait::matrix_view<float> const last_token = of_eigen.middle_rows(2, 1);
+/// last_token(0, 63) = 1;
+/// ```
+///
+/// Equation: element (r, c) is data[r stride + c]
+/// Shapes: one row a token; `stride` in values, cols where it is not given. A view of T converts to
+///   one of T const
+/// Cost: a pointer and three integers; access is not checked
+/// Test: tests/layers/layer_test.cpp, tests/compile_fail/misuse.cpp
 template <class T>
 class matrix_view {
  public:

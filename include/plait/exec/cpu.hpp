@@ -1,4 +1,5 @@
-// The CPU's execution policy.
+// The CPU's execution policy. The CPU: packed weights in f32, bf16 or int8, vector kernels,
+// threads.
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -10,9 +11,18 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Packed weights and vector kernels, with weights stored and products computed as precision P says (policy/precision.hpp); activations,
-/// sums and recurrent state are f32. A sequence's results are bitwise the same however its tokens are split into calls, whatever else is in
-/// the batch and however many threads run, in every precision.
+/// Packed weights and vector kernels, with weights stored and products computed as precision P says
+/// (policy/precision.hpp); activations, sums and recurrent state are f32. A sequence's results are
+/// bitwise the same however its tokens are split into calls, whatever else is in the batch and
+/// however many threads run, in every precision.
+/// Equation: activations, sums and recurrent state are f32; weights are stored as `P.weights` and
+///   `P.experts` say, products made as `P.compute` says (policy/precision.hpp), keys and values
+///   kept as `P.kv`; in every precision a sequence's results are bitwise the same for any split
+///   into calls, any batch and any number of threads, and on AVX2 and AVX-512
+/// Shapes: `cpu()` takes all of the machine's threads (OMP_NUM_THREADS), one where the compiler has
+///   no OpenMP
+/// Cost: none of its own; the kernels are in ops/cpu/
+/// Test: tests/model/invariance_test.cpp, tests/compile_fail/misuse.cpp
 template <precision P = f32>
 class cpu : public host {
  public:

@@ -1,4 +1,5 @@
-// CUDA's execution policy.
+// CUDA's execution policy. NVIDIA devices of compute capability 8.0 or newer: CUDA behind
+// `exec::device`.
 #pragma once
 
 #if !defined(__CUDACC__)
@@ -31,9 +32,10 @@ namespace plait::inline PLAIT_ABI::exec {
 
 namespace detail {
 
-/// Where the threads of a kernel begin. With `overlap` a grid may be put on the device while the one before it ends, and waits here until
-/// that has (programmatic dependent launch, from sm_90 on); it lets its own successor come at once, which takes nothing from it: that
-/// one's blocks find a place only when all of this grid have theirs.
+/// Where the threads of a kernel begin. With `overlap` a grid may be put on the device while the
+/// one before it ends, and waits here until that has (programmatic dependent launch, from sm_90
+/// on); it lets its own successor come at once, which takes nothing from it: that one's blocks find
+/// a place only when all of this grid have theirs.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::threads, kernels::blocks_of<Kernel>()) cuda_entry(__grid_constant__ typename Kernel::args const args) {
   using block = cuda_block<Kernel::threads>;
@@ -84,11 +86,12 @@ using cuda_owned = std::unique_ptr<std::remove_pointer_t<Handle>, cuda_destroy<H
 
 }  // namespace detail
 
-/// Runs kernels on an NVIDIA device (exec/device.hpp), the calling thread's current one: compute capability 8.0 or newer. One caller at a
-/// time, with the same current device. plait::error where there is no such device, before anything else happens.
+/// Runs kernels on an NVIDIA device (exec/device.hpp), the calling thread's current one: compute
+/// capability 8.0 or newer. One caller at a time, with the same current device. plait::error where
+/// there is no such device, before anything else happens.
 ///
-/// There is a stream of its own, in order with CUDA's legacy default stream. In the steady state nothing is allocated, and nothing waits
-/// for the device but fetch and synchronize.
+/// There is a stream of its own, in order with CUDA's legacy default stream. In the steady state
+/// nothing is allocated, and nothing waits for the device but fetch and synchronize.
 class cuda_runtime {
  public:
   using memory = cuda_memory;
@@ -99,7 +102,8 @@ class cuda_runtime {
   int processors() const { return state_->processors; }
   /// Where the kernels run.
   cudaStream_t stream() const { return state_->stream.get(); }
-  /// Lets every kernel be put on the device while the one before it ends: from sm_90 on a step of many small kernels takes less time.
+  /// Lets every kernel be put on the device while the one before it ends: from sm_90 on a step of
+  /// many small kernels takes less time.
   void overlap(bool wanted) { state_->overlap = wanted && state_->capability >= 90; }
 
   void synchronize() {
@@ -107,8 +111,9 @@ class cuda_runtime {
     cuda_check::that(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
 
-  /// By events, with the device kept busy until `run` has been called, as far as that can be known: what it launches stands in a queue then,
-  /// as behind the work of a layer before, and how fast this machine launches is not what is measured. Copies of cuda_memory count as well.
+  /// By events, with the device kept busy until `run` has been called, as far as that can be known:
+  /// what it launches stands in a queue then, as behind the work of a layer before, and how fast
+  /// this machine launches is not what is measured. Copies of cuda_memory count as well.
   template <class Run>
   double seconds(Run const& run) {
     using clock = std::chrono::steady_clock;
@@ -191,7 +196,8 @@ class cuda_runtime {
   std::string const& cudnn_refusal() const { return state_->attention.refusal(); }
 #endif
 
-  /// By way of pinned memory, of which there are a few pieces: waits only where the device is that many calls behind.
+  /// By way of pinned memory, of which there are a few pieces: waits only where the device is that
+  /// many calls behind.
   void send(void* to, void const* from, std::int64_t bytes) {
     cuda_check::alive();
     if (bytes == 0) return;
@@ -221,8 +227,8 @@ class cuda_runtime {
     cuda_check::that(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
 
-  /// A CUDA graph of what `run` would launch. It is recorded on a stream apart, which the default stream knows nothing of: so that other
-  /// threads may use that meanwhile.
+  /// A CUDA graph of what `run` would launch. It is recorded on a stream apart, which the default
+  /// stream knows nothing of: so that other threads may use that meanwhile.
   template <class Run>
   kept capture(Run const& run) {
     using graph_owned = detail::cuda_owned<cudaGraph_t, cudaGraphDestroy>;
@@ -334,12 +340,26 @@ class cuda_runtime {
 };
 
 namespace detail {
-/// nvcc 13.0 writes a type for the host compiler as it was first named, and the argument of an alias template it cannot write ("'__T4' was
-/// not declared"). So the usual ones are named here, type and alias, before anybody else can; others are device<mine, cuda_runtime>.
+/// nvcc 13.0 writes a type for the host compiler as it was first named, and the argument of an
+/// alias template it cannot write ("'__T4' was not declared"). So the usual ones are named here,
+/// type and alias, before anybody else can; others are device<mine, cuda_runtime>.
 using cuda_named = void(device<f32, cuda_runtime>, device<bf16, cuda_runtime>, device<int8, cuda_runtime>, device<experts_int8, cuda_runtime>);
 }  // namespace detail
 
 /// Kernels on an NVIDIA device, weights as P says: model<configs::jamba_v0_1, exec::cuda<int8>>.
+///
+/// nvcc 13.0 cannot write the names of some types for the host compiler: name another precision
+/// than the four constants as `device<mine, cuda_runtime>`.
+/// Equation: kernels run in order on a stream of its own, which is in order with CUDA's legacy
+///   default stream. `overlap` lets a kernel be put on the device while the one before it ends
+///   (programmatic dependent launch, from sm_90 on)
+/// Errors:
+///   - `exec::cuda: there is no CUDA device: this machine has no NVIDIA driver`: when it is made,
+///     as those that follow
+///   - `exec::cuda: there is no CUDA device: …`: with CUDA's own words
+/// Cost: in the steady state nothing is allocated, and nothing waits for the device but `fetch` and
+///   `synchronize`
+/// Test: tests/cuda/runtime_test.cu, tests/cuda/launch_test.cu
 template <precision P = bf16>
 using cuda = device<P, cuda_runtime>;
 

@@ -1,4 +1,6 @@
-// Attention of long prompts by cuDNN; there is nothing here unless PLAIT_CUDNN is defined, for all files of a program alike.
+// Attention of long prompts by cuDNN, through its frontend, which is headers alone. It is there for
+// programs compiled with PLAIT_CUDNN, all of their files; nothing of it has been run on a device
+// yet.
 #pragma once
 
 #if defined(PLAIT_CUDNN)
@@ -8,7 +10,9 @@
     "plait: cudnn_frontend.h is included before plait's headers: define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING for all files, as plait does"
 #endif
 #if !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
+/// Defined for the frontend: libcudnn is loaded at run time.
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING  // nothing is linked: the library is opened when it is first needed
+/// Defined for the frontend: it needs no JSON.
 #define CUDNN_FRONTEND_SKIP_JSON_LIB           // which would name the whole program's `json`
 #endif
 
@@ -36,26 +40,45 @@
 #endif
 
 namespace cudnn_frontend {
+/// The library that was loaded, or null.
 inline void* cudnn_dlhandle = nullptr;  // declared there, for the program to define
 }
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Causal attention of one prompt by cuDNN's fused kernels, which on sm_90 and sm_100 use instructions that plait's own do not. There is no
-/// error for want of cuDNN: what it cannot do, or is not there to do, it refuses.
+/// Causal attention of one prompt by cuDNN's fused kernels, which on sm_90 and sm_100 use
+/// instructions that plait's own do not. There is no error for want of cuDNN: what it cannot do, or
+/// is not there to do, it refuses.
 ///
-/// A plan is made for an exact number of tokens, and making one takes as long as compiling a kernel. So prompts are cut to a round number,
-/// the remainder is left to others, and a program has few plans, however many lengths it meets. The other ways to have few are none: with
-/// padding up to a round number cuDNN may multiply by what is in memory behind the prompt, and zero times a NaN is one; its cache of
-/// kernels for changing shapes gives a kernel that was compiled for whole tiles of keys to lengths that are no such multiple (cuDNN 9.19,
-/// for sm_90); changing shapes in a plan needs cuDNN 9.22.
+/// So prompts are cut to a round number, the remainder is left to others, and a program has few
+/// plans, however many lengths it meets. The other ways to have few are none: with padding up to a
+/// round number cuDNN may multiply by what is in memory behind the prompt, and zero times a NaN is
+/// one; its cache of kernels for changing shapes gives a kernel that was compiled for whole tiles
+/// of keys to lengths that are no such multiple (cuDNN 9.19, for sm_90); changing shapes in a plan
+/// needs cuDNN 9.22.
 ///
-/// Where values are not finite, cuDNN may differ from ops/attend.hpp: one in a later token's value may reach earlier queries of the same
-/// tile, as zero times it.
+/// Where values are not finite, cuDNN may differ from ops/attend.hpp: one in a later token's value
+/// may reach earlier queries of the same tile, as zero times it.
+/// Equation: `run` does the first round_number(tokens) of a prompt that has nothing cached, eight
+///   numbers in an octave, and says how many; of fewer than 4096 tokens none. A later token's value
+///   that is not finite may reach earlier queries of its tile, which plait's own kernels never let
+///   happen
+/// Shapes: bf16, rows that stand at multiples of 16 bytes, so that dim is a multiple of 8; what
+///   else cuDNN takes, it says
+/// Errors: at run time none. Where libcudnn.so.9 is not found, has no kernel, or fails, plait's
+///   kernels do it; `refusal` has the sentence, and is remembered a shape
+/// Cost: a plan is made once a round number, and takes as long as compiling a kernel, some tenths
+///   of a second; up to `most_plans` of them are kept, the oldest gives way. A file that includes
+///   it takes nvcc half a minute longer
+/// Source: the frontend's documentation, docs.nvidia.com/deeplearning/cudnn/frontend; what it is
+///   not asked for, and why, is said in the header
+/// Test: tests/cuda/attention_test.cu, with a fake cuDNN (tests/cuda/fake_cudnn.cpp), none and,
+///   where it is installed, the real one; tests/ops/cuda/attend_test.cpp
 class cuda_attention {
  public:
-  /// Below it attention is a small part of a prefill's work (4 % of the arithmetic of Mixtral 8x7B, half a percent of Jamba v0.1's), too
-  /// small for plans to pay. An estimate: nothing of it is measured.
+  /// Below it attention is a small part of a prefill's work (4 % of the arithmetic of Mixtral 8x7B,
+  /// half a percent of Jamba v0.1's), too small for plans to pay. An estimate: nothing of it is
+  /// measured.
   static constexpr std::int64_t least_tokens = 4096;
   static constexpr std::size_t most_plans = 64;  ///< the oldest gives way
   static constexpr std::int64_t most_workspace = std::int64_t{32} << 20;
@@ -70,8 +93,8 @@ class cuda_attention {
     if (handle_ != nullptr) (void)cudnn_frontend::detail::destroy_handle(handle_);
   }
 
-  /// The first tokens of a prompt: how many it has done, a multiple of 128; none where it refuses. Keys and values behind those are not
-  /// read.
+  /// The first tokens of a prompt: how many it has done, a multiple of 128; none where it refuses.
+  /// Keys and values behind those are not read.
   std::int64_t run(attention_product<bf16_t> const& p) {
     std::int64_t const tokens = round_number(p.tokens);
     if (tokens == 0) return 0;

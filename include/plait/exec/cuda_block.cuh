@@ -1,4 +1,5 @@
-// A block of a CUDA device, as kernels see it (exec/block.hpp).
+// A block of a CUDA device, as kernels see it (exec/block.hpp). A block (block.hpp) of a CUDA
+// device: its threads, shuffles, matrix instructions, and CUB's reductions and scans.
 #pragma once
 
 #include <plait/exec/block.hpp>
@@ -10,7 +11,10 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Threads of a block of CUDA. Reductions and scans are CUB's, each with its result for every thread.
+/// Threads of a block of CUDA. Reductions and scans are CUB's, each with its result for every
+/// thread.
+/// Test: tests/cuda/ptxas.sh; on a device the tests of tests/ops/cuda/ compiled for it
+///   (tests/cuda/gpu_main.cu)
 template <int Threads>
 class cuda_block {
   static_assert(Threads % kernels::warp_size == 0 && Threads <= 1024, "plait: a block has whole warps, at most 32");
@@ -70,7 +74,8 @@ class cuda_block {
   __device__ float maximum(reduce_space& space, float value) const {
     return everywhere(space, reduction(space.parts).Reduce(value, [](float a, float b) { return fmaxf(a, b); }));
   }
-  /// As a thread's own total, an exclusive scan of those, and again through its items, so that no barrier is needed for the carry.
+  /// As a thread's own total, an exclusive scan of those, and again through its items, so that no
+  /// barrier is needed for the carry.
   template <class T, int Items, class Op>
   __device__ void scan(scan_space<T>& space, T (&values)[Items], Op op, T& carry) const {
     T total = values[0], before, all;

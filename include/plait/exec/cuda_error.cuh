@@ -1,4 +1,4 @@
-// Errors of CUDA as sentences, and the end of a device.
+// Errors of CUDA as sentences, and the end of a device. What CUDA answers, as sentences.
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -14,12 +14,19 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// What becomes of the answers of CUDA: each that is not success is a plait::error with the call's name. Some say that a kernel has gone
-/// wrong, and then no call of this process can use the device again: from then on every check refuses, with what was said first. Kernels
-/// run later than they are launched, so it is the last one launched that is named, unless the launch itself failed.
+/// What becomes of the answers of CUDA: each that is not success is a plait::error with the call's
+/// name. Some say that a kernel has gone wrong, and then no call of this process can use the device
+/// again: from then on every check refuses, with what was said first. Kernels run later than they
+/// are launched, so it is the last one launched that is named, unless the launch itself failed.
+/// Equation: an error that a kernel leaves behind is final: every later call of the process
+///   refuses, with what was said first
+/// Errors:
+///   - `exec::cuda: … failed: …`: with the call's name and CUDA's words
+/// Test: tests/cuda/runtime_test.cu
 class cuda_check {
  public:
-  /// The answer of `call`. Where nothing is to be thrown, a destructor for instance, an answer may be let go.
+  /// The answer of `call`. Where nothing is to be thrown, a destructor for instance, an answer may
+  /// be let go.
   static void that(cudaError_t code, char const* call) {
     if (code != cudaSuccess) fail(code, call);
   }
@@ -32,7 +39,8 @@ class cuda_check {
   static void alive() {
     if (dead().load(std::memory_order_acquire)) say_dead();
   }
-  /// Remembers which kernel is launched: `name` is the __PRETTY_FUNCTION__ of a function whose template argument it is.
+  /// Remembers which kernel is launched: `name` is the __PRETTY_FUNCTION__ of a function whose
+  /// template argument it is.
   static void launching(char const* name) { last().store(name, std::memory_order_relaxed); }
 
   /// `count` bytes as people read them.

@@ -1,4 +1,4 @@
-// Products of matrices by cuBLASLt.
+// Products of many rows by cuBLASLt.
 #pragma once
 
 #include <plait/exec/cuda_memory.cuh>
@@ -17,9 +17,13 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// cuBLASLt with its workspace and the algorithms it has chosen: asked once a shape, since asking takes longer than a small product. Sums
-/// are f32, and f32 is not rounded to TF32. Numbers of rows above 256 share an algorithm with their like, so that ragged calls do not ask
-/// each time.
+/// cuBLASLt with its workspace and the algorithms it has chosen: asked once a shape, since asking
+/// takes longer than a small product. Sums are f32, and f32 is not rounded to TF32. Numbers of rows
+/// above 256 share an algorithm with their like, so that ragged calls do not ask each time.
+/// Equation: y = x w^T with sums in f32; f32 is not rounded to TF32
+/// Cost: an algorithm is asked for once a shape; numbers of rows above 256 share one with their
+///   like. 32 MiB of the device
+/// Test: tests/cuda/launch_test.cu, tests/cuda/runtime_test.cu
 class cuda_gemm {
  public:
   static constexpr std::int64_t workspace_bytes = std::int64_t{32} << 20;

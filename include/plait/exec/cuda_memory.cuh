@@ -1,4 +1,4 @@
-// The memory of a CUDA device.
+// The memory of the current device (core/memory.hpp).
 #pragma once
 
 #include <plait/exec/cuda_error.cuh>
@@ -13,10 +13,15 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Memory of the calling thread's current device (as core/memory.hpp wants it). All that happens to it here is done on CUDA's legacy
-/// default stream, which waits for the stream of a cuda_runtime, as that waits for it: so it is in order with the kernels.
+/// Memory of the calling thread's current device (as core/memory.hpp wants it). All that happens to
+/// it here is done on CUDA's legacy default stream, which waits for the stream of a cuda_runtime,
+/// as that waits for it: so it is in order with the kernels.
+/// Equation: what happens to it is in order with the kernels of a cuda_runtime (cuda.cuh)
+/// Cost: a buffer is one cudaMalloc, zeroed; freeing one waits for the kernels
+/// Test: tests/cuda/runtime_test.cu
 struct cuda_memory {
-  /// Zero at first. plait::error with the bytes needed and those free when memory runs out. The destructor waits for the kernels.
+  /// Zero at first. plait::error with the bytes needed and those free when memory runs out. The
+  /// destructor waits for the kernels.
   template <class T>
   class buffer {
     static_assert(std::is_trivially_copyable_v<T>);

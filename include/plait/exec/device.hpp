@@ -1,4 +1,7 @@
-// What the execution policies of a device share, whoever runs their kernels: CUDA (exec/cuda.cuh), or fibers of this machine in the tests.
+// What the execution policies of a device share, whoever runs their kernels: CUDA (exec/cuda.cuh),
+// or fibers of this machine in the tests. What the execution policies of a device share:
+// activations, storage, workspace in its memory, a call's lists, and decode steps that are kept and
+// launched as a whole.
 #pragma once
 
 #include <plait/core/arena.hpp>
@@ -22,7 +25,8 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// y[rows, n] = x[rows, k] W[n, k]^T, by a library: X and W both float or both bf16_t, Y the same or float. Sums are f32.
+/// y[rows, n] = x[rows, k] W[n, k]^T, by a library: X and W both float or both bf16_t, Y the same
+/// or float. Sums are f32.
 template <class X, class Y>
 struct matrix_product {
   X const* x;
@@ -34,10 +38,11 @@ struct matrix_product {
   std::int64_t rows, n, k;
 };
 
-/// out = causal attention of one prompt, nothing cached, by a library: query t of `tokens` sees the keys 0 .. t,
+/// out = causal attention of one prompt, nothing cached, by a library: query t of `tokens` sees the
+/// keys 0 .. t,
 ///   out = sum_j softmax_j(scale q k_j) v_j,
-/// `heads` query heads, `kv_heads` of keys and values, each `dim` wide, heads behind one another in a row; rows stand `stride` values apart.
-/// `out` is none of the others.
+/// `heads` query heads, `kv_heads` of keys and values, each `dim` wide, heads behind one another in
+/// a row; rows stand `stride` values apart. `out` is none of the others.
 template <class T>
 struct attention_product {
   T const* q;
@@ -52,25 +57,47 @@ struct attention_product {
   float scale;
 };
 
-/// Kernels on a device, with weights stored as precision P says. Activations are bf16, or f32 where all weights are; products sum in f32;
-/// logits, softmax and recurrent state are f32. Everything a call computes with, and its result, is in the device's memory: pointers and
-/// views given to forward are of that memory, ids apart.
+/// Kernels on a device, with weights stored as precision P says. Activations are bf16, or f32 where
+/// all weights are; products sum in f32; logits, softmax and recurrent state are f32. Everything a
+/// call computes with, and its result, is in the device's memory: pointers and views given to
+/// forward are of that memory, ids apart.
 ///
 /// Runtime runs the kernels:
-///   memory                              where buffers are (core/memory.hpp)
-///   launch<Kernel>(grid, args)          Kernel::run(block, shared, args) by every thread of grid.x * grid.y * grid.z blocks (exec/block.hpp)
-///   gemm(product)                       a product of many rows by a library (matrix_product below)
-///   send(to, from, bytes)               from this machine, in order with the kernels; `from` may be changed afterwards
-///   fetch(to, from, bytes)              to this machine: waits for all kernels
-///   capture(run) -> kept                runs nothing, but keeps what `run` would launch; replay(kept) launches that
-///   processors()                        multiprocessors: how many blocks keep the device busy
+///
+/// - `memory`: where buffers are (core/memory.hpp)
+/// - `launch<Kernel>(grid, args)`: Kernel::run(block, shared, args) by every thread of grid.x *
+///   grid.y * grid.z blocks (exec/block.hpp)
+/// - `gemm(product)`: a product of many rows by a library (matrix_product below)
+/// - `send(to, from, bytes)`: from this machine, in order with the kernels; `from` may be changed
+///   afterwards
+/// - `fetch(to, from, bytes)`: to this machine: waits for all kernels
+/// - `capture(run) -> kept`: runs nothing, but keeps what `run` would launch; replay(kept) launches
+///   that
+/// - `processors()`: multiprocessors: how many blocks keep the device busy
 ///   synchronize()
 /// it may have
-///   attention(product) -> n             what it likes to do of a prompt (attention_product above): the first n tokens, none where it cannot
+///
+/// - `attention(product) -> n`: what it likes to do of a prompt (attention_product above): the
+///   first n tokens, none where it cannot
+///
 /// and for benchmarks
-///   seconds(run)                        calls `run` and waits: the time from the first kernel that it launches to the end of the last
-///   memory_bytes(), last_level_cache_bytes()   of the device
-///   probe_bytes()                       what its rates are measured with (benchmark/probe_device.hpp)
+///
+/// - `seconds(run)`: calls `run` and waits: the time from the first kernel that it launches to the
+///   end of the last
+/// - `memory_bytes(), last_level_cache_bytes()`: of the device
+/// - `probe_bytes()`: what its rates are measured with (benchmark/probe_device.hpp)
+///
+/// `reserve` of a model moves its weights to the device. What runs the kernels, Runtime, is CUDA,
+/// or in the tests fibers of this machine; it also says how long work takes, and how large the
+/// device's memory and last-level cache are, for benchmarks. At most `most_steps` decode steps are
+/// kept.
+/// Equation: activations are bf16, or f32 where the weights are; sums, logits, softmax and
+///   recurrent state f32. A call whose shape comes for the second time, one token of each sequence,
+///   is kept, and replayed from then on
+/// Shapes: views and pointers given to `forward`, embeddings and results, are of the device's
+///   memory; token ids of this machine's
+/// Cost: a call sends its lists as one block: 16 bytes a sequence and token, 8 a page of 64 tokens
+/// Test: tests/exec/device_test.cpp
 template <precision P, class Runtime>
 class device {
   static constexpr bool all_f32 = P.weights == dtype::f32;
@@ -122,7 +149,8 @@ class device {
 
   void start() {}
 
-  /// Moves weights to the device that are not there yet, if there is room for all of them; a model's or layer's reserve calls it.
+  /// Moves weights to the device that are not there yet, if there is room for all of them; a
+  /// model's or layer's reserve calls it.
   template <class Model>
   void take_in(Model const& model) {
     if constexpr (requires { memory::require(std::int64_t{}, ""); }) {
@@ -133,8 +161,8 @@ class device {
     const_cast<Model&>(model).for_each_tensor([](int, auto const&, tensor const&, auto& data) { data.upload(); });
   }
 
-  /// A call's lists, sent to the device as one block. Lengths are rounded up to the next power of two for what this machine decides by
-  /// them (grids), so that most steps of a decode are alike.
+  /// A call's lists, sent to the device as one block. Lengths are rounded up to the next power of
+  /// two for what this machine decides by them (grids), so that most steps of a decode are alike.
   template <class T>
   call_inputs<T> stage(call_inputs<T> const& from) {
     sequences<T> const& s = from.seqs;
@@ -189,8 +217,9 @@ class device {
     return to;
   }
 
-  /// Runs the kernels of a call. A decode step, one token of each sequence, is kept when it comes for the second time, and launched as a
-  /// whole from then on (a CUDA graph). The kernels are the same ones every time, and so are the roundings.
+  /// Runs the kernels of a call. A decode step, one token of each sequence, is kept when it comes
+  /// for the second time, and launched as a whole from then on (a CUDA graph). The kernels are the
+  /// same ones every time, and so are the roundings.
   template <class Run>
   void execute(call_shape const& shape, Run const& run) {
     if (shape.rows != shape.sequences || shape.longest > 1) return run();  // two tokens of one and none of another are no step

@@ -1,4 +1,5 @@
-// What the execution policies of this machine share: workspace and threads.
+// What the execution policies of this machine share: workspace and threads. Base of one of your own
+// that runs here.
 #pragma once
 
 #include <plait/core/arena.hpp>
@@ -15,7 +16,26 @@
 
 namespace plait::inline PLAIT_ABI::exec {
 
-/// Base of reference and cpu. One caller at a time. A number of threads below 1 is 1.
+/// Base of reference and cpu. One caller at a time.
+///
+/// Which thread runs which item is open, so `body` writes only what belongs to its item, or to its
+/// thread.
+///
+/// ```cpp body
+/// plait::exec::cpu<> two_threads(2);
+/// std::vector<double> squares(100);
+/// two_threads.parallel(100, [&](std::int64_t i, int) {
+///   squares[static_cast<std::size_t>(i)] = static_cast<double>(i * i);
+/// });
+/// ```
+/// Equation: parallel calls body(item, thread) once for every item of [0, items), in runs of
+///   `grain`; nothing while the workspace measures
+/// Shapes: `thread` is in [0, threads()), `matrix` is uninitialized, its memory taken from the
+///   workspace. A number of threads below 1 is 1
+/// Errors: none of its own; `matrix` those of core/arena.hpp. `body` must not throw
+/// Cost: a run is one atomic addition; nothing is allocated. `grain(items)` gives each thread about
+///   eight runs
+/// Test: tests/exec/host_test.cpp
 class host {
  public:
   using memory = host_memory;
@@ -23,8 +43,9 @@ class host {
 
   int threads() const { return threads_; }
 
-  /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of `grain`; nothing while measuring.
-  /// `body` must not throw, and must write only what belongs to its item (or to its thread): which thread runs which item is open.
+  /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of
+  /// `grain`; nothing while measuring. `body` must not throw, and must write only what belongs to
+  /// its item (or to its thread): which thread runs which item is open.
   template <class Body>
   void parallel(std::int64_t items, [[maybe_unused]] std::int64_t grain, Body const& body) {
     if (workspace.measuring()) return;
@@ -53,7 +74,8 @@ class host {
   Inputs const& stage(Inputs const& inputs) {
     return inputs;
   }
-  /// Runs the kernels of a call. A device may keep those of a call that comes again and again (exec/device.hpp).
+  /// Runs the kernels of a call. A device may keep those of a call that comes again and again
+  /// (exec/device.hpp).
   template <class Call, class Run>
   void execute(Call const&, Run const& run) {
     run();
@@ -62,7 +84,8 @@ class host {
   /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.
   std::int64_t grain(std::int64_t items) const { return std::max<std::int64_t>(1, items / (8 * threads_)); }
 
-  /// A matrix in the workspace, uninitialized; plait::error where that is too small (core/arena.hpp).
+  /// A matrix in the workspace, uninitialized; plait::error where that is too small
+  /// (core/arena.hpp).
   template <class T>
   matrix_view<T> matrix(std::int64_t rows, std::int64_t cols) {
     return {workspace.take<T>(rows * cols), rows, cols};

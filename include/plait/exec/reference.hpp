@@ -1,4 +1,5 @@
-// The oracle's execution policy.
+// The oracle's execution policy. The oracle: every op as plain loops in double, on one thread, with
+// weights row-major in double.
 #pragma once
 
 #include <plait/core/storage.hpp>
@@ -7,6 +8,10 @@
 namespace plait::inline PLAIT_ABI::exec {
 
 /// Every op as plain loops in double, on one thread: what all others are compared with.
+/// Equation: as each op's in ops/, with sums in the order they are written
+/// Cost: 8 bytes a value; no packing, no blocking, no threads
+/// Test: tests/io/golden_test.cpp and tests/layers/golden_test.cpp against PyTorch; everything else
+///   against it
 class reference : public host {
  public:
   using value_type = double;

@@ -1,4 +1,4 @@
-// Comparing a config.json with an architecture.
+// Comparing a config.json with an architecture: what the families' `require_same` share.
 #pragma once
 
 #include <plait/io/architecture_source.hpp>
@@ -32,8 +32,19 @@ constexpr float rope_theta_of(Architecture const& a) {
   else return 0;
 }
 
-/// Comparisons of one config.json with an architecture; every mismatch is a plait::error with the file, the key and both values,
-/// "KEY is FOUND, but this model was built for BUILT". Reals are the same if they are the same float. `file` must outlive it.
+/// Comparisons of one config.json with an architecture; every mismatch is a plait::error with the
+/// file, the key and both values, "KEY is FOUND, but this model was built for BUILT". Reals are the
+/// same if they are the same float. `file` must outlive it.
+/// Equation: integers and bools must be equal, reals the same float; a NaN in the type equals
+///   nothing. `sizes` compares hidden_size, vocab_size, num_hidden_layers, rms_norm_eps and
+///   tie_word_embeddings, `heads` num_attention_heads, num_key_value_heads and head_dim, in this
+///   order: the first that differs is said
+/// Shapes: `file` must outlive the object; `rope_theta_of` is 0 for an architecture without that
+///   member
+/// Errors:
+///   - `… is …, but this model was built for …`: a key of config.json, its value, and the type's
+/// Cost: a few comparisons, no allocation unless they fail, but for the keys' names
+/// Test: tests/io/jamba_config_test.cpp, tests/io/mixtral_test.cpp, tests/io/family_test.cpp
 class architecture_check {
  public:
   explicit architecture_check(std::string const& file) : file_(file) {}

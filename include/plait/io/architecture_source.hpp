@@ -1,4 +1,15 @@
-// The text of a header that defines an architecture.
+// The text of a header that defines an architecture: the pieces of which the families make theirs.
+// Equation: `float_text` is the shortest text that reads back as the same float, in any locale.
+//   `header_text` is the body inside namespace NAME, which is to define `config`, and behind it
+//   `model<Execution>`. `reals` leaves out what is the default: norm_eps 1e-6, no rope_theta, not
+//   tied
+// Shapes: a name is an identifier that begins with a letter, without "__", no keyword of C++20 (nor
+//   its other spellings of operators), not std and not plait
+// Errors:
+//   - `the name … cannot be a namespace; expected a C++ identifier that begins with a letter and is
+//     not reserved`: without FILE
+// Cost: the text
+// Test: tests/io/jamba_config_test.cpp, tests/tools/plait_config_test.sh
 #pragma once
 
 #include <plait/io/message.hpp>
@@ -12,13 +23,15 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// The shortest text that reads back as the same float. Not printf: its decimal point depends on the locale.
+/// The shortest text that reads back as the same float. Not printf: its decimal point depends on
+/// the locale.
 inline std::string float_text(float value) {
   char buffer[32];
   return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr};
 }
 
-/// Whether generated code may use `name` for a namespace: an identifier, neither a keyword nor reserved nor taken.
+/// Whether generated code may use `name` for a namespace: an identifier, neither a keyword nor
+/// reserved nor taken.
 inline bool is_namespace_name(std::string_view name) {
   // clang-format off
   constexpr std::string_view taken[] = {
@@ -37,7 +50,8 @@ inline bool is_namespace_name(std::string_view name) {
          std::find(std::begin(taken), std::end(taken), name) == std::end(taken);
 }
 
-/// A designated initializer, ".name = value" after ".name = value"; what is not added is left at its default.
+/// A designated initializer, ".name = value" after ".name = value"; what is not added is left at
+/// its default.
 class initializer_text {
  public:
   initializer_text& add(char const* name, std::string const& value) {
@@ -62,7 +76,8 @@ inline std::string interleave_text(interleave const& s) {
   return out.str();
 }
 
-/// The header: NAME::config, made by `body`, and NAME::model<Execution>. plait::error if NAME cannot be a namespace.
+/// The header: NAME::config, made by `body`, and NAME::model<Execution>. plait::error if NAME
+/// cannot be a namespace.
 inline std::string header_text(std::string_view name, std::string const& body) {
   if (!is_namespace_name(name))
     throw error("the name " + in_quotes(name) +

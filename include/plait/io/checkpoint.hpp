@@ -1,4 +1,4 @@
-// The weights of a Hugging Face directory, in one file or in shards.
+// The weights of a directory by name, in one file or in shards.
 #pragma once
 
 #include <plait/io/json.hpp>
@@ -19,7 +19,9 @@
 namespace plait::inline PLAIT_ABI::io {
 
 // Bytes: what an index may have, and a name in it.
+/// Bytes of the largest index that is read.
 inline constexpr std::size_t max_index_bytes = 100'000'000;
+/// Bytes of the longest name of a shard.
 inline constexpr std::size_t max_shard_name = 255;  // Linux's NAME_MAX
 
 /// DIRECTORY/NAME
@@ -27,8 +29,17 @@ inline std::string path_in(std::string const& directory, std::string_view name) 
   return directory + (directory.empty() || directory.ends_with('/') ? "" : "/") + std::string(name);
 }
 
-/// All tensors of a directory by name: model.safetensors if there is one, else the shards that model.safetensors.index.json lists, as
-/// transformers chooses. The index and the shards must agree on every name. Every file is mapped and its header read; no tensor is touched.
+/// All tensors of a directory by name: model.safetensors if there is one, else the shards that
+/// model.safetensors.index.json lists, as transformers chooses. Every file is mapped and its header
+/// read; no tensor is touched.
+/// Equation: model.safetensors if there is one, else the shards that model.safetensors.index.json
+///   lists, as transformers chooses; index and shards must agree on every name
+/// Shapes: an index of at most 100 MB, a shard's name of at most 255 bytes; `names` sorted; views
+///   are valid as long as the object lives, also when it is moved
+/// Errors: beside these, those of json.hpp, mapped_file.hpp and safetensors.hpp
+///   - `has no tensor …`: from `at`; `find` gives null
+/// Cost: maps every file, reads their headers; tensors are not touched. Lookup O(log tensors)
+/// Test: tests/io/checkpoint_test.cpp, tests/fuzz/index.cpp
 class checkpoint {
  public:
   explicit checkpoint(std::string directory) : directory_(std::move(directory)) {
@@ -70,7 +81,8 @@ class checkpoint {
     return out;
   }
 
-  /// The file to name in a message about this tensor; where it is missing, the one that should have listed it.
+  /// The file to name in a message about this tensor; where it is missing, the one that should have
+  /// listed it.
   std::string_view where(std::string_view name) const {
     tensor_view const* const t = find(name);
     return t != nullptr ? t->file : std::string_view(source_);

@@ -1,4 +1,5 @@
-// Puts a new checkpoint in the place of a directory's old one, in one moment.
+// Puts a new checkpoint in the place of a directory's old one, in one moment: a reader finds the
+// old or the new one, also after a crash or a kill.
 #pragma once
 
 #include <plait/io/checkpoint.hpp>
@@ -34,24 +35,51 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// The weights of a directory, and its config.json where there is none, replaced as one. Plan every tensor, append their values in the
-/// order of the plan, then commit. At every moment the directory loads as the old or as the new checkpoint; an error before the end of
-/// commit() leaves the old one and nothing else. The protocol:
+/// The weights of a directory, and its config.json where there is none, replaced as one. Plan every
+/// tensor, append their values in the order of the plan, then commit. At every moment the directory
+/// loads as the old or as the new checkpoint; an error before the end of commit() leaves the old
+/// one and nothing else.
 ///
-///   1. All new files are written to temporaries (new_file.hpp) and synchronized to the disk.
-///   2. config.json, if there was none, and the shards, under names that nothing has yet, are renamed into place. Nobody reads them: a
-///      directory is read by its model.safetensors or, if there is none, by its index.
-///   3. One rename or removal makes the checkpoint the new one:
-///        one file                            model.safetensors is renamed over the old one, or in front of the old index
-///        shards, and there is no such file   the index is renamed over the old one
-///        shards, and there is                the index is renamed; nobody reads it yet; then model.safetensors is removed
-///      The directory is synchronized before each step that relies on the one before.
-///   4. What the old checkpoint leaves is removed: its index, and every file whose name is that of a shard, model-<k>-of-<n>.safetensors or
-///      model.<g>-<k>-of-<n>.safetensors, or that the old index lists, and that is not of the new one.
+/// The order, each step begun when the one before has reached the disk:
 ///
-/// A process that is killed may leave temporaries and shards, which nobody reads; the next writer removes them. Two writers exclude each
-/// other by a lock on the directory (flock), which dies with its process; where the file system has none, they are not told apart, and
-/// temporaries are left. Whoever opens the directory while step 4 runs may have read the old index and find its shards gone.
+/// 1. All new files are written to temporaries (".plait-PROCESS-NUMBER.tmp") and synchronized.
+/// 2. config.json, if there is to be one, and shards, under names that nothing has yet
+///    (model-00001-of-00003.safetensors, or with a generation, model.1-00001-of-00003.safetensors),
+///    are renamed into place. Nobody reads them: a directory is read by its model.safetensors or,
+///    without one, by its index.
+/// 3. One call makes the checkpoint the new one:
+///    - one file: model.safetensors is renamed into place, over the old one or in front of the old
+///      index
+///    - shards, in the place of shards or of nothing: model.safetensors.index.json is renamed into
+///      place
+///    - shards, in the place of one file: the index is renamed, which nobody reads yet; then the
+///      call is the one that removes model.safetensors
+/// 4. What the old checkpoint leaves is removed: its index where the new one has none, and every
+///    file that its index lists or that is named as a shard and that is not the new one's. Other
+///    files are left alone.
+///
+/// A killed process may leave temporaries and shards that nobody reads; the next writer removes
+/// them, temporaries only of processes that are gone. Writers exclude each other by a lock (flock)
+/// on the directory, which ends with its process; on a file system without locks they do not, and
+/// old temporaries stay. Who opens the directory by the old index while step 4 runs may find its
+/// shards gone.
+/// Equation: the order of what `commit` does is above. Before its end, an error or a destruction
+///   leaves the old checkpoint and removes what was made, the directory too if the writer made it
+/// Shapes: plan every tensor, then `begin`, then values in the order of the plan, in pieces of any
+///   size. `shard_bytes` counts bytes of values in a file: what fits into one is model.safetensors,
+///   otherwise shards of up to that many, or of one larger tensor. `config` is the text of a
+///   config.json to be written with them, or nothing
+/// Errors: beside these, those of new_file.hpp and safetensors_writer.hpp. What fails behind the
+///   moment of step 3 is not said: the checkpoint is the new one
+///   - `is not a directory that can be written`: an empty path, or one with a zero byte
+///   - `cannot be removed: …`: the old model.safetensors, by the new index's
+///   - `cannot be written: …`: the directory could not be synchronized
+/// Cost: one pass over the values; an fsync a file, two or three of the directory. On the disk the
+///   old and the new checkpoint lie side by side until step 4. In memory: names and shapes of all
+///   tensors, a buffer of 64 KiB and the header of the file being written
+/// Source: POSIX: rename replaces a name in one step, fsync of a directory makes names last
+/// Test: tests/io/save_protocol_test.cpp, which looks before each call that changes a name, fails
+///   each in turn, fills the disk and kills the process; tests/io/save_test.cpp
 class checkpoint_writer {
  public:
   /// Makes the directory if there is none (not its parents), and locks it.
@@ -78,8 +106,8 @@ class checkpoint_writer {
 
   void plan(std::string name, std::vector<std::int64_t> shape) { tensors_.push_back({std::move(name), std::move(shape), 0, 0}); }
 
-  /// After the last plan(): as one file, or as shards of up to `shard_bytes` of values, or one tensor, each. `config` is the text of a
-  /// config.json to be written with them.
+  /// After the last plan(): as one file, or as shards of up to `shard_bytes` of values, or one
+  /// tensor, each. `config` is the text of a config.json to be written with them.
   void begin(std::int64_t shard_bytes, stored_type type, std::optional<std::string> const& config) {
     type_ = type;
     std::set<std::string_view> names;
@@ -185,7 +213,8 @@ class checkpoint_writer {
     return names;
   }
 
-  /// As far as there is an index that can be read: a broken one is no reason not to write a whole one.
+  /// As far as there is an index that can be read: a broken one is no reason not to write a whole
+  /// one.
   std::set<std::string> shards_of_index() const {
     std::set<std::string> out;
     try {
@@ -199,7 +228,8 @@ class checkpoint_writer {
     return out;
   }
 
-  /// model-<k>-of-<n>.safetensors, with ".<g>" behind model or without; k and n of five digits or more.
+  /// model-<k>-of-<n>.safetensors, with ".<g>" behind model or without; k and n of five digits or
+  /// more.
   static bool is_shard_name(std::string_view name) {
     auto const skip = [&](std::string_view text) {
       bool const there = name.starts_with(text);

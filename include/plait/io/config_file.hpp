@@ -16,6 +16,7 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// Bytes of the largest config.json that is read.
 inline constexpr std::size_t max_config_bytes = std::size_t{16} << 20;
 
 /// `path`/config.json, or `path` itself where that is not a directory.
@@ -26,6 +27,21 @@ inline std::string config_path(std::string const& path) {
 }
 
 /// A config.json, parsed: an object with keys, of at most max_config_bytes. `file` is for messages.
+/// Equation: a key that is absent leaves `out` as it was. `read_heads`: num_key_value_heads null is
+///   num_attention_heads; head_dim absent or null is hidden_size / num_attention_heads, rounded
+///   down
+/// Shapes: a file of at most 16 MiB; `path` is a directory or the file itself. A reader refers to
+///   the config_file, which must outlive it. `where` stands before the keys of an object inside, as
+///   in "rope_parameters."
+/// Errors: beside these, those of json.hpp and mapped_file.hpp
+///   - `has no model_type; …`: and what is read: `plait reads "jamba"`
+///   - `plait reads "…"`: so, and where a sentence below does not name its key, after `KEY is
+///     VALUE;`
+///   - `plait has "silu"`: hidden_act
+///   - `plait has attention over all keys only, expected null`: sliding_window
+///   - `… is …; expected less than 2^31`: a product of knobs that has to be a width
+/// Cost: reads the file once and keeps its JSON, not the text
+/// Test: tests/io/jamba_config_test.cpp, tests/io/mixtral_test.cpp, tests/fuzz/config.cpp
 class config_file {
  public:
   /// Reads a checkpoint's directory or its config.json.
@@ -54,9 +70,9 @@ class config_file {
   nlohmann::json root_;
 };
 
-/// Typed access to the keys of one JSON object; every refusal names file, key and value, "KEY is VALUE; EXPECTED". An absent key leaves
-/// `out` as it was. `where` stands before the keys of an object inside the file's, as in "rope_parameters.". Object and file must outlive
-/// it.
+/// Typed access to the keys of one JSON object; every refusal names file, key and value, "KEY is
+/// VALUE; EXPECTED". An absent key leaves `out` as it was. `where` stands before the keys of an
+/// object inside the file's, as in "rope_parameters.". Object and file must outlive it.
 class config_reader {
  public:
   explicit config_reader(config_file const& c) : root_(c.root()), file_(c.file()) {}
@@ -133,7 +149,8 @@ class config_reader {
     if (auto const* const window = find_value("sliding_window"))
       refuse("sliding_window", *window, "plait has attention over all keys only, expected null");
   }
-  /// num_attention_heads, num_key_value_heads and head_dim of any config that has them, with hidden_size; resolved and checked.
+  /// num_attention_heads, num_key_value_heads and head_dim of any config that has them, with
+  /// hidden_size; resolved and checked.
   template <class Config>
   void read_heads(Config& c) const {
     read("num_attention_heads", c.num_attention_heads, 1);

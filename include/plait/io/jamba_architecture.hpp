@@ -1,4 +1,22 @@
-// Between a Jamba's config.json and types: the source of an architecture, the test that one is the checkpoint's, and the way back.
+// Between a Jamba's config.json and types: the source of an architecture, the test that one is the
+// checkpoint's, and the way back.
+// Equation: `architecture_source` is the text of a header that defines NAME::config and
+//   NAME::model; what equals a policy's default is left out. Blocks are as long as the least common
+//   multiple of the two periods, where that divides the number of layers. `require_same` compares
+//   sizes, then the knobs of every slot that is not empty, then layer by layer what sits where,
+//   however the pattern is spelt. `jamba_keys` is null where attention or experts do not come one
+//   at a time in a period; positions and gate weights, which its keys cannot say, are for
+//   `config_of` to find by reading again
+// Shapes: `jamba_keys` has max_position_embeddings 262144, use_mamba_kernels false, and for a slot
+//   that is not there numbers that nothing is made of
+// Errors: beside these, those of architecture_check.hpp and the name's of architecture_source.hpp
+//   - `describes a Jamba, but this model was built with …`: something that Jamba has not, or
+//     without something that it has
+// Cost: a few operations a layer
+// Source: transformers' JambaForCausalLM, whose keys and names these are
+// Test: tests/io/jamba_config_test.cpp, tests/io/family_test.cpp, tests/fuzz/config.cpp,
+//   tests/tools/plait_config_test.sh, tests/io/transformers_roundtrip.sh for what transformers
+//   makes of the keys
 #pragma once
 
 #include <plait/io/architecture_check.hpp>
@@ -19,8 +37,9 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// A header that defines NAME::config, the architecture of `c` as a value, and NAME::model<Execution>. What equals the policies'
-/// defaults is left out, so that a published checkpoint gives the published configuration.
+/// A header that defines NAME::config, the architecture of `c` as a value, and
+/// NAME::model<Execution>. What equals the policies' defaults is left out, so that a published
+/// checkpoint gives the published configuration.
 inline std::string architecture_source(jamba_config const& c, std::string_view name = "checkpoint_architecture") {
   repeating_run const attends{.period = c.attn_layer_period, .first = c.attn_layer_offset, .count = 1};
   std::optional<repeating_run> routes;
@@ -112,8 +131,9 @@ class jamba_check : public architecture_check {
   jamba_config const& c_;
 };
 
-/// Throws plait::error unless architecture `a` (a hybrid, or any type with the same members) is the one config.json describes:
-/// sizes, knobs of every slot that is not `none`, and layer by layer what sits where, however the pattern is spelt.
+/// Throws plait::error unless architecture `a` (a hybrid, or any type with the same members) is the
+/// one config.json describes: sizes, knobs of every slot that is not `none`, and layer by layer
+/// what sits where, however the pattern is spelt.
 template <class Architecture>
 void require_same(jamba_config const& c, Architecture const& a) {
   jamba_check const check(c);
@@ -129,8 +149,8 @@ void require_same(jamba_config const& c, Architecture const& a) {
     visit_layer(a, i, [&](auto const& mixer, auto const& ffn) { check.placement(i, mixer, ffn); });
 }
 
-/// The keys of config.json that describe an architecture; null for one that is no Jamba. What Jamba's keys cannot say is found by reading
-/// them again (family.hpp).
+/// The keys of config.json that describe an architecture; null for one that is no Jamba. What
+/// Jamba's keys cannot say is found by reading them again (family.hpp).
 template <class Architecture>
 nlohmann::json jamba_keys(Architecture const& a) {
   std::vector<bool> attends, routes;

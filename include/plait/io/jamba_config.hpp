@@ -1,4 +1,5 @@
-// config.json of a Jamba checkpoint, as numbers.
+// config.json of a Jamba checkpoint as numbers, with the published defaults and nothing left to
+// resolve.
 #pragma once
 
 #include <plait/io/config_file.hpp>
@@ -12,9 +13,21 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve: "auto", null
-/// and absent values are numbers here. Widths in values, periods and offsets in layers. Defaults and readings are those of transformers'
-/// JambaConfig.
+/// What config.json says, under its own names, with the published defaults for missing keys and
+/// nothing left to resolve: "auto", null and absent values are numbers here.
+/// Equation: layer i attends if i mod attn_layer_period = attn_layer_offset, and routes if i mod
+///   expert_layer_period = expert_layer_offset; mamba_dt_rank absent or "auto" is hidden_size / 16,
+///   rounded up; num_experts of 0 or 1 makes every feed-forward dense; heads as config_file.hpp has
+///   them
+/// Shapes: `path` is a directory or the file itself. Widths in values, periods and offsets in
+///   layers. 2 mamba_expand hidden_size and mamba_dt_rank + 2 mamba_d_state are less than 2^31
+/// Errors: beside these, those of config_file.hpp
+///   - `expected "auto" or an integer`: mamba_dt_rank, after `KEY is VALUE;`
+///   - `expected no negative number`: initializer_range, after `KEY is VALUE;`
+///   - `… is …, not below …`: an offset and its period
+/// Cost: reads the file once
+/// Source: transformers' JambaConfig, whose defaults and readings these are
+/// Test: tests/io/jamba_config_test.cpp, tests/fuzz/config.cpp
 struct jamba_config {
   std::string file;  ///< for messages
   int vocab_size = 65536, hidden_size = 4096, intermediate_size = 14336, num_hidden_layers = 32;
@@ -34,7 +47,8 @@ struct jamba_config {
   bool routes(int layer) const { return !dense() && layer % expert_layer_period == expert_layer_offset; }
 };
 
-/// config.json as a Jamba's. plait::error names file, key and value where it is not one that plait can run.
+/// config.json as a Jamba's. plait::error names file, key and value where it is not one that plait
+/// can run.
 inline jamba_config parse_jamba_config(config_file const& from) {
   std::string const& file = from.file();
   config_reader const in(from);

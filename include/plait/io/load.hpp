@@ -19,7 +19,8 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is left over.
+/// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is
+/// left over.
 class tensor_finder {
  public:
   explicit tensor_finder(checkpoint const& file) : file_(file) {}
@@ -30,7 +31,8 @@ class tensor_finder {
     std::int64_t first;  // element of the first row
   };
 
-  /// The place of copy `e` of tensor t; per-expert names, or the fused ones (gate rows first, then up).
+  /// The place of copy `e` of tensor t; per-expert names, or the fused ones (gate rows first, then
+  /// up).
   source find(std::vector<std::string> const& stems, std::string const& leaf, tensor const& t, std::int64_t e) {
     std::string_view const own = t.name;
     if (t.role == role::expert && (own == "gate_proj" || own == "up_proj" || own == "down_proj"))
@@ -52,7 +54,8 @@ class tensor_finder {
     return {view, 0};
   }
 
-  /// A tensor nobody asked for is an error, but for the head of a tied model, which some files repeat.
+  /// A tensor nobody asked for is an error, but for the head of a tied model, which some files
+  /// repeat.
   void expect_nothing_else(bool tied) const {
     for (std::string_view const name : file_.names())
       if (!used_.contains(name) && !(tied && name == "lm_head.weight"))
@@ -71,19 +74,48 @@ class tensor_finder {
   std::set<std::string, std::less<>> used_;
 };
 
+/// How a checkpoint is loaded.
 struct load_options {
   int threads = 0;  ///< that pack; 0: all of the machine's, and one where the compiler has no OpenMP
-  /// Called with bytes of the checkpoint's tensors: (0, total), then with ever more done, at last (total, total). By one thread at a time,
-  /// not always the same one. What it throws ends the load and is thrown by it.
+  /// Called with bytes of the checkpoint's tensors: (0, total), then with ever more done, at last
+  /// (total, total). By one thread at a time, not always the same one. What it throws ends the load
+  /// and is thrown by it.
   load_progress::callback progress{};
 };
 
-/// Reads the weights of `directory` (config.json of any family in io/family.hpp; model.safetensors or shards with an index; F32, F16 or
-/// BF16) into a model or reference_model of type Model. Everything is checked before anything is allocated: a config.json that describes
-/// another type, a missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
+/// Reads the weights of `directory` (config.json of any family in io/family.hpp; model.safetensors
+/// or shards with an index; F32, F16 or BF16) into a model or reference_model of type Model.
+/// Everything is checked before anything is allocated: a config.json that describes another type, a
+/// missing, surplus or wrongly shaped tensor is a plait::error with file, tensor and both values.
 ///
-/// Each tensor is read once: linear maps in panels by all threads, to the same bits however many there are; everything else row by row on
-/// the calling one. What has been read of the files is given back on the way, so that beside the model it takes about a panel a thread.
+/// Each tensor is read once: linear maps in panels by all threads, to the same bits however many
+/// there are; everything else row by row on the calling one. What has been read of the files is
+/// given back on the way, so that beside the model it takes about a panel a thread.
+///
+/// ```cpp
+/// // The type is what plait-config prints of the checkpoint, or one of plait/models.
+/// inline std::unique_ptr<plait::jamba_reasoning_3b<>> reasoning(std::string const& directory) {
+///   return plait::io::load<plait::jamba_reasoning_3b<>>(directory);
+/// }
+/// ```
+///
+/// Equation: config.json, of any family, must describe the type; each tensor must be there with its
+///   shape, as F32, F16 or BF16, and none may be left over, but for the head that some files of a
+///   tied model repeat. Experts are read one by one, or fused: gate_up_proj, the gate's rows first,
+///   and down_proj
+/// Shapes: a unique_ptr to a Model: a `model` or a `reference_model`. `threads` that pack, 0 for
+///   all of the machine's; `progress(done, total)` in bytes of the checkpoint's tensors, from (0,
+///   total) to (total, total), by one thread at a time. Fused are [experts, 2 d_ff, d_model] and
+///   [experts, d_model, d_ff]; `first` is the element of the view at which a copy's first row
+///   begins
+/// Errors: those of checkpoint.hpp and of config.json's family (family.hpp). All of them come
+///   before the model is allocated. What `progress` throws ends the load and is thrown by it
+/// Cost: reads each tensor once. Tensors with `set_part` (panel_matrix (core/panel_matrix.hpp)) are
+///   packed by all threads, to the same bits however many there are, the others row by row on the
+///   calling thread. The peak of memory is the model and 1 MiB or so a thread: what has been read
+///   of the mapped files is given back
+/// Test: tests/io/load_test.cpp, tests/io/parallel_packer_test.cpp, tests/io/load_memory_test.cpp,
+///   tests/io/mixtral_test.cpp, tests/io/golden_test.cpp, tests/io/embedded_test.cpp
 template <class Model>
 std::unique_ptr<Model> load(std::string const& directory, load_options const& options = {}) {
   static constexpr auto config = Model::config;

@@ -1,4 +1,5 @@
-// A model from a packed file, without reading it.
+// A model from a packed file, without reading it: the second start is instant, and processes share
+// the memory.
 #pragma once
 
 #include <plait/io/packed_file.hpp>
@@ -15,14 +16,42 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// How a packed file is loaded.
 struct packed_options {
   bool verify = false;  ///< reads all of the file and compares checksums first; otherwise only the header's is compared
 };
 
-/// The model whose weights are in a packed file: matrices are the file's memory, mapped, not copied and read-only, which other processes
-/// share; vectors and states, which are small, are copied. The file must stay as it is while the model lives (replacing it by a rename is
-/// no change). plait::error with file and tensor for another architecture, other storage types, another width of panels, and for a file
-/// that is not what save_packed wrote; what is wrong in a tensor's values is found with `verify` only.
+/// The model whose weights are in a packed file: matrices are the file's memory, mapped, not copied
+/// and read-only, which other processes share; vectors and states, which are small, are copied. The
+/// file must stay as it is while the model lives (replacing it by a rename is no change).
+/// plait::error with file and tensor for another architecture, other storage types, another width
+/// of panels, and for a file that is not what save_packed wrote; what is wrong in a tensor's values
+/// is found with `verify` only.
+///
+/// ```cpp
+/// #include <filesystem>
+///
+/// inline std::unique_ptr<plait::jamba_reasoning_3b<>> start(std::string const& checkpoint,
+///                                                           std::string const& packed) {
+///   using model = plait::jamba_reasoning_3b<>;
+///   if (!std::filesystem::exists(packed))
+///     plait::io::save_packed(*plait::io::load<model>(checkpoint), packed);
+///   return plait::io::load_packed<model>(packed);
+/// }
+/// ```
+/// Equation: the model that save_packed (save_packed.hpp) was given, to the last bit. Matrices are
+///   the file's memory, read-only; vectors and states are copied
+/// Shapes: a unique_ptr to a Model, which keeps the file mapped. Replacing the file by a rename, or
+///   removing it, changes nothing; writing into it does, and shortening it makes touching the lost
+///   pages fatal (SIGBUS)
+/// Errors: those of packed_file.hpp, and, where the architecture is another one, of
+///   plait_architecture.hpp with key and both values. All of them come before anything is
+///   allocated. Weights cannot be set afterwards (core/buffer.hpp)
+/// Cost: reads the header, copies vectors and states; pages of matrices come when they are used.
+///   With `verify` one pass over the file, at about 10 GB/s from memory: without it damage within a
+///   tensor is not noticed. Pages of a file are small ones, where a loaded model has huge pages:
+///   measure whether that matters to you
+/// Test: tests/io/packed_test.cpp, tests/fuzz/packed.cpp
 template <class Model>
 std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& file, packed_options const& options = {}) {
   static constexpr auto config = Model::config;

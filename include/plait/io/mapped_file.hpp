@@ -1,4 +1,4 @@
-// A file, mapped read-only.
+// A file, mapped read-only. The bytes of a regular file while an object lives.
 #pragma once
 
 #include <plait/io/message.hpp>
@@ -23,8 +23,14 @@ namespace plait::inline PLAIT_ABI::io {
 /// What the system says of an errno, for messages.
 inline std::string reason(int number) { return printable(std::generic_category().message(number)); }
 
-/// The bytes of a regular file while this object lives. Nothing is read before it is touched. Another process that shortens the file
+/// The bytes of a regular file while this object lives. Another process that shortens the file
 /// meanwhile makes touching the lost pages fatal (SIGBUS), as with any mapping.
+/// Equation: after `drop` the pages of these bytes take no memory; touched again, they are read
+///   again. Pages around them, in runs of 64 KiB, go too
+/// Errors: another process that shortens the file meanwhile makes touching the lost pages fatal
+///   (SIGBUS)
+/// Cost: nothing is read before it is touched; an empty file is not mapped
+/// Test: tests/io/safetensors_test.cpp
 class mapped_file {
  public:
   explicit mapped_file(std::string path) : path_(std::move(path)) {
@@ -53,8 +59,9 @@ class mapped_file {
     return *this;
   }
 
-  /// These bytes have been read, and the memory of their pages may be used for others: touched again, they are read from the file again.
-  /// Any thread may call it, also while others read. What was mapped with them goes too, in runs of 64 KiB, as Linux maps them.
+  /// These bytes have been read, and the memory of their pages may be used for others: touched
+  /// again, they are read from the file again. Any thread may call it, also while others read. What
+  /// was mapped with them goes too, in runs of 64 KiB, as Linux maps them.
   void drop(std::byte const* from, std::size_t bytes) const {
     constexpr std::uintptr_t run = std::uintptr_t{64} << 10;
     auto const begin = reinterpret_cast<std::uintptr_t>(data_), first = reinterpret_cast<std::uintptr_t>(from) / run * run,

@@ -1,4 +1,9 @@
 // How errors quote what a file says: one line, escaped and bounded, whatever the file contains.
+// Equation: backslashes, quotes, control characters, invalid UTF-8, line separators and changes of
+//   direction are escaped
+// Shapes: limits in bytes: about 200 of a quotation, 4096 of a path; behind them comes "..."
+// Errors: `fail` throws `plait::error`, "FILE: SENTENCE"
+// Test: tests/io/json_test.cpp
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -10,8 +15,9 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Length of the valid UTF-8 sequence at the start of `text` that may be printed as it is; 0 if there is none. Control characters and
-/// what terminals take for a line end or a change of direction may not.
+/// Length of the valid UTF-8 sequence at the start of `text` that may be printed as it is; 0 if
+/// there is none. Control characters and what terminals take for a line end or a change of
+/// direction may not.
 constexpr std::size_t printable_sequence(std::string_view text) {
   auto const byte = [&](std::size_t i) -> std::uint32_t { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   std::uint32_t const b = byte(0);
@@ -29,8 +35,8 @@ constexpr std::size_t printable_sequence(std::string_view text) {
   return overlong || unsafe ? 0 : length;
 }
 
-/// `text` as it may appear in a message: backslashes, quotes and whatever does not print are escaped, and after about `limit` bytes
-/// comes "...".
+/// `text` as it may appear in a message: backslashes, quotes and whatever does not print are
+/// escaped, and after about `limit` bytes comes "...".
 inline std::string printable(std::string_view text, std::size_t limit = 200) {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
@@ -49,6 +55,7 @@ inline std::string printable(std::string_view text, std::size_t limit = 200) {
   return out;
 }
 
+/// The text as a message shows it, printable and between quotes.
 inline std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
 
 /// Throws plait::error: "FILE: SENTENCE". The sentence must be printable already.

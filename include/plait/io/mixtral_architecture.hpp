@@ -1,4 +1,18 @@
 // Between a Mixtral's config.json and types, and the names of its tensors.
+// Equation: every layer has rotary attention and renormalised experts. `mixtral_keys` has the base
+//   of the positions twice, as rope_theta (transformers 4) and in rope_parameters (5); it is null
+//   for an architecture with another layer, or without a vocabulary. Slots that no layer uses do
+//   not matter
+// Shapes: of a layer, "model.layers.<i>.": "self_attn.<q|k|v|o>_proj.weight",
+//   "block_sparse_moe.gate.weight" (the router), "block_sparse_moe.experts.<e>." with "w1.weight"
+//   (gate), "w3.weight" (up) and "w2.weight" (down), "input_layernorm.weight",
+//   "post_attention_layernorm.weight"; "mlp." is read for "block_sparse_moe.", too. The final norm
+//   is "model.norm.weight"
+// Errors: those of architecture_check.hpp and the name's of architecture_source.hpp
+// Cost: a few operations a layer
+// Source: transformers' MixtralForCausalLM; Jiang et al., arXiv:2401.04088
+// Test: tests/io/mixtral_test.cpp, tests/io/save_test.cpp, tests/io/golden_test.cpp,
+//   tests/io/transformers_roundtrip.sh
 #pragma once
 
 #include <plait/io/architecture_check.hpp>
@@ -17,7 +31,8 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// A header that defines NAME::config and NAME::model<Execution>: attention and experts in every layer, as configs::mixtral_8x7b.
+/// A header that defines NAME::config and NAME::model<Execution>: attention and experts in every
+/// layer, as configs::mixtral_8x7b.
 inline std::string architecture_source(mixtral_config const& c, std::string_view name = "checkpoint_architecture") {
   repeating_run const every{.period = 1, .first = 0, .count = 1};
   initializer_text attention, sparse;
@@ -35,8 +50,8 @@ inline std::string architecture_source(mixtral_config const& c, std::string_view
   return header_text(name, out.str());
 }
 
-/// Throws plait::error unless every layer of architecture `a` has the rotary attention and the renormalised experts that config.json
-/// describes. Slots that no layer uses do not matter.
+/// Throws plait::error unless every layer of architecture `a` has the rotary attention and the
+/// renormalised experts that config.json describes. Slots that no layer uses do not matter.
 template <class Architecture>
 void require_same(mixtral_config const& c, Architecture const& a) {
   architecture_check const check(c.file);

@@ -1,4 +1,5 @@
-// config.json of a Mixtral checkpoint, as numbers.
+// config.json of a Mixtral checkpoint as numbers, with the published defaults and nothing left to
+// resolve.
 #pragma once
 
 #include <plait/io/config_file.hpp>
@@ -9,8 +10,21 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// What config.json says, under its own names, with the published defaults for missing keys and nothing left to resolve. Defaults and
-/// readings are those of transformers' MixtralConfig.
+/// What config.json says, under its own names, with the published defaults for missing keys and
+/// nothing left to resolve.
+/// Equation: the base of the positions is rope_theta inside rope_scaling, or else inside
+///   rope_parameters, or else among the keys, or else 1e6; num_experts counts before
+///   num_local_experts; heads as config_file.hpp has them
+/// Shapes: widths in values; num_local_experts at least 2, head_dim even
+/// Errors: beside these, those of config_file.hpp
+///   - `expected an object or null`: this and the next three after `KEY is VALUE;`: rope_scaling or
+///     rope_parameters
+///   - `plait has rotary positions of type "default"`: rope_type or type
+///   - `plait has rotary positions of whole heads, without scaling`: any other key beside them
+///   - `plait has rotary positions of whole heads, expected 1`: partial_rotary_factor
+/// Cost: a look-up a key
+/// Source: transformers' MixtralConfig, whose defaults and readings these are
+/// Test: tests/io/mixtral_test.cpp
 struct mixtral_config {
   std::string file;  ///< for messages
   int vocab_size = 32000, hidden_size = 4096, intermediate_size = 14336, num_hidden_layers = 32;
@@ -21,8 +35,9 @@ struct mixtral_config {
   std::vector<int> eos_token_id{2};
 };
 
-/// The base of rotary positions: rope_theta among the keys (transformers 4) or inside rope_parameters (5), where it counts more;
-/// rope_scaling, the older name of rope_parameters, before either. Anything but plain rotary positions is refused.
+/// The base of rotary positions: rope_theta among the keys (transformers 4) or inside
+/// rope_parameters (5), where it counts more; rope_scaling, the older name of rope_parameters,
+/// before either. Anything but plain rotary positions is refused.
 inline float read_rope_theta(config_reader const& in, std::string const& file, float theta) {
   in.read_positive("rope_theta", theta);
   auto const full = [&](char const* key) {
@@ -47,7 +62,8 @@ inline float read_rope_theta(config_reader const& in, std::string const& file, f
   return theta;
 }
 
-/// config.json as a Mixtral's. plait::error names file, key and value where it is not one that plait can run.
+/// config.json as a Mixtral's. plait::error names file, key and value where it is not one that
+/// plait can run.
 inline mixtral_config parse_mixtral_config(config_file const& from) {
   std::string const& file = from.file();
   config_reader const in(from);

@@ -1,4 +1,5 @@
-// A file that appears complete or not at all.
+// A file that appears complete or not at all: all goes to a temporary beside the target, which a
+// rename puts in its place.
 #pragma once
 
 #include <plait/io/mapped_file.hpp>
@@ -21,10 +22,19 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Everything written goes to a temporary beside the target, ".plait-<process>-<number>.tmp"; finish() makes it durable and commit()
-/// renames it onto the target. Destroyed before that, it removes the temporary and the target stays as it was. After a plait::error only
-/// destruction is of use. Writes are collected in a buffer of 64 KiB, past which larger ones go; finish() is one fsync. A target that is a
-/// link is replaced itself.
+/// Everything written goes to a temporary beside the target, ".plait-<process>-<number>.tmp";
+/// finish() makes it durable and commit() renames it onto the target. Writes are collected in a
+/// buffer of 64 KiB, past which larger ones go; finish() is one fsync.
+/// Equation: write, `finish` (fsync), `commit` (rename). Destroyed before that, it removes the
+///   temporary, ".plait-PROCESS-NUMBER.tmp", and the target stays as it was. The new name survives
+///   a crash of the machine after `sync_directory`, too
+/// Shapes: `bytes` in bytes; `process_of` gives the process in a temporary's name, 0 for any other
+///   name; `sync_directory` 0 or the errno; "" is the working directory. A target that is a link is
+///   replaced, not what it leads to
+/// Errors: after one of them only destruction is of use; the target is as it was
+/// Cost: a buffer of 64 KiB, past which larger writes go; one fsync in `finish`
+/// Source: POSIX: rename replaces a name in one step
+/// Test: tests/io/safetensors_writer_test.cpp, tests/io/save_protocol_test.cpp
 class new_file {
  public:
   explicit new_file(std::string path) : path_(std::move(path)) {
@@ -68,7 +78,8 @@ class new_file {
     if (closed != 0) fail(path_, "cannot be written: " + reason(errno));
   }
 
-  /// Puts the file in the target's place. The new name survives a crash of the machine once its directory is synchronized, too.
+  /// Puts the file in the target's place. The new name survives a crash of the machine once its
+  /// directory is synchronized, too.
   void commit() {
     if (committed()) fail(path_, "was committed before");
     finish();
@@ -124,7 +135,8 @@ class new_file {
   int file_ = -1;
 };
 
-/// Makes the names in a directory survive a crash of the machine, where the file system offers that. Returns 0 or the errno.
+/// Makes the names in a directory survive a crash of the machine, where the file system offers
+/// that. Returns 0 or the errno.
 inline int sync_directory(std::string const& directory) {
   int const file = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file < 0) return errno;

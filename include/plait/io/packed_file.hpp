@@ -26,14 +26,17 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// The first bytes of a packed file. Behind them come header_bytes of JSON, filled up with blanks, then the tensors:
+/// The first bytes of a packed file. Behind them come header_bytes of JSON, filled up with blanks,
+/// then the tensors:
 ///
-///   {"config": config.json of plait's own type, "panel_rows": rows of a panel, "tensors": [{"name": "layers.0.mixer.q_proj",
-///    "layout": "bf16", "shape": [copies, rows, cols], "offset": ..., "bytes": ..., "checksum": XXH64}, ...]}
+///   {"config": config.json of plait's own type, "panel_rows": rows of a panel,
+///    "tensors": [{"name": "layers.0.mixer.q_proj",
+///    "layout": "bf16", "shape": [copies, rows, cols],
+///    "offset": ..., "bytes": ..., "checksum": XXH64}, ...]}
 ///
-/// Offsets count from the end of the header and are multiples of 64; a tensor begins where the one before it ends, rounded up to 64, and
-/// behind the last come 128 bytes or more, up to a multiple of 64. What fills up is zero, and belongs to the checksum of the tensor before
-/// it.
+/// Offsets count from the end of the header and are multiples of 64; a tensor begins where the one
+/// before it ends, rounded up to 64, and behind the last come 128 bytes or more, up to a multiple
+/// of 64. What fills up is zero, and belongs to the checksum of the tensor before it.
 struct packed_prefix {
   static constexpr std::uint32_t this_order = 0x01020304, this_version = 1;
   static constexpr char this_magic[8] = {'P', 'L', 'A', 'I', 'T', 'P', 'K', 'D'};
@@ -47,6 +50,7 @@ struct packed_prefix {
 };
 static_assert(sizeof(packed_prefix) == 64);
 
+/// Bytes of the largest header that is read.
 inline constexpr std::uint64_t max_packed_header = std::uint64_t{16} << 20;
 
 /// Bytes from a tensor's first to the next one's, or to the file's end.
@@ -54,7 +58,8 @@ constexpr std::int64_t packed_extent(std::int64_t bytes, bool last) {
   return (bytes + (last ? buffer<std::byte>::slack_bytes : 0) + 63) / 64 * 64;
 }
 
-/// A tensor that can lie in somebody else's memory goes into a packed file as it is; any other as rows of f32.
+/// A tensor that can lie in somebody else's memory goes into a packed file as it is; any other as
+/// rows of f32.
 template <class Tensor>
 concept borrowing_tensor = requires(Tensor& data, tensor const& t, std::byte const* memory, std::shared_ptr<void const> owner) {
   { Tensor::layout } -> std::convertible_to<std::string_view>;
@@ -87,13 +92,53 @@ struct packed_tensor {
   std::uint64_t checksum = 0;         // of the extent
 };
 
-/// A packed file, mapped. The constructor checks its prefix and its header, and that its tensors lie side by side in it; it touches no
-/// tensor, and what they hold is checked by verify() alone. Whether they are those of a model, load_packed asks.
+/// A packed file, mapped. Whether they are those of a model, load_packed asks.
+///
+/// All numbers are little-endian. Version 1:
+///
+/// - 0 to 7: "PLAITPKD"
+/// - 8 to 11: 0x01020304, the byte order
+/// - 12 to 15: 1, the version of this format and of the panels'
+/// - 16 to 23: length of the header, a multiple of 64
+/// - 24 to 31: length of the file
+/// - 32 to 39: XXH64 of the header
+/// - 40 to 55: zeros
+/// - 56 to 63: XXH64 of the 56 bytes before
+/// - 64 and up: the header, filled up with blanks
+/// - behind it: the tensors, each from a multiple of 64 on, filled up with zeros; behind the last
+///   at least 128 bytes of them
+///
+/// ```text
+/// {"config": config.json of plait's own type,
+///  "panel_rows": rows of a panel,
+///  "tensors": [{"name": "layers.0.mixer.q_proj",  in the order of the model's for_each_tensor
+///               "layout": "bf16",  f32, bf16 or int8 in panels, or rows: f32, row-major
+///               "shape": [copies, rows, cols],
+///               "offset": bytes from the end of the header, "bytes": without what fills up,
+///               "checksum": XXH64 of the bytes up to the next tensor}, ...]}
+/// ```
+/// Equation: 64 bytes of prefix, JSON, data, as below. The constructor checks prefix and header
+///   with their checksums, and that the tensors lie side by side up to the end of the file;
+///   `verify` checks the tensors' bytes
+/// Shapes: a header of at most 16 MiB. `bytes` is a file in memory already, aligned to 64, which
+///   must outlive the object and the models of it
+/// Errors: beside these, those of json.hpp and mapped_file.hpp
+///   - `begins at an address that is not a multiple of 64, where its weights could not be used`:
+///     bytes in memory
+///   - `has … bytes, but was written with …`: cut off, or longer
+///   - `is …; expected an integer from 0 to 2^63 - 1`: panel_rows, or a number of a tensor
+///   - `is not an object`: an entry of the header's tensors, `entry N of the header's tensors`
+///   - `has no …`: such an entry, a key
+///   - `has a … that is not a string`: such an entry, its name or layout
+///   - `is damaged: the checksum of its bytes is …, expected …`: from `verify`
+/// Cost: the header is read and kept; no tensor is touched but by `verify`
+/// Source: XXH64, see xxh64.hpp
+/// Test: tests/io/packed_test.cpp, tests/fuzz/packed.cpp
 class packed_file {
  public:
   explicit packed_file(std::string path) : path_(std::move(path)), file_(path_) { read_file(file_->bytes()); }
-  /// A file that is in memory already, aligned to 64 bytes. `bytes` must outlive this object and what is loaded of it; messages call them
-  /// `path`, and nothing is opened.
+  /// A file that is in memory already, aligned to 64 bytes. `bytes` must outlive this object and
+  /// what is loaded of it; messages call them `path`, and nothing is opened.
   packed_file(std::string path, std::span<std::byte const> bytes) : path_(std::move(path)) {
     if (reinterpret_cast<std::uintptr_t>(bytes.data()) % buffer<std::byte>::alignment != 0)
       refuse("begins at an address that is not a multiple of 64, where its weights could not be used");
@@ -108,7 +153,8 @@ class packed_file {
   /// In the order of the model's.
   std::vector<packed_tensor> const& tensors() const { return tensors_; }
 
-  /// Reads everything; plait::error names the first tensor whose bytes are not those that were written.
+  /// Reads everything; plait::error names the first tensor whose bytes are not those that were
+  /// written.
   void verify() const {
     for (packed_tensor const& t : tensors_)
       if (std::uint64_t const is = xxh64::of(t.extent); is != t.checksum)

@@ -27,7 +27,8 @@ class load_progress {
   /// Calls (0, total). `call` may be empty.
   load_progress(callback call, std::int64_t total) : call_(std::move(call)), total_(total) { add(0); }
 
-  /// One thread at a time calls; `done` never falls. A callback that has thrown is not called again.
+  /// One thread at a time calls; `done` never falls. A callback that has thrown is not called
+  /// again.
   void add(std::int64_t bytes) {
     std::lock_guard const one(mutex_);
     done_ += bytes;
@@ -60,9 +61,19 @@ class load_progress {
   std::exception_ptr first_;
 };
 
-/// Packs tensors that have set_part (core/panel_matrix.hpp). An item is a run of rows of one copy, those of a panel: they are widened in
-/// long pieces, as the file has them, and set in short ones, so that what the rows of a panel write to in turn stays in the nearest cache.
-/// Which thread takes which item changes no bit, as no two write to one place.
+/// Packs tensors that have set_part (core/panel_matrix.hpp). An item is a run of rows of one copy,
+/// those of a panel: they are widened in long pieces, as the file has them, and set in short ones,
+/// so that what the rows of a panel write to in turn stays in the nearest cache. Which thread takes
+/// which item changes no bit, as no two write to one place.
+/// Equation: an item is the rows of one panel of one copy, read in pieces of 1024 columns and set
+///   in parts of 64; no two items write to one place
+/// Shapes: `first` is the element of `view` at which copy `e` begins; `threads` 0 is all of the
+///   machine's. `callback` takes (done, total) in bytes
+/// Errors: `run` throws what the callback threw, when no thread works any more; items not begun are
+///   left out
+/// Cost: each value read, widened and set once; 128 KiB a thread; an item's pages of the file are
+///   dropped with it
+/// Test: tests/io/parallel_packer_test.cpp
 class parallel_packer : private exec::host {
  public:
   static constexpr std::int64_t rows_together = panel_rows, columns_read = 1024, columns_set = 64;
@@ -70,7 +81,8 @@ class parallel_packer : private exec::host {
   /// 0: all of the machine's threads, one where the compiler has no OpenMP.
   explicit parallel_packer(int threads) : host(threads > 0 ? threads : machine_threads()) {}
 
-  /// Copy `e` of `data`, whose first row begins at element `first` of `view`. Both must stay where they are.
+  /// Copy `e` of `data`, whose first row begins at element `first` of `view`. Both must stay where
+  /// they are.
   template <class Tensor>
   void add(Tensor& data, std::int64_t e, tensor_view const& view, std::int64_t first) {
     auto const set = [](void* to, std::int64_t copy, std::int64_t r, std::int64_t c, std::int64_t n, float const* values) {
@@ -79,7 +91,8 @@ class parallel_packer : private exec::host {
     jobs_.push_back({.set = set, .data = &data, .copy = e, .rows = data.rows(), .cols = data.cols(), .view = &view, .first = first});
   }
 
-  /// All that was added, in the order of the files, whose memory is given back item by item. What a thread throws is thrown here.
+  /// All that was added, in the order of the files, whose memory is given back item by item. What a
+  /// thread throws is thrown here.
   void run(checkpoint const& file, load_progress& progress) {
     std::sort(jobs_.begin(), jobs_.end(), [](job const& a, job const& b) { return a.begin() < b.begin(); });
     std::int64_t items = 0;

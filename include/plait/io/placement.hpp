@@ -1,4 +1,5 @@
-// What sits where, found again from the layers themselves: the period and offset of a pattern, however its schedule is called.
+// What sits where, found again from the layers themselves: period and offset of a pattern, however
+// its schedule is called.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -13,13 +14,22 @@
 namespace plait::inline PLAIT_ABI::io {
 
 /// Layer i is marked if i mod period is in [first, first + count). All three count layers.
+/// Equation: layer i is marked if i mod period is in [first, first + count). `find_run` gives the
+///   shortest such pattern; a run that occurs once has the number of layers for its period, no mark
+///   at all is a count of 0. `interleave_of` makes blocks of the least common multiple of both
+///   periods where that divides the number of layers, otherwise one block
+/// Shapes: all in layers; `experts` without a value, or with a count of 0, is a schedule in which
+///   none routes
+/// Errors: none; `find_run` gives nothing where there is no such pattern
+/// Cost: a pass over the layers
+/// Test: tests/io/family_test.cpp
 struct repeating_run {
   int period = 1, first = 0, count = 0;
   bool marks(std::int64_t layer) const { return layer % period >= first && layer % period < std::int64_t{first} + count; }
 };
 
-/// The shortest such pattern of these layers; nothing if there is none. A run that occurs once has the number of layers for its period,
-/// and none at all is a count of 0.
+/// The shortest such pattern of these layers; nothing if there is none. A run that occurs once has
+/// the number of layers for its period, and none at all is a count of 0.
 inline std::optional<repeating_run> find_run(std::vector<bool> const& marked) {
   int const n = static_cast<int>(marked.size());
   auto const next = [&](int from, bool value) {
@@ -36,7 +46,8 @@ inline std::optional<repeating_run> find_run(std::vector<bool> const& marked) {
   return run;
 }
 
-/// The schedule of `layers` layers with these runs; in blocks of both periods' least common multiple where they come out even.
+/// The schedule of `layers` layers with these runs; in blocks of both periods' least common
+/// multiple where they come out even.
 inline interleave interleave_of(int layers, repeating_run const& attention, std::optional<repeating_run> const& experts) {
   bool const attends = attention.count > 0, routes = experts.has_value() && experts->count > 0;
   std::int64_t const a = attends ? attention.period : 1, e = routes ? experts->period : 1, both = std::lcm(a, e);

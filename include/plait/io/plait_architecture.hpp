@@ -1,4 +1,18 @@
-// Between a config.json of plait's own type and architectures of any components.
+// Between a config.json of plait's own type and architectures of any components, yours too.
+// Equation: a component is what its policy says of itself (policy/tensor.hpp): its
+//   `checkpoint_name` as "name", and every one of its `knobs`; `none` is null. It is the type's if
+//   names and knobs are equal, reals as floats; a knob that is missing is that of Policy{}. A layer
+//   is compared with the layer in its place, whatever the schedule
+// Shapes: knobs are integers, bools, floats, or an enumerator's name as text. `otherwise` is the
+//   name of a policy that says none: "mixer", "ffn" or "norm". Tensors are named as a Jamba's, a
+//   component's under its name (tensor_names.hpp)
+// Errors: beside these, those of architecture_check.hpp
+//   - `… is null…, but this model was built with … there`: or `.name is NAME` for `is null`
+//   - `… has no …`: a knob, and Policy has no default for it
+//   - `… is …, but this model was built for …`: a knob; one that is absent is `missing, which means
+//     VALUE`
+// Cost: builds the JSON of every component of every layer
+// Test: tests/io/family_test.cpp, tests/io/save_test.cpp
 #pragma once
 
 #include <plait/io/architecture_check.hpp>
@@ -39,8 +53,8 @@ nlohmann::json component_value(Policy const& p, int d_model, char const* otherwi
   }
 }
 
-/// Throws plait::error unless the component that config.json has at `where` is policy `p`: name and every knob, reals as floats. A knob
-/// that is missing is that of Policy{}.
+/// Throws plait::error unless the component that config.json has at `where` is policy `p`: name and
+/// every knob, reals as floats. A knob that is missing is that of Policy{}.
 template <class Policy>
 void require_component(std::string const& file, std::string const& where, nlohmann::json const& found, Policy const& p, int d_model,
                        char const* otherwise) {
@@ -112,7 +126,8 @@ nlohmann::json plait_keys(Architecture const& a) {
   return keys;
 }
 
-/// plait's own type: any architecture, any components (io/family.hpp). Names as Jamba's, with each component under its checkpoint_name.
+/// plait's own type: any architecture, any components (io/family.hpp). Names as Jamba's, with each
+/// component under its checkpoint_name.
 struct plait_family {
   static constexpr char const* model_type = "plait";
   using config = plait_config;

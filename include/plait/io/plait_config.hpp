@@ -12,11 +12,46 @@ namespace plait::inline PLAIT_ABI::io {
 
 /// What config.json says. A component is null or an object with its "name" and its knobs:
 ///
-///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1, "norm": {"name": "rms_norm"}, "norm_eps": 1e-06,
-///    "tie_word_embeddings": false, "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
+///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1,
+///    "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false,
+///    "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
 ///
-/// rope_theta is there where an architecture has one, 0 otherwise; a vocab_size of null means none; tie_word_embeddings may be absent,
-/// which means false. Knobs are numbers, texts, true or false; what they have to be is judged against a type (plait_architecture.hpp).
+/// rope_theta is there where an architecture has one, 0 otherwise; a vocab_size of null means none;
+/// tie_word_embeddings may be absent, which means false. Knobs are numbers, texts, true or false;
+/// what they have to be is judged against a type (plait_architecture.hpp).
+///
+/// ```json
+/// {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 2,
+///  "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false,
+///  "dtype": "float32",
+///  "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16,
+///                         "positions": "none"}, "ffn": null},
+///             {"mixer": null, "ffn": {"name": "feed_forward", "d_ff": 160}}]}
+/// ```
+///
+/// | key | is |
+/// |---|---|
+/// | `hidden_size`, `num_hidden_layers` | d_model, and the number of entries in `layers` |
+/// | `vocab_size` | null means none |
+/// | `norm`, `norm_eps` | the norm before every part, and its eps |
+/// | `layers` | an object a layer: `mixer` and `ffn`, either null where the layer has none |
+/// | `rope_theta` | where an architecture has one; absent means 0 |
+/// | `tie_word_embeddings` | absent means false |
+/// | `eos_token_id` | an id, several in an array, or null; not written |
+/// | `dtype` | written for other programs, not read: each tensor of the file has its type |
+/// Equation: the format is below. A component is null or an object with its "name" and its knobs,
+///   which are numbers, texts, true or false; whether they are the type's is for
+///   plait_architecture.hpp
+/// Shapes: hidden_size and vocab_size in values, vocab_size null without embedding and head; at
+///   most 10,000 layers; eos_token_id may be there
+/// Errors: beside these, those of config_file.hpp
+///   - `has no …`: hidden_size, vocab_size, num_hidden_layers, norm, norm_eps or layers
+///   - `at most … are read`: this and the next two after `KEY is VALUE;`: num_hidden_layers
+///   - `expected an object with a name`: a component
+///   - `expected an array with one object a layer`: layers
+///   - `… is …; expected a number, a text, true or false`: a knob
+/// Cost: keeps a copy of every component's JSON
+/// Test: tests/io/family_test.cpp
 struct plait_config {
   std::string file;  ///< for messages
   int hidden_size = 0, vocab_size = 0, num_hidden_layers = 0;

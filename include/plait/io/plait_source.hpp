@@ -14,12 +14,21 @@
 namespace plait::inline PLAIT_ABI::io {
 
 /// A component of config.json as source: its type and its initializer.
+/// Equation: a `hybrid` where the layers follow Jamba's schedule, with at most two mixers and two
+///   feed-forwards: attention, or else the first mixer, is in the first slot, experts in the last.
+///   Otherwise a struct that lists its layers. What equals a policy's default is left out
+/// Shapes: `at` has for each layer the place of its component in `distinct`; `hybrid_source` is ""
+///   where there is no such schedule
+/// Errors: the name's of architecture_source.hpp
+/// Cost: a comparison of each layer's components with each other one, and the text
+/// Test: tests/io/family_test.cpp, which compares types; tests/tools/plait_config_test.sh
 struct component_source {
   std::string type = "plait::none", value = "{}";
   friend bool operator==(component_source const&, component_source const&) = default;
 };
 
-/// The component as Policy, one of plait's; nothing if the name or a knob is not Policy's. plait's knobs are called as the members are.
+/// The component as Policy, one of plait's; nothing if the name or a knob is not Policy's. plait's
+/// knobs are called as the members are.
 template <class Policy>
 std::optional<component_source> source_as(nlohmann::json const& found, int d_model, char const* type) {
   nlohmann::json const usual = component_value(Policy{}, d_model, "");
@@ -147,8 +156,9 @@ inline std::string listed_source(plait_config const& c, component_list const& mi
   return out + "inline constexpr architecture config{};\n";
 }
 
-/// A header that defines NAME::config and NAME::model<Execution>: a hybrid where the layers follow Jamba's schedule, otherwise an
-/// architecture that lists them. plait::error if a component is not plait's own.
+/// A header that defines NAME::config and NAME::model<Execution>: a hybrid where the layers follow
+/// Jamba's schedule, otherwise an architecture that lists them. plait::error if a component is not
+/// plait's own.
 inline std::string architecture_source(plait_config const& c, std::string_view name = "checkpoint_architecture") {
   if (c.norm["name"] != policies::name_in_checkpoint(rms_norm{}, "") || c.norm.size() > 1)
     fail(c.file, "norm is " + config_reader::text(c.norm["name"]) + ", a part in your own code, so write the architecture there too");

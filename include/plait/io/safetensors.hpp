@@ -20,17 +20,32 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
+/// Bytes of the largest header that is read.
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;  // the reference implementation's limit
+/// Dimensions of a tensor, at most.
 inline constexpr std::size_t max_safetensors_rank = 16;
 
-/// A file of named tensors: u64 length, JSON header, data. The constructor checks all of the header against the file, as strictly as
-/// the reference implementation: afterwards every view lies inside the file, has the size of its shape, and overlaps no other.
+/// A file of named tensors: u64 length, JSON header, data. The constructor checks all of the header
+/// against the file, as strictly as the reference implementation: afterwards every view lies inside
+/// the file, has the size of its shape, and overlaps no other.
+/// Equation: u64 length, JSON header, data; every view lies inside the file, has the size of its
+///   shape, and the tensors cover the data exactly once
+/// Shapes: a header of at most 100 MB, 16 dimensions; iteration is by name; views stay where they
+///   are when the object is moved. `bytes` is a file in memory already, which must outlive the
+///   object; messages call it `path`
+/// Errors:
+///   - `has no tensor …`: from `at`; `find` gives null
+///   - `has no …`: dtype, shape or `data_offsets`
+/// Cost: reads the header alone; lookup O(log tensors)
+/// Source: the safetensors format, as strictly as its reference implementation
+/// Test: tests/io/safetensors_test.cpp, tests/fuzz/safetensors.cpp
 class safetensors {
  public:
   explicit safetensors(std::string path) : path_(std::make_unique<std::string const>(std::move(path))), file_(*path_) {
     read_file(file_->bytes());
   }
-  /// A file that is in memory already. `bytes` must outlive this object; messages call them `path`, and nothing is opened.
+  /// A file that is in memory already. `bytes` must outlive this object; messages call them `path`,
+  /// and nothing is opened.
   safetensors(std::string path, std::span<std::byte const> bytes) : path_(std::make_unique<std::string const>(std::move(path))) {
     read_file(bytes);
   }

@@ -1,4 +1,4 @@
-// Writes a safetensors file of f32 or bf16 tensors; the file appears complete or not at all.
+// Writes a file of f32 or bf16 tensors, which appears complete or not at all (new_file.hpp).
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -20,10 +20,28 @@
 
 namespace plait::inline PLAIT_ABI::io {
 
-/// Declare every tensor, append their values in the order of declaration, in pieces of any size, then commit. All goes to a temporary
-/// beside the target, which commit() renames onto it; without commit() the target stays as it was. The same calls write the same
-/// bytes. bf16 rounds to nearest, ties to even. transformers expects the metadata {"format": "pt"}. After a plait::error only
-/// destruction is of use.
+/// Declare every tensor, append their values in the order of declaration, in pieces of any size,
+/// then commit. All goes to a temporary beside the target, which commit() renames onto it; without
+/// commit() the target stays as it was.
+///
+/// ```cpp body
+/// std::vector<float> const four{1, 2, 3, 4};
+/// plait::io::safetensors_writer file("plait-reference-example.safetensors", {{"format", "pt"}});
+/// file.declare("square", {2, 2});
+/// file.append("square", four);  // without commit() nothing is left behind
+/// ```
+///
+/// Equation: u64 length, JSON header, data in the order of declaration; the same calls write the
+///   same bytes. bf16 rounds to nearest, ties to even. `finish` makes it last on the disk,
+///   `put_in_place` renames it too, `commit` synchronizes the directory as well
+/// Shapes: all tensors are declared before the first `append`; values are floats, in the order of
+///   declaration, in pieces of any size; the header is padded with spaces to a multiple of 8 bytes
+/// Errors: those of new_file.hpp. After one of them only destruction is of use; the target is as it
+///   was
+/// Cost: one fsync of the file, and in `commit` one of its directory; memory of the header and of a
+///   buffer of 64 KiB
+/// Source: the safetensors format
+/// Test: tests/io/safetensors_writer_test.cpp
 class safetensors_writer {
  public:
   explicit safetensors_writer(std::string path, std::map<std::string, std::string> metadata = {}, stored_type type = stored_type::f32)

@@ -32,9 +32,18 @@ void visit_packed(tensor const& t, Tensor const& data, Visit&& visit) {
 }
 }  // namespace detail
 
-/// Writes the weights of a model as they lie in its memory, for load_packed<Model>(file) to map: the type's architecture, the rows of a
-/// panel and the bytes have to be the same there. The file appears complete or not at all; on a plait::error what was there stays. Two
-/// passes over the weights, one for the checksums; beside the model it takes the memory of a row and a small buffer.
+/// Writes the weights of a model as they lie in its memory, for load_packed<Model>(file) to map:
+/// the type's architecture, the rows of a panel and the bytes have to be the same there. The file
+/// appears complete or not at all; on a plait::error what was there stays.
+/// Equation: every tensor as it lies in memory, one that cannot be lent memory as rows of f32
+///   (packed_file.hpp)
+/// Shapes: of any architecture and storage; the file is for the same type, and for programs
+///   compiled for the same width of panels
+/// Errors: those of new_file.hpp, after which what was there stays as it was; and for an
+///   architecture with a knob that equals nothing (a NaN) those of plait_architecture.hpp
+/// Cost: two passes over the weights, one for the checksums, and an fsync; beside the model the
+///   memory of a row, of the header and a small buffer
+/// Test: tests/io/packed_test.cpp
 template <class Model>
 void save_packed(Model const& model, std::string const& path) {
   static constexpr auto config = Model::config;

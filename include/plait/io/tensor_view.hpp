@@ -1,4 +1,4 @@
-// One tensor of a file, as it lies there, and reading it as numbers.
+// One tensor of a file as it lies there, and reading it as numbers.
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -26,12 +26,14 @@ enum class stored_type : unsigned char {
 };
 // clang-format on
 
+/// A type's name in a file, and the bytes of a value.
 struct stored_type_info {
   std::string_view name;
   stored_type type;
   int bytes;
 };
 
+/// Every type, in the order of the enumeration.
 inline constexpr stored_type_info stored_types[] = {
     {"BOOL", stored_type::boolean, 1},    {"U8", stored_type::u8, 1},           {"I8", stored_type::i8, 1},
     {"F8_E4M3", stored_type::f8_e4m3, 1}, {"F8_E5M2", stored_type::f8_e5m2, 1}, {"F8_E8M0", stored_type::f8_e8m0, 1},
@@ -41,6 +43,7 @@ inline constexpr stored_type_info stored_types[] = {
     {"F64", stored_type::f64, 8},         {"C64", stored_type::c64, 8},
 };
 
+/// What stored_types says of a type.
 constexpr stored_type_info const& info(stored_type t) { return stored_types[static_cast<unsigned char>(t)]; }
 static_assert(
     [] {
@@ -57,7 +60,15 @@ inline std::string shape_text(std::span<std::int64_t const> shape) {
   return out + "]";
 }
 
-/// A tensor inside an open file: valid as long as the object that lent it. `data` need not be aligned.
+/// A tensor inside an open file: valid as long as the object that lent it.
+/// Equation: `widen` gives floats of F32, F16 and BF16, exactly; `read<double>` of F64 too,
+///   `read<std::int64_t>` I64 and I32, `read<std::int32_t>` I32
+/// Shapes: `bytes` in bytes, `size` and `first` in elements; `data` need not be aligned. A view is
+///   valid as long as the object that lent it
+/// Cost: a copy, or a copy and a conversion in pieces of 1024; no allocation but the result of
+///   `read`
+/// Source: the safetensors format
+/// Test: tests/io/safetensors_test.cpp
 struct tensor_view {
   std::string name;
   stored_type type = stored_type::f32;
@@ -69,10 +80,12 @@ struct tensor_view {
   std::int64_t size() const { return bytes / info(type).bytes; }
 };
 
+/// Throws a sentence about a tensor, with its file and name.
 [[noreturn]] inline void fail(tensor_view const& t, std::string const& sentence) {
   fail(t.file, "tensor " + in_quotes(t.name) + " " + sentence);
 }
 
+/// Throws where a tensor has not so many values from `first` on.
 inline void require_range(tensor_view const& t, std::int64_t first, std::size_t count) {
   if (first < 0 || first > t.size() || count > static_cast<std::size_t>(t.size() - first))
     fail(t,
@@ -105,8 +118,8 @@ inline void widen(tensor_view const& t, std::int64_t first, std::span<float> out
   }
 }
 
-/// All of a tensor, exactly: double from any of F64, F32, F16 and BF16, float from the last three, std::int64_t from I64 and I32,
-/// std::int32_t from I32.
+/// All of a tensor, exactly: double from any of F64, F32, F16 and BF16, float from the last three,
+/// std::int64_t from I64 and I32, std::int32_t from I32.
 template <class T>
 requires std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, std::int64_t> || std::same_as<T, std::int32_t> std::vector<T>
 read(tensor_view const& t) {

@@ -1,4 +1,4 @@
-// XXH64: the checksum of packed files.
+// XXH64 with seed 0: the checksum of packed files.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -14,8 +14,14 @@ namespace plait::inline PLAIT_ABI::io {
 
 static_assert(std::endian::native == std::endian::little, "plait: checksums read words of memory as little-endian");
 
-/// Yann Collet's XXH64 with seed 0, of bytes in pieces of any size. It finds damage, not forgery: about 10 GB/s, and one of 2^64 damages
-/// goes unseen.
+/// Yann Collet's XXH64 with seed 0, of bytes in pieces of any size. It finds damage, not forgery:
+/// about 10 GB/s, and one of 2^64 damages goes unseen.
+/// Equation: the same for the same bytes however they are cut into pieces
+/// Cost: one pass, 32 bytes at a time in four chains; about 10 GB/s. It finds damage; against
+///   somebody who means it there is no protection in it
+/// Source: Yann Collet, the xxHash fast digest algorithm, doc/xxhash_spec.md of
+///   github.com/Cyan4973/xxHash
+/// Test: tests/io/xxh64_test.cpp, against the reference implementation's values
 class xxh64 {
  public:
   xxh64& add(std::span<std::byte const> bytes) {

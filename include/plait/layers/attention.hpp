@@ -1,4 +1,5 @@
-// Causal grouped-query attention.
+// Causal grouped-query attention: three projections, rotation if there is one, pages, one
+// projection.
 #pragma once
 
 #include <plait/layers/layer.hpp>
@@ -10,9 +11,16 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases (ops/attend.hpp has the equation). With rotary positions, queries and
-/// keys are rotated first (ops/rotate.hpp). State: keys, as they are compared, and values of every token, in pages.
-/// Cost: 4 T D dim (num_heads + num_kv_heads) operations in the projections, and attend's. Workspace: q, k and v.
+/// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases (ops/attend.hpp has the equation).
+/// Equation: y = o_proj attend(q_proj x, k_proj x, v_proj x), queries and keys rotated first where
+///   positions are rotary
+/// Shapes: with dim = P.dim(D): q [T, num_heads dim], k and v [T, num_kv_heads dim]. State: keys,
+///   as they are compared, and values of every token, 2 num_kv_heads dim values each. Workspace: q,
+///   k and v
+/// Cost: 4 T D dim (num_heads + num_kv_heads) operations in the projections, and those of
+///   ops/attend.hpp
+/// Source: Ainslie et al., arXiv:2305.13245
+/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
 template <int D, attention P>
 struct attention_layer {
   static constexpr int d_model = D;

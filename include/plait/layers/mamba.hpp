@@ -14,9 +14,17 @@ namespace plait::inline PLAIT_ABI {
 ///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/conv_silu.hpp
 ///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
 ///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_ssm.hpp
+///
+/// Equation: [u, z] = in_proj x; u = silu(conv1d(u) + bias); [dt, B, C] = x_proj u, each with its
+///   RMS norm, dt = dt_proj dt + bias; y = out_proj(scan(u, dt, B, C) * silu(z)). The first half of
+///   in_proj is the input, the second the gate
+/// Shapes: d = expand D, R = dt_rank, N = d_state. State: the last d_conv - 1 inputs of the
+///   convolution, [d_conv - 1][d], then S, [N][d]. Workspace: T (4 d + R + 2 N) values
+/// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, T d (2 d_conv + 7 N + 16) in
+///   convolution and scan
+/// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
+/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
 /// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
-/// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, and the ops'. Workspace: T (4 d + R + 2 N) values.
-/// (Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887.)
 template <int D, mamba P>
 struct mamba_layer {
   static constexpr int d_model = D;

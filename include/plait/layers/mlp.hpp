@@ -9,7 +9,12 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// y = down_proj(silu(gate_proj x) * up_proj x) (Shazeer, arXiv:2002.05202). Cost: 6 T D d_ff operations. Workspace: T d_ff values.
+/// y = down_proj(silu(gate_proj x) * up_proj x) (Shazeer, arXiv:2002.05202).
+/// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
+/// Shapes: workspace: T d_ff values
+/// Cost: 6 T D d_ff operations, 3 D d_ff weights
+/// Source: Shazeer, arXiv:2002.05202
+/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
 template <int D, mlp P>
 struct mlp_layer {
   static constexpr int d_model = D;

@@ -9,10 +9,16 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp, ops/experts.hpp); with renormalised weights
-/// p_e is divided by the sum of the chosen ones.
-/// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; an expert without tokens is not read.
-/// An observer sees "router_logits" [T, n], "experts" [T, K] by falling weight, and "expert_weights" [T, K].
+/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp,
+/// ops/experts.hpp); with renormalised weights p_e is divided by the sum of the chosen ones.
+/// Equation: p = softmax(router x); y = sum of p_e mlp_e(x) over the top_k largest p; renormalised
+///   weights are divided by their sum first
+/// Shapes: an observer sees `"router_logits"` [T, num_experts], `"experts"` [T, top_k] by falling
+///   weight, and `"expert_weights"` [T, top_k]
+/// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; 3 D d_ff weights an expert that has
+///   tokens
+/// Source: Shazeer et al., arXiv:1701.06538; Lieber et al., arXiv:2403.19887
+/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
 template <int D, moe P>
 struct moe_layer {
   static constexpr int d_model = D;

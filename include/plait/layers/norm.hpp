@@ -1,4 +1,4 @@
-// The layer norm.
+// The layer norm, with the residual add before it.
 #pragma once
 
 #include <plait/layers/layer.hpp>
@@ -8,6 +8,11 @@
 namespace plait::inline PLAIT_ABI {
 
 /// x += y, out = rms_norm(x) (policy/norm.hpp). y may be empty: nothing to add yet.
+/// Equation: x += y, unless y is empty; out = weight x / sqrt(mean(x^2) + norm_eps)
+/// Shapes: x, y, out [T, D]
+/// Cost: 5 T D operations; each operand is read or written once
+/// Source: Zhang and Sennrich, arXiv:1910.07467
+/// Test: tests/layers/layer_test.cpp, tests/ops/add_norm_test.cpp
 template <int D, rms_norm P>
 struct rms_norm_layer {
   static constexpr int d_model = D;

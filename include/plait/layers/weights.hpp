@@ -41,11 +41,25 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 }
 }  // namespace detail
 
-/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role. Empty until allocate(), then zero;
-/// names are looked up when compiled, and one that is not there is a sentence.
+/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role.
+/// Empty until allocate(), then zero; names are looked up when compiled, and one that is not there
+/// is a sentence.
+///
+/// ```cpp body
+/// plait::weights<plait::mlp{.d_ff = 40}, 16, plait::storage::packed<>> feed_forward;
+/// plait::initialize(feed_forward, 7);  // allocates, and draws (model/initialize.hpp)
+/// if (feed_forward.get<"gate_proj">().rows() != 40)
+///   throw plait::error("another shape is described");
+/// ```
+/// Shapes: one tensor for each entry of `describe(Policy, D)`, of the type that `Storage` has for
+///   its role; empty until `allocate`, then zero. `find` is the tensor's address, or null where a
+///   knob leaves it out
+/// Cost: names are looked up at compile time; `allocate` those of core/storage.hpp
+/// Test: tests/layers/weights_test.cpp
 template <auto Policy, int D, class Storage>
 class weights {
-  /// Not at once Storage's alias, which nvcc 13.0 loses in a pack where it does not depend on the role.
+  /// Not at once Storage's alias, which nvcc 13.0 loses in a pack where it does not depend on the
+  /// role.
   template <role R>
   struct tensor_of {
     using type = typename Storage::template tensor<R>;

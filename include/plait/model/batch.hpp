@@ -1,4 +1,12 @@
-// A ragged batch: which sequences go on, with which tokens, and which rows of the result are wanted.
+// A ragged batch: which sequences go on, with which tokens, and which rows of the result are
+// wanted.
+// Shapes: `add` returns the sequence's first output row; rows follow in the order of adding, a
+//   sequence's own by position, chosen ones in the order given. Ids are copied; embeddings [tokens,
+//   d_model] are read where they are when forward runs. A sequence must stay where it is until then
+// Errors:
+//   - `output row … was chosen of a sequence with … new tokens`: then nothing was added
+// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room
+// Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
 #include <plait/core/view.hpp>
@@ -16,11 +24,11 @@ namespace plait::inline PLAIT_ABI {
 /// Which positions of a sequence's new tokens give an output row.
 enum class rows : unsigned char { none, last, all };
 
-/// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read where they are when forward runs.
-/// A chosen row that is not there is a plait::error, and then nothing was added.
-/// On a device, embeddings are in its memory; ids are not.
-/// Everything is allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from add to forward: keep a
-/// growing vector of caches from moving them.
+/// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read
+/// where they are when forward runs. A chosen row that is not there is a plait::error, and then
+/// nothing was added. On a device, embeddings are in its memory; ids are not. Everything is
+/// allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from
+/// add to forward: keep a growing vector of caches from moving them.
 template <class T, class Memory = host_memory>
 class basic_batch {
  public:
@@ -38,7 +46,8 @@ class basic_batch {
     ids_.resize(ids_.size() + static_cast<std::size_t>(embeddings.rows()), 0);
     return close(sequence, embeddings.rows(), wanted);
   }
-  /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in the order given.
+  /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in
+  /// the order given.
   template <class Tokens>
   std::int64_t add(cache_type& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
     std::int64_t const base = tokens_count(), count = new_tokens(tokens);
@@ -106,6 +115,7 @@ class basic_batch {
   std::vector<std::pair<cache_type const*, std::int64_t>> sorted_;
 };
 
+/// The batch of a model's type.
 template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 

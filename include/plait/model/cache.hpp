@@ -1,4 +1,5 @@
-// What a sequence carries between calls: pages of keys and values, recurrent state, snapshots.
+// What a sequence carries between calls: pages of keys and values (reference-counted, copy on
+// write), recurrent state, snapshots.
 #pragma once
 
 #include <plait/core/memory.hpp>
@@ -19,7 +20,8 @@
 
 namespace plait::inline PLAIT_ABI {
 
-/// How much one sequence needs: values of recurrent state, and bytes of a page of keys and values over all layers.
+/// How much one sequence needs: values of recurrent state, and bytes of a page of keys and values
+/// over all layers.
 struct cache_layout {
   std::int64_t state_values = 0, page_bytes = 0;
   friend bool operator==(cache_layout const&, cache_layout const&) = default;
@@ -34,6 +36,7 @@ inline std::int64_t machine_memory() {
   return std::numeric_limits<std::int64_t>::max();
 }
 
+/// How much memory a pool may use.
 struct cache_pool_options {
   std::int64_t max_page_bytes = machine_memory();  ///< pages beyond this are refused
 };
@@ -46,8 +49,9 @@ struct cache_options {
 
 namespace detail {
 
-/// Keys and values of page_tokens tokens, shared by caches and snapshots. Only one cache, the writer, may go on writing behind `filled`
-/// while others hold the page too: they read what was there before.
+/// Keys and values of page_tokens tokens, shared by caches and snapshots. Only one cache, the
+/// writer, may go on writing behind `filled` while others hold the page too: they read what was
+/// there before.
 template <class Memory>
 struct page {
   typename Memory::template buffer<std::byte> data;
@@ -121,7 +125,8 @@ struct moment {
     pages.clear();
     length = last_kept = 0;
   }
-  /// Takes on another moment's content. Allocates nothing if state and room for the pages are there.
+  /// Takes on another moment's content. Allocates nothing if state and room for the pages are
+  /// there.
   void assign(pool_type& pool, moment const& other) {
     std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
     if (state.size() != other.state.size()) state = typename Memory::template buffer<T>(other.state.size());
@@ -139,7 +144,8 @@ struct moment {
 template <class T, class Memory = host_memory>
 class basic_cache;
 
-/// A sequence as it was: a copy of its recurrent state and references to its pages. Keeps its pages alive on its own.
+/// A sequence as it was: a copy of its recurrent state and references to its pages. Keeps its pages
+/// alive on its own.
 template <class T, class Memory = host_memory>
 class basic_snapshot {
  public:
@@ -170,9 +176,10 @@ class basic_snapshot {
 
 /// One sequence. Made by a pool, movable, not copied by accident: fork() says so.
 ///
-/// Keys and values live in reference-counted, copy-on-write pages; the state of recurrent layers is of fixed size and cannot be cut back,
-/// only remembered. Everything that allocates is in reserve, snapshot, restore and fork; forward allocates nothing.
-/// Reference counts have no locks: a pool with all its sequences and snapshots has one caller at a time, forward included.
+/// Keys and values live in reference-counted, copy-on-write pages; the state of recurrent layers is
+/// of fixed size and cannot be cut back, only remembered. Everything that allocates is in reserve,
+/// snapshot, restore and fork; forward allocates nothing. Reference counts have no locks: a pool
+/// with all its sequences and snapshots has one caller at a time, forward included.
 template <class T, class Memory>
 class basic_cache {
  public:
@@ -196,8 +203,8 @@ class basic_cache {
   }
   cache_layout layout() const { return pool_->layout; }
 
-  /// Room for `tokens` more tokens; copies the last page if others hold it. plait::error where the pool or memory is full, or `tokens` is
-  /// negative: then nothing has changed.
+  /// Room for `tokens` more tokens; copies the last page if others hold it. plait::error where the
+  /// pool or memory is full, or `tokens` is negative: then nothing has changed.
   void reserve(std::int64_t tokens) {
     if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
     if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length)
@@ -221,14 +228,15 @@ class basic_cache {
 
   /// The sequence as it is now; evaluates nothing.
   basic_snapshot<T, Memory> snapshot() const { return basic_snapshot<T, Memory>(pool_, now_); }
-  /// Back to a snapshot of this sequence, or of any other of the same pool (another pool's is a plait::error); evaluates nothing. Call
-  /// reserve before going on.
+  /// Back to a snapshot of this sequence, or of any other of the same pool (another pool's is a
+  /// plait::error); evaluates nothing. Call reserve before going on.
   void restore(basic_snapshot<T, Memory> const& s) {
     if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
     now_.assign(*pool_, s.at_);
     while (kept_count_ > 0 && kept_[kept_count_ - 1].last_kept != now_.last_kept) kept_[--kept_count_].drop(*pool_);  // not on the way here
   }
-  /// A second sequence with the same past: pages are shared, the state is copied. Call reserve before going on with it.
+  /// A second sequence with the same past: pages are shared, the state is copied. Call reserve
+  /// before going on with it.
   basic_cache fork() const {
     basic_cache copy(pool_, options_);
     copy.now_.assign(*pool_, now_);
@@ -236,7 +244,8 @@ class basic_cache {
     copy.kept_count_ = kept_count_;
     return copy;
   }
-  /// Remembers this moment for truncate, as forward does by itself every snapshot_interval tokens; the oldest remembered one gives way.
+  /// Remembers this moment for truncate, as forward does by itself every snapshot_interval tokens;
+  /// the oldest remembered one gives way.
   void keep() {
     if (kept_.empty()) return;
     if (kept_count_ == kept_.size()) {
@@ -246,9 +255,10 @@ class basic_cache {
     now_.last_kept = pool_->next_id();
     kept_[kept_count_++].assign(*pool_, now_);
   }
-  /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward again to stand at n.
-  /// Without recurrent state that is 0; with it, the cache returns to the nearest moment it kept at or before n, or to its beginning.
-  /// plait::error unless n is in [0, length()]. Call reserve before going on.
+  /// Cuts the sequence back towards n tokens and returns how many tokens the caller has to forward
+  /// again to stand at n. Without recurrent state that is 0; with it, the cache returns to the
+  /// nearest moment it kept at or before n, or to its beginning. plait::error unless n is in [0,
+  /// length()]. Call reserve before going on.
   std::int64_t truncate(std::int64_t n) {
     if (n < 0 || n > now_.length)
       throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " + std::to_string(now_.length));
@@ -274,7 +284,8 @@ class basic_cache {
     for (std::int64_t p = 0; p * page_tokens < tokens && p < static_cast<std::int64_t>(now_.pages.size()); ++p)
       table[p] = now_.pages[static_cast<std::size_t>(p)]->data.data();
   }
-  /// The new tokens are in the pages and the state: counts them, and keeps this moment if it is time.
+  /// The new tokens are in the pages and the state: counts them, and keeps this moment if it is
+  /// time.
   void advance(std::int64_t tokens) {
     if (tokens == 0) return;  // nothing was written: the tail stays its writer's
     std::int64_t const first_page = now_.length / page_tokens;
@@ -359,6 +370,37 @@ class basic_cache_pool {
 };
 
 /// The sequences of a model, in the memory of its execution policy.
+///
+/// On an error nothing has changed. A sequence is moved, not copied: `fork` says so. It, its
+/// snapshots and its pool may die in any order, but they share reference counts without locks: all
+/// of a pool's together have one caller at a time, forward included. `truncate(n)` returns how many
+/// tokens to forward again to stand at n: 0 without recurrent state, otherwise what lies between n
+/// and the nearest kept moment, or the beginning. After `restore`, `fork` and `truncate` call
+/// `reserve` before going on.
+///
+/// ```cpp body
+/// plait::cache_pool<small_model> pool({.max_page_bytes = 64 << 20});
+/// plait::cache<small_model> sequence = pool.make({.keep_snapshots = 4, .snapshot_interval = 16});
+/// sequence.reserve(100);  // room for 100 tokens: two pages
+/// plait::snapshot<small_model> const before = sequence.snapshot();
+/// plait::cache<small_model> other = sequence.fork();
+/// sequence.restore(before), sequence.reserve(100);
+/// ```
+///
+/// Shapes: `length` and `capacity` in tokens; `state_values` in values of type T, `page_bytes` for
+///   64 tokens of all layers. Jamba v0.1: a page is 2 MiB, a snapshot 17,432,576 bytes and its page
+///   references
+/// Errors:
+///   - `the cache pool is full: … of … bytes are in use, … more pages of … tokens need … each`:
+///     beyond `max_page_bytes`, by default the machine's memory; from `reserve`, before anything is
+///     allocated
+///   - `a cache keeps 0 or more snapshots, at least 1 token apart; asked for … snapshots, … tokens
+///     apart`: from `make`
+/// Cost: `reserve` allocates pages and copies at most one; `snapshot`, `restore` and `fork` copy
+///   the state and the page references (`fork` those of the kept moments too) and evaluate nothing;
+///   `truncate` at most the same; `advance` copies the state where a moment is kept. A page given
+///   back is reused
+/// Test: tests/model/cache_test.cpp
 template <class Model>
 using cache = basic_cache<typename Model::state_type, typename Model::memory>;
 template <class Model>

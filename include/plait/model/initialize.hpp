@@ -1,4 +1,5 @@
-// Random weights, as the published code draws them.
+// Random weights, as the published code draws them, the same for any storage and any order of
+// visiting.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -13,7 +14,8 @@
 namespace plait::inline PLAIT_ABI {
 
 namespace detail {
-/// Sebastiano Vigna's splitmix64 (after Steele, Lea and Flood, OOPSLA 2014): a small generator that may be started anywhere.
+/// Sebastiano Vigna's splitmix64 (after Steele, Lea and Flood, OOPSLA 2014): a small generator that
+/// may be started anywhere.
 struct splitmix64 {
   std::uint64_t state;
   constexpr std::uint64_t operator()() {
@@ -32,7 +34,8 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
   return seed;
 }
 
-/// What a visitor of tensors looks like, of a model or of one component's weights. (A lambda inside of a constraint fails it in nvcc 13.0.)
+/// What a visitor of tensors looks like, of a model or of one component's weights. (A lambda inside
+/// of a constraint fails it in nvcc 13.0.)
 struct sees_tensors {
   template <class Tensor>
   void operator()(int, std::string_view, tensor const&, Tensor&) const {}
@@ -41,7 +44,8 @@ struct sees_tensors {
 };
 }  // namespace detail
 
-/// Fills one allocated tensor as its description says, `scale` for the deviation of normal ones. Row i is drawn from a stream of its own.
+/// Fills one allocated tensor as its description says, `scale` for the deviation of normal ones.
+/// Row i is drawn from a stream of its own.
 template <class Tensor>
 void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, double scale = 0.02) {
   std::vector<float> row(static_cast<std::size_t>(t.cols));
@@ -66,9 +70,18 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
   }
 }
 
-/// Linear maps, convolutions, router and embedding N(0, scale), 0.02 as published; biases 0, dt_proj's too; norm weights and D 1; A_log
-/// log(j + 1). Every row is drawn from its own stream, named by seed, layer, part, tensor and row, so that the same weights come out for
-/// any storage, any precision and any order of visiting. For a model, or anything else with for_each_tensor (single_layer.hpp).
+/// Linear maps, convolutions, router and embedding N(0, scale), 0.02 as published; biases 0,
+/// dt_proj's too; norm weights and D 1; A_log log(j + 1). Every row is drawn from its own stream,
+/// named by seed, layer, part, tensor and row, so that the same weights come out for any storage,
+/// any precision and any order of visiting. For a model, or anything else with for_each_tensor
+/// (single_layer.hpp).
+/// Equation: linear maps, convolutions, router and embedding N(0, scale), by Box and Muller; biases
+///   0, norm weights and D 1, A_log log(column + 1). Each row is drawn from its own stream, named
+///   by seed, layer, part, tensor and row
+/// Errors: none of its own; the second form allocates
+/// Cost: a logarithm, a root, a sine and a cosine for two values; one thread
+/// Source: the generator is Steele, Lea and Flood's SplitMix (OOPSLA 2014) in Vigna's splitmix64
+/// Test: tests/model/model_test.cpp
 template <class Model>
 requires requires(Model& m) {
   m.for_each_tensor(detail::sees_tensors{});
@@ -80,7 +93,8 @@ void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   });
 }
 
-/// The weights of one component (layers/weights.hpp), allocated and drawn as those of a mixer in layer 0.
+/// The weights of one component (layers/weights.hpp), allocated and drawn as those of a mixer in
+/// layer 0.
 template <class Weights>
 requires requires(Weights& w) {
   w.allocate(), w.for_each(detail::sees_tensors{});

@@ -1,4 +1,4 @@
-// The model: forward.
+// The model: weights, and forward over any batch on top of any state.
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -20,9 +20,9 @@
 namespace plait::inline PLAIT_ABI {
 
 /// Where an observer is: a layer, or -1 outside of them, and a name.
-///   "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the wanted rows; of a layer "mixer" and
-///   "ffn" (outputs before their residual adds) and "out" (after both), and whatever its layers show ("router_logits", "experts",
-///   "expert_weights").
+/// "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the
+/// wanted rows; of a layer "mixer" and "ffn" (outputs before their residual adds) and "out" (after
+/// both), and whatever its layers show ("router_logits", "experts", "expert_weights").
 struct probe {
   int layer = -1;
   char const* name = "";
@@ -30,13 +30,47 @@ struct probe {
 
 /// A hybrid sequence model: architecture C (policy/hybrid.hpp) on an execution policy.
 ///
-///   x = embedding[ids];   for each layer: x += mixer(norm(x)), x += ffn(norm(x));   logits = head norm(x)
+/// With vocab_size = no_vocabulary there are only the layers: embeddings in, x out
+/// (forward_hidden).
 ///
-/// With vocab_size = no_vocabulary there are only the layers: embeddings in, x out (forward_hidden).
+/// Any number of tokens on top of any state: prefill, chunked prefill and decode are the same
+/// function, with bitwise the same result on the CPU. Layers of a kind share their code; the
+/// layer's index is a run-time value. Cost: 2 operations an active parameter and token, and what
+/// the layers add (policy/count.hpp).
 ///
-/// Any number of tokens on top of any state: prefill, chunked prefill and decode are the same function, with bitwise the same result on
-/// the CPU. Layers of a kind share their code; the layer's index is a run-time value. Cost: 2 operations an active parameter and token, and
-/// what the layers add (policy/count.hpp).
+/// Errors are found before anything is computed: then nothing has changed. Afterwards each sequence
+/// has moved on, and the batch is used up: `clear` it. An observer must not throw.
+///
+/// ```cpp body
+/// small_model net;
+/// plait::initialize(net, 1);
+/// plait::exec::cpu<> cpu;
+/// net.reserve(cpu, 3);
+/// std::vector<std::int32_t> const ids{3, 1, 4};
+/// std::vector<float> logits(256);
+/// plait::batch<small_model> step;
+/// step.add(sequence, ids);  // the logits of the last token
+/// int shown = 0;
+/// net.forward(cpu, step, {logits.data(), 1, 256},
+///             [&](plait::probe at, auto const&) { shown += at.layer == 0; });
+/// step.clear();
+/// ```
+/// Equation: x = embedding[ids]; for each layer x += mixer(norm(x)), x += ffn(norm(x)); logits =
+///   head norm(x). `forward_hidden` stops before the head; without a vocabulary x itself comes out,
+///   without a norm
+/// Shapes: logits [rows_wanted, vocab_size], hidden [rows_wanted, d_model]; `reserve` counts tokens
+///   of a call, with as many output rows. An observer sees `"embed"` [T, d_model], of each layer
+///   `"mixer"`, `"ffn"` (before their residual adds), `"out"` (after both) and what its layers
+///   show, then `"final_norm"` [R, d_model] and `"logits"` [R, vocab_size], R the wanted rows
+/// Errors:
+///   - `has moved on since it was added; clear the batch and add it again`: so, and below, after
+///     `forward: sequence N of the batch`
+/// Cost: 2 operations an active parameter and token, and what the layers add (`decode_cost`,
+///   `prefill_cost` in policy/count.hpp); each weight is read once for a few tokens as for one.
+///   forward allocates nothing after `reserve`, which measures by running forward dry
+/// Source: Lieber et al., arXiv:2403.19887
+/// Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp,
+///   tests/model/allocation_test.cpp, tests/io/golden_test.cpp
 template <auto C, class Exec = exec::cpu<>>
 class model : public model_weights<C, typename Exec::storage_type> {
   using base = model_weights<C, typename Exec::storage_type>;
@@ -63,8 +97,9 @@ class model : public model_weights<C, typename Exec::storage_type> {
     return least;
   }
 
-  /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output rows, of up to `sequences` sequences.
-  /// plait::error unless both are in [1, max_call_tokens] and there is memory.
+  /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, with as many output
+  /// rows, of up to `sequences` sequences. plait::error unless both are in [1, max_call_tokens] and
+  /// there is memory.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
     if (tokens < 1 || sequences < 1 || tokens > max_call_tokens || sequences > max_call_tokens)
       throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens and sequences a call, not " +
@@ -76,9 +111,10 @@ class model : public model_weights<C, typename Exec::storage_type> {
     if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
   }
 
-  /// Runs the batch's new tokens and writes the logits of its wanted rows, [rows_wanted, vocab_size]. Every sequence has moved on by its
-  /// tokens afterwards; the batch is used up (clear it). On an error (an id outside the vocabulary, room not reserved, a wrong shape)
-  /// nothing has changed. An observer must not throw: the sequences of the batch would be left half-way.
+  /// Runs the batch's new tokens and writes the logits of its wanted rows, [rows_wanted,
+  /// vocab_size]. Every sequence has moved on by its tokens afterwards; the batch is used up (clear
+  /// it). On an error (an id outside the vocabulary, room not reserved, a wrong shape) nothing has
+  /// changed. An observer must not throw: the sequences of the batch would be left half-way.
   template <class Observer>
   void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<output_type>> logits,
                Observer&& observe) const requires has_vocabulary {
@@ -89,7 +125,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
     forward(exec, b, logits, unobserved{});
   }
 
-  /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model]; x itself where there is no vocabulary.
+  /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model]; x itself
+  /// where there is no vocabulary.
   template <class Observer>
   void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden, Observer&& observe) const {
     begin(exec, b, hidden.rows(), hidden.cols(), d_model);
@@ -194,7 +231,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
     }
   }
 
-  /// The forward pass; also its own measurement (core/arena.hpp), then without a batch and without data.
+  /// The forward pass; also its own measurement (core/arena.hpp), then without a batch and without
+  /// data.
   template <class Observer>
   void run(Exec& exec, call_inputs<T> const& inputs, batch_type const* b, matrix_view<T> hidden, matrix_view<L> logits,
            Observer&& observe) const {

@@ -1,4 +1,5 @@
-// The weights of an architecture: embedding, layers, final norm, head.
+// The weights of an architecture: embedding, layers, final norm, head. `model` and
+// `reference_model` derive from it.
 #pragma once
 
 #include <plait/layers/layer.hpp>
@@ -64,6 +65,15 @@ struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
 struct unallocated {};
 
 /// All weights of architecture C in the tensors of Storage, and the rules C has to obey.
+/// Shapes: visit(layer, part, description, tensor), layer -1 for `"embedding"` (unless tied),
+///   `"head"` (both [vocab_size, d_model]) and `"final_norm"`, then of each layer `"mixer_norm"`,
+///   `"mixer"`, `"ffn_norm"`, `"ffn"`, as far as they exist. `describe_tensors` gives the list
+///   without tensors
+/// Errors: the rules of all layers and slots, when the type is instantiated (layers/,
+///   policy/check.hpp); at run time those of core/buffer.hpp
+/// Cost: the constructor allocates and zeroes everything: `weight_bytes` of policy/count.hpp, and
+///   the last panels' padding; a state tensor is kept twice
+/// Test: tests/model/model_test.cpp, tests/compile_fail/rules.cpp, tests/io/golden_test.cpp
 template <auto C, class Storage>
 class model_weights {
   // Naming the rules says all that are broken, those between components in the classes derived from this one. As members, or both in one
@@ -99,8 +109,9 @@ class model_weights {
     for_each_kind([&](auto k) { std::get<k>(layers_).resize(std::size_t(plan<C>::layers_of_kind(k))); });
   }
 
-  /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts "embedding" (unless tied), "head" and
-  /// "final_norm", if there is a vocabulary, then each layer in order. Loading, saving and initialization are made of this.
+  /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts
+  /// "embedding" (unless tied), "head" and "final_norm", if there is a vocabulary, then each layer
+  /// in order. Loading, saving and initialization are made of this.
   template <class Visit>
   void for_each_tensor(Visit&& visit) {
     if constexpr (has_vocabulary) {

@@ -1,4 +1,5 @@
-// An architecture lowered to what a model runs: kinds of layers, and which kind layer i is.
+// An architecture lowered to what a model runs: the kinds of layers that occur, and of layer i its
+// kind, its place and its state.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -25,7 +26,12 @@ struct layer_place {
   std::int64_t page_offset = 0;   ///< values before its part in a page
 };
 
-/// The plan of architecture C, made when compiled. Only kinds that occur exist, so an unused slot may be empty or incomplete.
+/// The plan of architecture C, made when compiled. Only kinds that occur exist, so an unused slot
+/// may be empty or incomplete.
+/// Shapes: offsets in values: `state_offset` in a sequence's state, `page_offset` in a page of 64
+///   tokens. `places` has one entry a layer, and the totals behind them
+/// Cost: at compile time
+/// Test: tests/models/jamba_test.cpp, tests/model/cache_test.cpp
 template <auto C>
 struct plan {
  private:

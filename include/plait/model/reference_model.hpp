@@ -1,7 +1,8 @@
 // The oracle: a whole forward pass in double, written to be read.
 //
-// No cache, no batch, no workspace: one sequence from its first token to its last, one reference op after the other, every intermediate
-// kept under its name. What the library computes anywhere else is compared with this.
+// No cache, no batch, no workspace: one sequence from its first token to its last, one reference op
+// after the other, every intermediate kept under its name. What the library computes anywhere else
+// is compared with this.
 #pragma once
 
 #include <plait/model/model_weights.hpp>
@@ -42,6 +43,13 @@ struct reference_matrix {
 };
 
 /// Architecture C in double. Load or initialize it like any model: it has the same tensors.
+/// Equation: as model.hpp, for the mixers `attention` and `mamba` and the feed-forwards `mlp` and
+///   `moe`; attention and routing are written anew, not taken from the ops
+/// Shapes: logits [T, vocab_size]. `record` has `"embed"`, `"layers.<i>.mixer"`, `.ffn`, `.out`,
+///   `.router_logits`, `.experts`, `.expert_weights`, `"final_norm"`, and what a cache would hold
+///   at the end: `"cache.<i>.k"`, `.v` [T, kv_heads dim], `.conv` [d_conv - 1, d], `.ssm` [N, d]
+/// Cost: 8 bytes a weight; T^2 in attention; ids are not checked
+/// Test: tests/io/golden_test.cpp against transformers
 template <auto C>
 class reference_model : public model_weights<C, storage::plain<double>> {
   using base = model_weights<C, storage::plain<double>>;
@@ -52,8 +60,9 @@ class reference_model : public model_weights<C, storage::plain<double>> {
  public:
   using base::base;
 
-  /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits", ".experts", ".expert_weights", "final_norm";
-  /// and what a cache would hold after the last token: "cache.<i>.k", ".v" [T, kv heads * dim], ".conv" [W-1, d], ".ssm" [N, d].
+  /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits",
+  /// ".experts", ".expert_weights", "final_norm"; and what a cache would hold after the last token:
+  /// "cache.<i>.k", ".v" [T, kv heads * dim], ".conv" [W-1, d], ".ssm" [N, d].
   using record = std::map<std::string, reference_matrix>;
 
   /// Logits [T, V] of one sequence; ids are not checked. Cost: T^2 in attention.

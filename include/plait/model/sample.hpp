@@ -1,4 +1,18 @@
 // Choosing the next token.
+//
+// ```cpp body
+// plait::sampler draw(0.8, 42);
+// std::int32_t const likely = plait::sample_greedy(logits), drawn = draw(logits);
+// if (likely < 0 || drawn >= 256) throw plait::error("ids are in the vocabulary");
+// ```
+//
+// Equation: greedy: the largest logit, the first of equals. sampler: a draw from softmax(logits /
+//   temperature); temperature 0 is greedy
+// Shapes: logits of one row, [vocab_size], not empty; the result is an id
+// Errors:
+//   - `sampler: temperature is …, expected 0 or more`: negative, infinite or NaN
+// Cost: an exp a logit; allocates at the first draw. The same seed and logits give the same tokens
+// Test: tests/io/embedded_test.cpp, tests/tools/generate_test.sh
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -18,8 +32,9 @@ inline std::int32_t sample_greedy(std::span<float const> logits) {
   return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens; temperature 0 is greedy, one that is negative,
-/// infinite or NaN is refused. Cost: an exp a logit; allocates at the first draw.
+/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens;
+/// temperature 0 is greedy, one that is negative, infinite or NaN is refused. Cost: an exp a logit;
+/// allocates at the first draw.
 class sampler {
  public:
   explicit sampler(double temperature, std::uint64_t seed = 0) : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {

@@ -1,4 +1,5 @@
-// One layer on its own: its weights, its state, forward.
+// One layer on its own, to be tried, tested and timed without a model: weights, sequences, forward;
+// no norm, no residual.
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -17,7 +18,8 @@
 namespace plait::inline PLAIT_ABI {
 
 namespace detail {
-/// What a layer is, its forward says (layers/layer.hpp): one that is given sequences mixes tokens, one that is not treats each alone.
+/// What a layer is, its forward says (layers/layer.hpp): one that is given sequences mixes tokens,
+/// one that is not treats each alone.
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
 concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<T const> x,
                                matrix_view<T> y, no_observer see) {
@@ -30,15 +32,31 @@ concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settin
 };
 }  // namespace detail
 
-/// The layer of a policy at width D, alone: to be tried, tested and timed without a model around it. No norm and no residual.
+/// The layer of a policy at width D, alone: to be tried, tested and timed without a model around
+/// it. No norm and no residual.
 ///
 ///   plait::exec::cpu<> exec;
 ///   plait::single_layer<256, plait::mamba{}> layer(42);       // weights from a seed
 ///   layer.reserve(exec, 64);                                  // calls of up to 64 tokens
 ///   auto sequence = layer.make();
-///   layer.forward(exec, sequence, x, y);                      // x, y [T, 256]; a feed-forward has no sequence
+///   layer.forward(exec, sequence, x, y);                      // a feed-forward has no sequence
 ///
 /// Mixers take any number of tokens on top of any state, as a model does. One caller at a time.
+///
+/// ```cpp body
+/// plait::single_layer<64, plait::attention{.num_heads = 4, .num_kv_heads = 2}> layer(42);
+/// layer.reserve(cpu, 8);
+/// auto tokens_so_far = layer.make();
+/// tokens_so_far.reserve(8);
+/// std::vector<float> in(8 * 64, 0.5f), out(8 * 64);
+/// plait::matrix_view<float const> const rows_in(in.data(), 8, 64);
+/// layer.forward(cpu, tokens_so_far, rows_in, plait::matrix_view<float>(out.data(), 8, 64));
+/// ```
+/// Equation: y = layer(x) on top of the sequence's state; weights from a seed are those of layer 0
+///   of a model with that seed
+/// Shapes: x, y [T, D], which must not overlap; `tokens` a call, `context` the longest sequence
+/// Cost: the layer's; forward allocates nothing
+/// Test: tests/model/single_layer_test.cpp
 template <int D, auto Policy, class Exec = exec::cpu<>>
 class single_layer {
  public:
@@ -74,8 +92,9 @@ class single_layer {
   /// An empty sequence.
   sequence_type make(cache_options options = {}) requires is_mixer { return pool_.make(options); }
 
-  /// Makes room for calls of up to `tokens` tokens: in the workspace of `exec`, and for the page table of sequences of up to `context`
-  /// tokens. The pages themselves are a sequence's own (basic_cache::reserve).
+  /// Makes room for calls of up to `tokens` tokens: in the workspace of `exec`, and for the page
+  /// table of sequences of up to `context` tokens. The pages themselves are a sequence's own
+  /// (basic_cache::reserve).
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t context = 65536) {
     if (tokens < 1 || tokens > max_call_tokens || context < 0 || context > (std::int64_t{1} << 40))
       throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens a call and a context of up to 2^40, not " +
@@ -87,8 +106,9 @@ class single_layer {
     if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
   }
 
-  /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must not overlap x. Allocates nothing. On
-  /// an error (room not reserved, a wrong shape) nothing has changed.
+  /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must
+  /// not overlap x. Allocates nothing. On an error (room not reserved, a wrong shape) nothing has
+  /// changed.
   template <class Observer = no_observer>
   void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x, matrix_view<value_type> y,
                Observer&& see = Observer{}) requires is_mixer {

@@ -1,4 +1,7 @@
 // Mixtral-8x7B as a type.
+// Errors: those of model/model.hpp
+// Source: Jiang et al., arXiv:2401.04088
+// Test: tests/models/jamba_test.cpp
 #pragma once
 
 #include <plait/layers/attention.hpp>
@@ -8,6 +11,7 @@
 
 namespace plait::inline PLAIT_ABI {
 
+/// Mixtral-8x7B on an execution policy.
 template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 

@@ -1,4 +1,9 @@
 // The scalar functions, in double, as the reference uses them.
+// Equation: silu(x) = x / (1 + exp(-x)); softplus(x) = log(1 + exp(x)), without overflow and exact
+//   for very negative x
+// Errors: none; NaN stays NaN
+// Cost: an exp; an exp and a log
+// Test: tests/layers/golden_test.cpp
 #pragma once
 
 #include <plait/core/macros.hpp>

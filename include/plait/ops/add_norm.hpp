@@ -1,4 +1,4 @@
-// add_norm: the residual add and the norm behind it, in one pass; inner_norms: several norms side by side in a row.
+// The residual add and the norm behind it, in one pass; and several norms side by side in a row.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -13,9 +13,14 @@ struct add_norm_op {
   PLAIT_OP_MISSING(add_norm);
 };
 
-/// x += y (unless y is empty), then out[t] = weight * x[t] / sqrt(mean(x[t]^2) + eps) (RMSNorm, arXiv:1910.07467).
-/// x, y, out [T, d]; weight [d]. The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
-/// Cost: 5 T d operations; T d values of each operand, read or written once.
+/// The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
+/// Equation: x += y (unless y is empty), then out[t] = weight x[t] / sqrt(mean(x[t]^2) + eps). The
+///   weight multiplies as stored, eps stands inside the root. `inner_norms` normalises consecutive
+///   parts of each row in place, part p with weights[p]
+/// Shapes: x, y, out [T, d], weight [d]; out may be x
+/// Cost: 5 T d operations; each operand is read or written once
+/// Source: Zhang and Sennrich, arXiv:1910.07467; the inner norms: Lieber et al., arXiv:2403.19887
+/// Test: tests/ops/add_norm_test.cpp
 template <class Exec, class Vector>
 void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y, Vector const& weight,
               float eps, matrix_view<typename Exec::value_type> out) {
@@ -36,7 +41,8 @@ struct inner_norms_op {
   }
 };
 
-/// Normalises consecutive parts of each row in place, part p with weights[p]: Jamba's norms of dt, B and C after x_proj.
+/// Normalises consecutive parts of each row in place, part p with weights[p]: Jamba's norms of dt,
+/// B and C after x_proj.
 template <class Exec, class Vector, std::size_t Parts>
 void inner_norms(Exec& exec, matrix_view<typename Exec::value_type> x, std::array<Vector const*, Parts> const& weights, float eps) {
   inner_norms_op<Exec>::run(exec, x, weights, eps);

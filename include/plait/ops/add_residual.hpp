@@ -1,4 +1,4 @@
-// add_residual: a residual add with no norm behind it.
+// A residual add with no norm behind it: the end of a stack without a head.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -10,7 +10,12 @@ struct add_residual_op {
   PLAIT_OP_MISSING(add_residual);
 };
 
-/// x += y, both [T, d]; y may not be empty where x is not. Cost: T d operations, 3 T d values of memory traffic.
+/// x += y, both [T, d]; y may not be empty where x is not.
+/// Equation: x += y; an empty y would be read: give rows
+/// Shapes: x, y [T, d]
+/// Cost: T d operations, 3 T d values of memory traffic
+/// Source: none, it is elementary
+/// Test: tests/ops/add_residual_test.cpp
 template <class Exec>
 void add_residual(Exec& exec, matrix_view<typename Exec::value_type> x, matrix_view<typename Exec::value_type const> y) {
   add_residual_op<Exec>::run(exec, x, y);

@@ -1,4 +1,4 @@
-// attend: keys and values to their pages, then causal grouped-query attention over them.
+// Keys and values to their pages, then causal grouped-query attention over them.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -8,7 +8,8 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// `heads` query heads share `kv_heads` heads of keys and values, each `dim` wide; query head j reads head j / (heads / kv_heads).
+/// `heads` query heads share `kv_heads` heads of keys and values, each `dim` wide; query head j
+/// reads head j / (heads / kv_heads).
 struct attend_shape {
   std::int64_t heads = 0, kv_heads = 0, dim = 0;
 };
@@ -18,12 +19,22 @@ struct attend_op {
   PLAIT_OP_MISSING(attend);
 };
 
-/// Appends k, v [T, kv_heads * dim] to the pages of each sequence as they are (positions, if any, are in them already), then for the query
-/// at absolute position p and each head
+/// Appends k, v [T, kv_heads * dim] to the pages of each sequence as they are (positions, if any,
+/// are in them already), then for the query at absolute position p and each head
 ///   out = sum_j softmax_j(q k_j / sqrt(dim)) v_j    over keys j = 0 .. p.
-/// q, out [T, heads * dim], heads behind one another. Keys are walked in blocks of page_tokens at fixed absolute positions. out may be q.
-/// The pages of all positions up to the last new token's must be there.
-/// Cost: 4 heads dim operations a query and key; a sequence's keys and values are read once for a run of queries.
+/// q, out [T, heads * dim], heads behind one another. Keys are walked in blocks of page_tokens at
+/// fixed absolute positions. out may be q. The pages of all positions up to the last new token's
+/// must be there.
+/// Equation: for the query q of head j at absolute position p: out = sum_i softmax_i(q k_i /
+///   sqrt(dim)) v_i over the keys i = 0 .. p of head j / (heads / kv_heads). No positions are
+///   added: a rotation, if any, is in q and k already
+/// Shapes: q, out [T, heads dim], heads behind one another; k, v [T, kv_heads dim]; out may be q.
+///   Pages as core/sequences.hpp says, reserved by the caller for all positions up to the last new
+///   token's
+/// Cost: 4 heads dim operations a query and key; keys and values of a sequence are read once for a
+///   run of queries. The reference allocates
+/// Source: Ainslie et al., arXiv:2305.13245
+/// Test: tests/ops/attend_test.cpp
 template <class Exec>
 void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend_shape shape,
             matrix_view<typename Exec::value_type const> q, matrix_view<typename Exec::value_type const> k,
@@ -31,8 +42,8 @@ void attend(Exec& exec, sequences<typename Exec::value_type> const& seqs, attend
   attend_op<Exec>::run(exec, seqs, shape, q, k, v, out);
 }
 
-/// Writes new keys and values to their pages; every execution policy of this machine keeps them alike
-/// (page_layout), as values of its kv_type.
+/// Writes new keys and values to their pages; every execution policy of this machine keeps them
+/// alike (page_layout), as values of its kv_type.
 template <class Value, class T>
 void append_to_pages(sequences<T> const& seqs, attend_shape shape, std::int64_t s, std::int64_t head, matrix_view<T const> k,
                      matrix_view<T const> v) {

@@ -1,4 +1,4 @@
-// conv_silu: depthwise causal convolution, bias and SiLU.
+// Depthwise causal convolution, bias and SiLU.
 #pragma once
 
 #include <plait/ops/activation.hpp>
@@ -11,10 +11,14 @@ struct conv_silu_op {
   PLAIT_OP_MISSING(conv_silu);
 };
 
-/// y[t, c] = silu(bias[c] + sum_k taps[c, k] u[t - (W-1) + k, c]) for each sequence on its own: tap W-1 meets the current token.
-/// u, y [T, d]; taps [d, W], W >= 1; bias [d] or null. The state of a sequence is the window of its last W-1 inputs, [W-1][d], oldest
-/// first, zeros before the start; it is moved on to the end of the new tokens. y must not overlap u.
-/// Cost: 2 W operations and one exp a value.
+/// Equation: y[t, c] = silu(bias[c] + sum_k taps[c, k] u[t - (W - 1) + k, c]), each sequence on its
+///   own: the last tap meets the current token
+/// Shapes: u, y [T, d], which must not overlap; taps [d, W], W >= 1; bias [d] or null. State of a
+///   sequence: its last W - 1 inputs, [W - 1][d], oldest first, zeros before the start; it is moved
+///   on
+/// Cost: 2 W operations and an exp a value
+/// Source: Gu and Dao, arXiv:2312.00752
+/// Test: tests/ops/conv_silu_test.cpp
 template <class Exec, class Taps, class Vector>
 void conv_silu(Exec& exec, sequences<typename Exec::value_type> const& seqs, matrix_view<typename Exec::value_type const> u,
                Taps const& taps, Vector const* bias, matrix_view<typename Exec::value_type> y) {

@@ -1,4 +1,4 @@
-// embed: rows of the embedding table.
+// Rows of the embedding table.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -13,8 +13,13 @@ struct embed_op {
   PLAIT_OP_MISSING(embed);
 };
 
-/// y[t] = table[ids[t]], ids [T] in [0, V), table [V, d], y [T, d]; no scaling. The table may be plain or packed (a tied head).
-/// Cost: T * d values read and written.
+/// The table may be plain or packed (a tied head).
+/// Equation: y[t] = table[ids[t]], without scaling
+/// Shapes: ids [T], each in [0, V), which the model checks; table [V, d], plain or packed (a tied
+///   head); y [T, d]
+/// Cost: T d values read and written
+/// Source: none, it is elementary
+/// Test: tests/ops/embed_test.cpp
 template <class Exec, class Table>
 void embed(Exec& exec, std::span<std::int32_t const> ids, Table const& table, matrix_view<typename Exec::value_type> y) {
   embed_op<Exec>::run(exec, ids, table, y);

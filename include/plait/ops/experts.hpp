@@ -1,4 +1,4 @@
-// experts: the chosen experts of every token, and their weighted sum.
+// The chosen experts of every token, and their weighted sum.
 #pragma once
 
 #include <plait/ops/activation.hpp>
@@ -11,9 +11,14 @@ struct experts_op {
   PLAIT_OP_MISSING(experts);
 };
 
-/// y[t] = sum_k weight[t, k] down_e(silu(gate_e x[t]) * up_e x[t]) with e = expert[t, k], summed by falling weight.
-/// x, y [T, d]; gate and up [n, F, d], down [n, d, F]. An expert without tokens is not read. y may be x.
-/// Cost: 6 d F operations a token and choice; 3 d F weights an expert that has tokens. (Shazeer et al., arXiv:1701.06538.)
+/// An expert without tokens is not read. y may be x.
+/// Equation: y[t] = sum_k weight[t, k] down_e(silu(gate_e x[t]) * up_e x[t]) with e = expert[t, k],
+///   summed by falling weight
+/// Shapes: x, y [T, d], y may be x; gate and up [n][F, d], down [n][d, F]; plan from route.hpp
+/// Cost: 6 d F operations a token and choice; 3 d F weights an expert that has tokens, none of one
+///   that has not
+/// Source: Shazeer et al., arXiv:1701.06538; Shazeer, arXiv:2002.05202
+/// Test: tests/ops/experts_test.cpp
 template <class Exec, class Matrix>
 void experts(Exec& exec, matrix_view<typename Exec::value_type const> x, routing<typename Exec::output_type> const& plan,
              Matrix const& gate, Matrix const& up, Matrix const& down, matrix_view<typename Exec::value_type> y) {

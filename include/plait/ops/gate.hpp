@@ -1,4 +1,4 @@
-// gate: the router's product and its choices.
+// The router's product and its choices: what a mixture of experts does before its experts.
 #pragma once
 
 #include <plait/ops/linear.hpp>
@@ -17,8 +17,12 @@ struct gate_op {
   }
 };
 
-/// logits = x router^T, then route(logits) (ops/route.hpp). x [T, d], router [n, d], logits [T, n], which hold the product afterwards.
-/// Cost: those of linear and route.
+/// Equation: logits = x router^T, then route (route.hpp)
+/// Shapes: x [T, d], router [n, d], logits [T, n], of `Exec::output_type`, which hold the product
+///   afterwards
+/// Cost: those of linear (linear.hpp) and route, which it calls; a device has one kernel for few
+///   tokens
+/// Test: tests/layers/golden_test.cpp, tests/model/device_test.cpp
 template <class Exec, class Matrix>
 void gate(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix const& router, matrix_view<typename Exec::output_type> logits,
           routing<typename Exec::output_type> const& plan, gate_weights weights) {

@@ -1,4 +1,4 @@
-// gated_linear: gate and up projection with SwiGLU, in one pass.
+// Gate and up projection with SwiGLU, in one pass.
 #pragma once
 
 #include <plait/ops/activation.hpp>
@@ -11,8 +11,11 @@ struct gated_linear_op {
   PLAIT_OP_MISSING(gated_linear);
 };
 
-/// y[t, n] = silu(sum_k x[t, k] gate[n, k]) * sum_k x[t, k] up[n, k] (SwiGLU, arXiv:2002.05202).
-/// x [T, K], gate and up [F, K], y [T, F], which must not overlap x. Cost: 4 T K F operations, 2 F K weights.
+/// Equation: y[t, f] = silu(sum_k x[t, k] gate[f, k]) sum_k x[t, k] up[f, k]
+/// Shapes: x [T, K], gate and up [F, K], y [T, F], which must not overlap x
+/// Cost: 4 T K F operations, 2 F K weights
+/// Source: Shazeer, arXiv:2002.05202
+/// Test: tests/ops/gated_linear_test.cpp
 template <class Exec, class Matrix>
 void gated_linear(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix const& gate, Matrix const& up,
                   matrix_view<typename Exec::value_type> y) {

@@ -1,4 +1,4 @@
-// gather_rows: chosen rows of a matrix.
+// Chosen rows of a matrix.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -12,7 +12,12 @@ struct gather_rows_op {
   PLAIT_OP_MISSING(gather_rows);
 };
 
-/// y[i] = x[rows[i]], or x[i] where rows is null. x [T, d], y [R, d], which must not overlap. Cost: R * d values read and written.
+/// Equation: y[i] = x[rows[i]], or x[i] where rows is null
+/// Shapes: x [T, d], rows [R] or null, y [R, d], which must not overlap x
+/// Errors: none; rows are not checked
+/// Cost: R d values read and written
+/// Source: none, it is elementary
+/// Test: tests/ops/gather_rows_test.cpp
 template <class Exec>
 void gather_rows(Exec& exec, matrix_view<typename Exec::value_type const> x, std::int64_t const* rows,
                  matrix_view<typename Exec::value_type> y) {

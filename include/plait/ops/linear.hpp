@@ -1,4 +1,4 @@
-// linear: one input, several linear maps.
+// One input, several linear maps.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -16,6 +16,7 @@ struct linear_output {
   Vector const* bias;
 };
 
+/// An output of linear, without a bias or with one, which may be null.
 template <class T, class Matrix>
 linear_output<T, Matrix, Matrix> into(matrix_view<T> y, Matrix const& weight) {
   return {y, &weight, nullptr};
@@ -30,8 +31,15 @@ struct linear_op {
   PLAIT_OP_MISSING(linear);
 };
 
-/// Each output y[t, n] = bias[n] + sum_k x[t, k] W[n, k], x [T, K]; weights are stored [out, in]. One chain of multiply-adds an output,
-/// from the bias over k upwards. y, of activations or of logits (Exec::output_type), must not overlap x. Cost: 2 T K N operations, N K weights, read once for a few tokens as for one.
+/// One chain of multiply-adds an output, from the bias over k upwards. y, of activations or of
+/// logits (Exec::output_type), must not overlap x.
+/// Equation: y[t, o] = bias[o] + sum_k x[t, k] W[o, k], in one chain of multiply-adds an output,
+///   over k upwards, from the bias
+/// Shapes: x [T, K]; of each output y [T, N], weight [N, K] (stored [out, in]), bias [N] or null. y
+///   must not overlap x
+/// Cost: 2 T K N operations, N K weights
+/// Source: none, it is elementary
+/// Test: tests/ops/linear_test.cpp
 template <class Exec, class T, class Matrix, class Vector, std::size_t Outputs>
 void linear(Exec& exec, matrix_view<typename Exec::value_type const> x,
             std::array<linear_output<T, Matrix, Vector>, Outputs> const& outputs) {

@@ -1,4 +1,4 @@
-// linear_conv: Mamba's input projection, and the convolution of its first half.
+// Mamba's input projection, and the convolution of its first half.
 #pragma once
 
 #include <plait/ops/conv_silu.hpp>
@@ -17,8 +17,12 @@ struct linear_conv_op {
   }
 };
 
-/// [v, z] = x W^T (+ bias) into uz, then u = silu(conv(v) + bias) (ops/conv_silu.hpp). x [T, D], uz [T, 2 d], u [T, d]. Afterwards uz holds z in
-/// its second half, and in its first what may be anything. Cost: those of linear and conv_silu.
+/// Equation: [v, z] = x W^T (+ bias), u = silu(conv(v) + bias)
+/// Shapes: x [T, D], uz [T, 2 d], u [T, d]; uz holds z in its second half afterwards, its first
+///   half may hold anything
+/// Cost: those of linear (linear.hpp) and conv_silu (conv_silu.hpp), which it calls; a device has
+///   one kernel where every sequence has one token
+/// Test: tests/layers/golden_test.cpp, tests/model/device_test.cpp
 template <class Exec, class Matrix, class Vector, class Taps, class Bias>
 void linear_conv(Exec& exec, sequences<typename Exec::value_type> const& seqs, matrix_view<typename Exec::value_type const> x,
                  linear_output<typename Exec::value_type, Matrix, Vector> const& uz, Taps const& taps, Bias const* bias,

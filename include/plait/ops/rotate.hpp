@@ -1,4 +1,4 @@
-// rotate: rotary positions of queries and keys.
+// Rotary positions of queries and keys, in place.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -8,8 +8,9 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// f_i = theta^(-2i/dim), the frequency of pair i of a head. Exponent, power and quotient are rounded to f32, and so is the angle, position
-/// times f_i: that is how the published models were trained and are run, and at position 1000 it is 6e-5 away from the exact angle.
+/// f_i = theta^(-2i/dim), the frequency of pair i of a head. Exponent, power and quotient are
+/// rounded to f32, and so is the angle, position times f_i: that is how the published models were
+/// trained and are run, and at position 1000 it is 6e-5 away from the exact angle.
 inline float rotary_frequency(float theta, std::int64_t dim, std::int64_t i) {
   double const exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
   return 1.0f / static_cast<float>(std::pow(double{theta}, exponent));
@@ -21,11 +22,20 @@ struct rotate_op {
   PLAIT_OP_MISSING(rotate);
 };
 
-/// Rotates each pair (x_i, x_(i + dim/2)), i < dim/2, of each head of the token at absolute position p by the angle p f_i, in place
-/// (RoPE, Su et al., arXiv:2104.09864; halves apart, as in Hugging Face's Llama and Mixtral, not neighbours as in the paper):
+/// Rotates each pair (x_i, x_(i + dim/2)), i < dim/2, of each head of the token at absolute
+/// position p by the angle p f_i, in place (RoPE, Su et al., arXiv:2104.09864; halves apart, as in
+/// Hugging Face's Llama and Mixtral, not neighbours as in the paper):
 ///   x_i <- x_i cos - x_(i + dim/2) sin,   x_(i + dim/2) <- x_(i + dim/2) cos + x_i sin
 /// Each of xs is [T, heads * dim] with any number of heads; dim is even, theta positive.
-/// Cost: a sine and a cosine a pair and token, six operations a pair, head and token.
+/// Equation: with f_i = theta^(-2 i / dim) and the angle p f_i of the token at absolute position p,
+///   for each pair i < dim / 2 of each head: x_i <- x_i cos - x_(i + dim/2) sin, x_(i + dim/2) <-
+///   x_(i + dim/2) cos + x_i sin. Halves are apart, as in Hugging Face's Llama and Mixtral, not
+///   neighbours as in the paper. Frequency and angle are rounded to f32, as the published models
+///   were trained
+/// Shapes: each of xs [T, heads dim], any number of heads, dim even
+/// Cost: a sine and a cosine a pair and token, six operations a pair, head and token
+/// Source: Su et al., arXiv:2104.09864
+/// Test: tests/ops/rotate_test.cpp
 template <class Exec, std::size_t N>
 void rotate(Exec& exec, sequences<typename Exec::value_type> const& seqs, std::int64_t dim, float theta,
             std::array<matrix_view<typename Exec::value_type>, N> const& xs) {

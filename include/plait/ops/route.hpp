@@ -1,4 +1,4 @@
-// route: which experts a token visits, and with what weight.
+// Which experts a token visits, and with what weight.
 #pragma once
 
 #include <plait/ops/dispatch.hpp>
@@ -11,8 +11,9 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// The plan of one MoE call, made by route and read by experts: choices by falling weight, and the order in which tokens, grouped by
-/// expert, pass through. Layers hand it on without looking inside.
+/// The plan of one MoE call, made by route and read by experts: choices by falling weight, and the
+/// order in which tokens, grouped by expert, pass through. Layers hand it on without looking
+/// inside.
 template <class T>
 struct routing {
   matrix_view<std::int32_t> expert;  ///< [T, K], the chosen experts by falling probability
@@ -23,8 +24,8 @@ struct routing {
   std::int64_t num_experts = 0;
 };
 
-/// Room for a plan of `tokens` tokens in the workspace. plait::error where their choices cannot be numbered in 32 bits: said while a call
-/// is measured, before anything is computed.
+/// Room for a plan of `tokens` tokens in the workspace. plait::error where their choices cannot be
+/// numbered in 32 bits: said while a call is measured, before anything is computed.
 template <class Exec>
 routing<typename Exec::output_type> make_routing(Exec& exec, std::int64_t tokens, std::int64_t num_experts, std::int64_t top_k) {
   if (tokens * top_k > std::numeric_limits<std::int32_t>::max())
@@ -40,16 +41,46 @@ struct route_op {
   PLAIT_OP_MISSING(route);
 };
 
-/// p = softmax(logits[t]) over all n experts; the K largest p are the choices, ties to the lowest index, and their p the weights: as they
-/// are (Jamba, arXiv:2403.19887), or divided by their sum (Mixtral, arXiv:2401.04088). logits [T, n]. No capacity, no dropped tokens.
-/// Cost: an exp and up to K comparisons an expert and token; grouping, T K + n steps, is done by one thread.
+///
+/// A router of your own is a function of a token's logits:
+///
+/// ```cpp body
+/// oracle.workspace.reserve(4096);
+/// {
+///   plait::arena::frame const until_here(oracle.workspace);
+///   auto const plan = plait::ops::make_routing(oracle, 2, 4, 2);  // 2 tokens, 2 of 4 experts each
+///   std::vector<double> const scores{0, 3, 1, 2, 5, 4, 4, 0};
+///   plait::ops::route_with(oracle, plait::matrix_view<double const>(scores.data(), 2, 4), plan,
+///                          [](double const* row, std::int64_t n, std::int64_t k,
+///                             std::int32_t* expert, double* share) {
+///                            plait::ops::choose_largest(row, n, k, expert);
+///                            std::fill_n(share, k, 1.0 / static_cast<double>(k));
+///                          });
+///   if (plan.expert(0, 0) != 1 || plan.expert(1, 1) != 1)
+///     throw plait::error("the largest score comes first, ties to the lowest index");
+/// }
+/// ```
+/// Equation: p = softmax(logits[t]) over all n experts; the k largest are chosen, ties to the
+///   lowest index, by falling p, NaN first; their weights are p, or p divided by their sum
+///   (`gate_weights::renormalised`). No capacity, no dropped tokens
+/// Shapes: logits [T, n]; expert, weight and place [T, k]; token [T k], first [n + 1]. The choices
+///   of expert e are the grouped rows [first[e], first[e + 1]), tokens in order; place[t, j] is the
+///   row of choice j of token t
+/// Errors: none else; `choose` of `route_with` must not throw
+///   - `… tokens in one call with … experts each: more choices than 2^31 - 1, so use fewer tokens a
+///     call`: from `make_routing`, while a call is measured
+/// Cost: an exp an expert and token; choosing at most n k comparisons a token; grouping T k + n
+///   steps on one thread
+/// Source: Lieber et al., arXiv:2403.19887; renormalised: Jiang et al., arXiv:2401.04088
+/// Test: tests/ops/route_test.cpp
 template <class Exec>
 void route(Exec& exec, matrix_view<typename Exec::output_type const> logits, routing<typename Exec::output_type> const& plan,
            gate_weights weights) {
   route_op<Exec>::run(exec, logits, plan, weights);
 }
 
-/// The K largest of n values, the first of equals, by falling value. NaN counts as the largest, so that it is chosen and seen.
+/// The K largest of n values, the first of equals, by falling value. NaN counts as the largest, so
+/// that it is chosen and seen.
 template <class T>
 void choose_largest(T const* values, std::int64_t n, std::int64_t k, std::int32_t* chosen) {
   auto const before = [&](std::int32_t a, std::int32_t b) {  // is a strictly ahead of b
@@ -67,7 +98,8 @@ void choose_largest(T const* values, std::int64_t n, std::int64_t k, std::int32_
   }
 }
 
-/// Counting sort of all choices by expert, tokens in order within one: fills first, place and token from expert.
+/// Counting sort of all choices by expert, tokens in order within one: fills first, place and token
+/// from expert.
 template <class T>
 void group_by_expert(routing<T> const& plan) {
   std::int64_t const tokens = plan.expert.rows(), k = plan.expert.cols();
@@ -85,8 +117,9 @@ void group_by_expert(routing<T> const& plan) {
   plan.first[0] = 0;
 }
 
-/// route with a rule of your own: choose(logits of a token, n, k, expert, weight) writes its k experts, by falling weight, and their
-/// weights, each expert in [0, n) and at most once. It runs on several threads at once and must not throw.
+/// route with a rule of your own: choose(logits of a token, n, k, expert, weight) writes its k
+/// experts, by falling weight, and their weights, each expert in [0, n) and at most once. It runs
+/// on several threads at once and must not throw.
 template <class Exec, class Choose>
 void route_with(Exec& exec, matrix_view<typename Exec::output_type const> logits, routing<typename Exec::output_type> const& plan,
                 Choose const& choose) {

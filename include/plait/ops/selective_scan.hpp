@@ -1,4 +1,4 @@
-// selective_scan: the recurrence of Mamba-1, with softplus, D and gate.
+// The recurrence of Mamba-1, with softplus, D and gate.
 #pragma once
 
 #include <plait/ops/activation.hpp>
@@ -8,7 +8,8 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Activations of a scan, one row a token: u, z and dt [T, d], B and C [T, N]. dt is before the softplus, its bias added.
+/// Activations of a scan, one row a token: u, z and dt [T, d], B and C [T, N]. dt is before the
+/// softplus, its bias added.
 template <class T>
 struct scan_input {
   matrix_view<T const> u, z, dt, B, C;
@@ -22,9 +23,18 @@ struct selective_scan_op {
 /// For each sequence, over its tokens t, with delta = softplus(dt[t, c]) and A = -exp(A_log):
 ///   S[n, c] = exp(delta A[c, n]) S[n, c] + delta u[t, c] B[t, n]
 ///   y[t, c] = (sum_n S[n, c] C[t, n] + D[c] u[t, c]) silu(z[t, c])
-/// (Gu and Dao, arXiv:2312.00752; B by Euler, A by exp; y uses S after the update.) A_log [d, N], D [d]. The state of a sequence is
-/// S, [N][d], zeros at first, always f32 outside the reference. y may be u.
-/// Cost: 7 N operations a value, one of them an exp.
+/// (Gu and Dao, arXiv:2312.00752; B by Euler, A by exp; y uses S after the update.) A_log [d, N], D
+/// [d]. The state of a sequence is S, [N][d], zeros at first, always f32 outside the reference. y
+/// may be u.
+/// Equation: with delta = softplus(dt[t, c]) and A = -exp(A_log), each sequence on its own: S[n, c]
+///   <- exp(delta A[c, n]) S[n, c] + delta u[t, c] B[t, n], then y[t, c] = (sum_n S[n, c] C[t, n] +
+///   D[c] u[t, c]) silu(z[t, c])
+/// Shapes: u, z, dt, y [T, d], B and C [T, N], a_log [d, N], d [d]; dt is before the softplus, its
+///   bias added; y may be u. State of a sequence: S, [N][d], zeros at first, f32 outside the
+///   reference
+/// Cost: 7 N operations a value, one of them an exp
+/// Source: Gu and Dao, arXiv:2312.00752
+/// Test: tests/ops/selective_scan_test.cpp
 template <class Exec, class State, class Vector>
 void selective_scan(Exec& exec, sequences<typename Exec::value_type> const& seqs, scan_input<typename Exec::value_type> const& in,
                     State const& a_log, Vector const& d, matrix_view<typename Exec::value_type> y) {

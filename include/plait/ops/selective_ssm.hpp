@@ -1,4 +1,5 @@
-// selective_ssm: Mamba's state-space part, from what x_proj selects for each token to the gated output.
+// Mamba's state-space part, from what x_proj selects for each token to the gated output: norms,
+// dt_proj and scan.
 #pragma once
 
 #include <plait/ops/add_norm.hpp>
@@ -10,14 +11,16 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Activations: u and z [T, d]; selected [T, R + 2 N] = x_proj u, a token's step (of rank R), B and C side by side, which are overwritten.
+/// Activations: u and z [T, d]; selected [T, R + 2 N] = x_proj u, a token's step (of rank R), B and
+/// C side by side, which are overwritten.
 template <class T>
 struct ssm_input {
   matrix_view<T const> u, z;
   matrix_view<T> selected;
 };
 
-/// Weights: the inner norms of the three parts, dt_proj [d, R] and its bias [d], A_log [d, N], D [d].
+/// Weights: the inner norms of the three parts, dt_proj [d, R] and its bias [d], A_log [d, N], D
+/// [d].
 template <class Matrix, class Vector, class State>
 struct ssm_weights {
   Vector const *dt_norm, *b_norm, *c_norm;
@@ -54,8 +57,15 @@ struct selective_ssm_op {
   }
 };
 
-/// [dt, B, C] = selected, each with its RMS norm; dt = dt_proj dt + bias; y = selective_scan(u, dt, B, C) silu(z) (ops/selective_scan.hpp).
-/// The norms are Jamba's (Lieber et al., arXiv:2403.19887). y may be u. Cost: those ops'; scratch of T d values.
+/// Equation: [dt, B, C] = selected, each with its RMS norm; dt = dt_proj dt + bias; y =
+///   selective_scan(u, dt, B, C) silu(z)
+/// Shapes: u, z, y [T, d], selected [T, R + 2 N], which is overwritten; dt_proj [d, R]; y may be u
+/// Errors: none but for a workspace that is too small
+/// Cost: that of inner_norms (add_norm.hpp), linear (linear.hpp) and selective_scan
+///   (selective_scan.hpp), which it calls; a device has one kernel where every sequence has one
+///   token
+/// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
+/// Test: tests/layers/golden_test.cpp, tests/ops/cuda/selective_ssm_test.cpp
 template <class Exec, class Matrix, class Vector, class State>
 void selective_ssm(Exec& exec, sequences<typename Exec::value_type> const& seqs, ssm_input<typename Exec::value_type> const& in,
                    ssm_weights<Matrix, Vector, State> const& weights, float eps, matrix_view<typename Exec::value_type> y) {

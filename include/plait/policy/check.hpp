@@ -1,4 +1,6 @@
-// The rules between components. Each layer states its own (layers/).
+// The rules between components: what a whole architecture must obey beside the rules of each layer.
+// `model` names `check<C>`, so that a wrong knob is a sentence when the model's type is
+// instantiated; nothing else has to be called.
 #pragma once
 
 #include <plait/policy/hybrid.hpp>
@@ -37,6 +39,7 @@ struct check_schedule<interleave> {
 
 namespace policies {
 
+/// Whether no layer has two empty slots.
 template <class Architecture>
 constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   bool all = true;
@@ -45,6 +48,7 @@ constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   return all;
 }
 
+/// Whether an architecture with rotary positions has a positive rope_theta.
 template <class Architecture>
 constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   bool rotary = false;
@@ -54,6 +58,7 @@ constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   else return !rotary;
 }
 
+/// The rules of a schedule, as check_schedule states them.
 template <auto C>
 struct schedule_rules {};  // an architecture without a schedule answers for itself
 template <auto C>
@@ -63,7 +68,21 @@ struct schedule_rules<C> {
 };
 }  // namespace policies
 
-/// Static assertions on a whole architecture, each one sentence. They survive zeros: a knob left out is 0.
+/// Static assertions on a whole architecture, each one sentence. They survive zeros: a knob left
+/// out is 0.
+///
+/// A schedule of your own states its rules by specialising `plait::check_schedule`; without that it
+/// has none.
+/// Equation: a model of several blocks needs l mod (a + m) = 0 and l mod e = 0, so that its blocks
+///   are equal; a single block may have any l
+/// Errors:
+///   - `plait: a model needs at least one layer`: an architecture of your own whose num_layers() is
+///     not positive
+///   - `plait: rotary positions need rope_theta, their base`: a mixer of the architecture rotates
+///     and `rope_theta` is absent or not positive
+/// Cost: at compile time; every broken rule is heard at once (rule.hpp)
+/// Test: tests/compile_fail/rules.cpp breaks each rule alone, tests/compile_fail/misuse.cpp the
+///   rest
 template <auto C>
 struct check {
   [[no_unique_address]] policies::schedule_rules<C> schedule;

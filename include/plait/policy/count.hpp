@@ -1,4 +1,5 @@
-// Counts: what a configuration costs, before anything is allocated.
+// What a configuration costs before anything is allocated: parameters, bytes, operations, at
+// compile time or at run time, for any architecture.
 #pragma once
 
 #include <plait/policy/hybrid.hpp>
@@ -17,8 +18,28 @@ struct counts {
   friend constexpr bool operator==(counts const&, counts const&) = default;
 };
 
-/// Counts layers and parameters of any architecture. A layer that keeps something for every token is an attention layer, one with a
-/// state of fixed size a recurrent layer.
+/// Counts layers and parameters of any architecture. A layer that keeps something for every token
+/// is an attention layer, one with a state of fixed size a recurrent layer.
+///
+/// ```cpp
+/// static_assert(plait::count(plait::configs::jamba_v0_1).active_parameters == 12'110'311'296);
+/// // 256 Ki tokens in 16 bits: 4 GiB
+/// static_assert(plait::kv_cache_bytes(plait::configs::jamba_v0_1, 262'144, 2) ==
+///               std::int64_t{4} << 30);
+/// static_assert(plait::recurrent_state_bytes(plait::configs::jamba_v0_1) == 17'432'576);
+/// ```
+/// Equation: active_parameters = total_parameters without the experts a token does not visit; the
+///   embedding counts once if tied, else twice. flops of a token: 2 an active parameter of a linear
+///   map, plus `extra_flops` of each policy; norms and residuals are left out. Experts that T
+///   tokens reach together: n (1 - (1 - K/n)^T), each choosing K of n at random
+/// Shapes: everything named bytes is in bytes, `context` and `tokens` in tokens.
+///   `token_cost::bytes` is what has to be read from memory for a token: weights, keys and values,
+///   recurrent state (f32, whatever `as` says); `prefill_cost` gives the mean over the prompt's
+///   tokens
+/// Errors: none; `max_context` is 0 where weights and state alone do not fit and INT64_MAX where
+///   nothing is kept for every token, `prefill_cost` of fewer than one token is zero
+/// Cost: a few operations a layer
+/// Test: tests/policy/policy_test.cpp
 template <class Architecture>
 constexpr counts count(Architecture const& c) {
   int const d = c.d_model;
@@ -53,8 +74,8 @@ constexpr std::int64_t kv_cache_bytes(Architecture const& c, std::int64_t tokens
   return values * tokens * bytes_per_value * sequences;
 }
 
-/// Bytes of f32 state that `sequences` sequences carry between calls, whatever their length: convolution windows of d_conv - 1
-/// columns and recurrent states.
+/// Bytes of f32 state that `sequences` sequences carry between calls, whatever their length:
+/// convolution windows of d_conv - 1 columns and recurrent states.
 template <class Architecture>
 constexpr std::int64_t recurrent_state_bytes(Architecture const& c, std::int64_t sequences = 1) {
   std::int64_t values = 0;
@@ -123,8 +144,9 @@ constexpr std::int64_t weight_bytes(Architecture const& c, precision const& as) 
   return policies::weight_traffic(c, as, 0);
 }
 
-/// The longest context of one sequence that fits into `bytes` beside the weights and the recurrent state; 0 if these alone do not
-/// fit, and the largest value there is if no layer keeps anything for every token.
+/// The longest context of one sequence that fits into `bytes` beside the weights and the recurrent
+/// state; 0 if these alone do not fit, and the largest value there is if no layer keeps anything
+/// for every token.
 template <class Architecture>
 constexpr std::int64_t max_context(Architecture const& c, precision const& as, std::int64_t bytes) {
   std::int64_t const left = bytes - weight_bytes(c, as) - recurrent_state_bytes(c);
@@ -133,14 +155,16 @@ constexpr std::int64_t max_context(Architecture const& c, precision const& as, s
   return per_token > 0 ? left / per_token : INT64_MAX;
 }
 
-/// Work of one token: arithmetic, and bytes read from memory (weights, keys and values, recurrent state).
+/// Work of one token: arithmetic, and bytes read from memory (weights, keys and values, recurrent
+/// state).
 struct token_cost {
   std::int64_t flops = 0, bytes = 0;
 };
 
 namespace policies {
 
-/// Operations of one token in one layer that sees `context` keys: two an active parameter of a linear map, and what the policy adds.
+/// Operations of one token in one layer that sees `context` keys: two an active parameter of a
+/// linear map, and what the policy adds.
 template <class Policy>
 constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context) {
   std::int64_t vectors = 0;
@@ -148,6 +172,7 @@ constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context)
   return 2 * (active(p, d_model) - vectors) + flops_beyond_products(p, d_model, context);
 }
 
+/// Work of the mean of `tokens` tokens in one call, each of which sees `context` keys.
 template <class Architecture>
 constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens, std::int64_t context) {
   std::int64_t flops = c.vocab_size == no_vocabulary ? 0 : 2 * std::int64_t{c.vocab_size} * c.d_model;
@@ -161,15 +186,17 @@ constexpr token_cost cost(Architecture const& c, precision const& as, std::int64
 
 }  // namespace policies
 
-/// One token on top of `context` cached ones. Its flops: two an active parameter of a linear map, attention over context + 1 keys,
-/// convolution, scan and activations; norms and residuals are left out.
+/// One token on top of `context` cached ones. Its flops: two an active parameter of a linear map,
+/// attention over context + 1 keys, convolution, scan and activations; norms and residuals are left
+/// out.
 template <class Architecture>
 constexpr token_cost decode_cost(Architecture const& c, precision const& as, std::int64_t context) {
   return policies::cost(c, as, 1, context + 1);
 }
 
-/// The mean token of a prompt of `tokens` tokens in one call, with logits for each: weights are read once for all of them, experts as
-/// far as random routing reaches them, and a token sees (tokens + 1) / 2 keys on average.
+/// The mean token of a prompt of `tokens` tokens in one call, with logits for each: weights are
+/// read once for all of them, experts as far as random routing reaches them, and a token sees
+/// (tokens + 1) / 2 keys on average.
 template <class Architecture>
 constexpr token_cost prefill_cost(Architecture const& c, precision const& as, std::int64_t tokens) {
   if (tokens < 1) return {};

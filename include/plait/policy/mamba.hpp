@@ -1,11 +1,23 @@
-// Mamba-1, with Jamba's inner norms, as a policy.
+// Mamba-1 with Jamba's inner norms as a policy. The computation is in layers/mamba.hpp.
 #pragma once
 
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
 
-/// Selective state space layer (Gu and Dao, arXiv:2312.00752) with RMS norms on dt, B and C (Lieber et al., arXiv:2403.19887).
+/// Selective state space layer (Gu and Dao, arXiv:2312.00752) with RMS norms on dt, B and C (Lieber
+/// et al., arXiv:2403.19887).
+/// Equation: d = inner = expand d_model; R = rank = dt_rank, or d_model / 16 rounded up where
+///   dt_rank is 0. In a file it is "mamba", with R for dt_rank
+/// Shapes: with N = d_state and W = d_conv: in_proj [2 d, d_model], conv1d [d, W], x_proj [R + 2 N,
+///   d], dt_proj [d, R], dt_proj.bias [d], A_log [d, N], D [d], dt_layernorm [R], b_layernorm and
+///   c_layernorm [N] (inner_norms), out_proj [d_model, d]; in_proj.bias [2 d] and out_proj.bias
+///   [d_model] with proj_bias, conv1d.bias [d] with conv_bias. A sequence carries d (W - 1 + N)
+///   values between calls, whatever its length
+/// Errors: none here; see layers/mamba.hpp
+/// Cost: d (2 W + 7 N + 16) operations a token beyond the linear maps
+/// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
+/// Test: tests/policy/policy_test.cpp
 struct mamba {
   int d_state = 16, d_conv = 4, expand = 2;
   int dt_rank = 0;  ///< 0: d_model / 16, rounded up
@@ -16,6 +28,7 @@ struct mamba {
   friend constexpr bool operator==(mamba const&, mamba const&) = default;
 };
 
+/// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   std::int64_t const d = p.inner(d_model), r = p.rank(d_model), n = p.d_state;
@@ -37,8 +50,10 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   if (p.proj_bias) visit(tensor{.name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
+/// What they are found under in a file.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
+/// The knobs, each once.
 template <class Visit>
 constexpr void knobs(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);
@@ -55,7 +70,8 @@ constexpr std::int64_t state_values(mamba const& p, int d_model) {
   return std::int64_t{p.inner(d_model)} * ((p.d_conv > 0 ? p.d_conv - 1 : 0) + p.d_state);
 }
 
-/// Convolution: a multiply-add a tap. Scan: dt*A, exp, two multiply-adds and dt*u*B a state; softplus, D, SiLU and gate a channel.
+/// Convolution: a multiply-add a tap. Scan: dt*A, exp, two multiply-adds and dt*u*B a state;
+/// softplus, D, SiLU and gate a channel.
 constexpr std::int64_t extra_flops(mamba const& p, int d_model, std::int64_t) {
   return std::int64_t{p.inner(d_model)} * (2 * p.d_conv + 7 * std::int64_t{p.d_state} + 16);
 }

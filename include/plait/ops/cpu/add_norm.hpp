@@ -1,4 +1,9 @@
-// add_norm on the CPU.
+// add_norm on the CPU. Row by row: the sum is stored as it is made, its squares are added up, then
+// the row is scaled.
+// Equation: squares in 16 chains added pairwise (simd.hpp); out = weight (x scale) with scale = 1 /
+//   sqrt(squares / d + eps)
+// Cost: two passes over a row that is in the L1 cache; threads share rows
+// Test: tests/ops/add_norm_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

@@ -1,4 +1,5 @@
-// add_residual on the CPU.
+// add_residual on the CPU. One addition a value, threads share rows.
+// Test: tests/ops/add_residual_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

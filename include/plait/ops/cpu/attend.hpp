@@ -1,8 +1,24 @@
-// attend on the CPU: blocks of keys with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; Dao et al., arXiv:2205.14135).
+// attend on the CPU: blocks of 64 keys with an online softmax (Milakov and Gimelshein,
+// arXiv:1805.02867; Dao et al., arXiv:2205.14135).
 //
-// A row is one query of one head. Rows that share a head of keys form tiles, so that a block is read once for all of them; the blocks
-// stand at fixed absolute positions, and so do the splits, runs of blocks that are summed up on their own and then merged in order. A row's
-// sums therefore do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of a long context or many.
+// A row is one query of one head. Rows that share a head of keys form tiles of up to 48 (24 on
+// AVX2), so that a block is read once for all of them; the blocks stand at fixed
+// absolute positions, and so do the splits, runs of blocks that are summed up on their own
+// and then merged in order. A row's sums therefore do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of
+// a long context or many.
+// Equation: a score is one chain over dim upwards of the scaled query; the maximum is exact; a
+//   block's exponentials are added in 16 chains, then total <- total exp(old maximum - new) + sum
+//   of the block; values are one chain over keys upwards, rescaled once a block. 16 blocks are a
+//   split, summed up on its own; splits are merged in order: total <- total exp(its maximum -
+//   both) + the split's exp(its maximum - both). Blocks and splits stand at fixed absolute
+//   positions, in prefill and decode alike
+// Shapes: workspace: for each thread 4 max_rows (7 dim + 140) floats at most, dim once rounded up
+//   to a panel. bf16 keys and values are widened as they are read
+// Cost: a row at the causal edge is computed alone, so that it reads only keys it may see: at most
+//   one block of keys. Threads share (sequence, head of keys, tile); where these are fewer than two
+//   a thread and the context is long, the splits of each
+// Source: Milakov and Gimelshein, arXiv:1805.02867; Dao et al., arXiv:2205.14135
+// Test: tests/ops/attend_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -81,7 +97,8 @@ struct attend_op<exec::cpu<P>> {
     return (seqs.tokens(s) * (shape.heads / shape.kv_heads) + tile_rows - 1) / tile_rows;
   }
 
-  /// Of every row of a tile: the weighted sum of values, the largest score, the sum of weights. No key seen yet: the score is -infinity.
+  /// Of every row of a tile: the weighted sum of values, the largest score, the sum of weights. No
+  /// key seen yet: the score is -infinity.
   struct partial {
     float *sum, *largest, *total;
     partial(float* memory, attend_shape shape) : sum(memory), largest(sum + tile_rows * padded(shape.dim)), total(largest + tile_rows) {}
@@ -194,7 +211,8 @@ struct attend_op<exec::cpu<P>> {
     page_layout at_;
   };
 
-  /// Scores p[0, seen) become exp(p - largest), the rest 0; sums made with the old maximum are scaled down to the new one.
+  /// Scores p[0, seen) become exp(p - largest), the rest 0; sums made with the old maximum are
+  /// scaled down to the new one.
   static void softmax_step(float* p, std::int64_t seen, float& before, float& total, float* sum, std::int64_t columns) {
     using namespace simd;
     for (std::int64_t i = seen; i < block; ++i) p[i] = -std::numeric_limits<float>::infinity();
@@ -211,7 +229,8 @@ struct attend_op<exec::cpu<P>> {
     for (std::int64_t d = 0; d < columns; d += width) store(sum + d, mul(load(sum + d), scale));
   }
 
-  /// sum[m] += p[k][m] * values[k] over `keys` keys. Columns beyond dim are computed from what lies behind a row and never used.
+  /// sum[m] += p[k][m] * values[k] over `keys` keys. Columns beyond dim are computed from what lies
+  /// behind a row and never used.
   template <int Rows>
   static void add_values(float const* p, value const* values, std::int64_t dim, std::int64_t keys, float* sum, std::int64_t columns) {
     for (std::int64_t c = 0; c < columns; c += panels::panel) {

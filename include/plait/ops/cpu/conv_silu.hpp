@@ -1,4 +1,11 @@
-// conv_silu on the CPU: token by token, channels side by side in a register; the window's rows stay in the L1 cache.
+// conv_silu on the CPU: token by token, channels side by side in a register; the window's rows stay
+// in the L1 cache. Token by token over a run of channels, side by side in registers; the window is
+// read as if it stood before the input, and written last.
+// Equation: one chain an output, from the bias, over the taps upwards; unrolled for 2, 3 and 4
+//   taps, a loop for others
+// Cost: the rows of a window and the taps stay in the L1 cache; the next row is prefetched. Threads
+//   share (sequence, run of at most 64 registers of channels)
+// Test: tests/ops/conv_silu_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -29,11 +36,13 @@ struct conv_silu_op<exec::cpu<P>> {
   }
 
  private:
-  /// Blocks (registers) of channels that a thread takes through all tokens: the window's rows and the taps stay in the L1 cache, and rows
-  /// are read 4 KiB at a time where there are more channels than that.
+  /// Blocks (registers) of channels that a thread takes through all tokens: the window's rows and
+  /// the taps stay in the L1 cache, and rows are read 4 KiB at a time where there are more channels
+  /// than that.
   static constexpr std::int64_t most_blocks = 64;
 
-  /// Channels [c, c + n) of sequence s. Taps: taps.cols() where that is usual, so that the loop over them is unrolled; else 0.
+  /// Channels [c, c + n) of sequence s. Taps: taps.cols() where that is usual, so that the loop
+  /// over them is unrolled; else 0.
   template <int Taps>
   static void channels(sequences<float> const& seqs, std::int64_t s, std::int64_t c, std::int64_t n, matrix_view<float const> u,
                        channel_tensor const& taps, channel_tensor const* bias, matrix_view<float> y) {

@@ -1,4 +1,7 @@
-// embed on the CPU.
+// embed on the CPU. Each token copies its row; from a packed table (a tied head) with a panel's
+// stride.
+// Cost: threads share tokens
+// Test: tests/ops/embed_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

@@ -1,4 +1,11 @@
-// experts on the CPU: tokens gathered by expert, each expert's weights read once for all of its tokens.
+// Tokens are gathered by expert, so that each expert's weights are read once for a group of its
+// tokens: gather, gate and up, down, weighted sum.
+// Equation: products as in panel_product.hpp; the sum over a token's choices is one chain, from 0,
+//   by falling weight
+// Shapes: workspace: T k (2 d + 2 F) floats with k choices a token, less where activations are
+//   packed narrower
+// Cost: threads share experts and their groups, then (expert, panel) twice, then tokens
+// Test: tests/ops/experts_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -61,8 +68,9 @@ struct experts_op<exec::cpu<P>> {
     });
   }
 
-  /// Calls body(expert, item, runs, run) for every expert and item of its matrix, run by run of the expert's groups. Threads take
-  /// items as they come, so that an expert with many tokens holds up nobody.
+  /// Calls body(expert, item, runs, run) for every expert and item of its matrix, run by run of the
+  /// expert's groups. Threads take items as they come, so that an expert with many tokens holds up
+  /// nobody.
   template <dtype Activations, class Body>
   static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t items_a_matrix, Body const& body) {
     exec.parallel(plan.num_experts * items_a_matrix, exec.grain(plan.num_experts * items_a_matrix) / 4 + 1, [&](std::int64_t item, int) {

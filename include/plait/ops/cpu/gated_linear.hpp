@@ -1,4 +1,10 @@
-// gated_linear on the CPU, and the pass over one panel that experts share with it.
+// The panels of gate and up of the same rows behind one another, then silu(gate) up; and the pass
+// over one panel that experts share with it.
+// Equation: as panel_product.hpp
+// Shapes: workspace: T K floats, none for one token of f32; less where activations are packed
+//   narrower
+// Cost: threads share (run of groups, panel)
+// Test: tests/ops/gated_linear_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -7,8 +13,8 @@
 
 namespace plait::inline PLAIT_ABI::panels {
 
-/// silu(x gate) * (x up) for the groups of a run of packed rows and panel p of each, copy `copy`: their columns of y, whose row first_row
-/// is the first of x.
+/// silu(x gate) * (x up) for the groups of a run of packed rows and panel p of each, copy `copy`:
+/// their columns of y, whose row first_row is the first of x.
 template <dtype Stored, dtype Activations>
 void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up, std::int64_t copy, std::int64_t p,
                     packed_rows<Activations> const& x, std::int64_t first_row, group_runs const& runs, std::int64_t run,

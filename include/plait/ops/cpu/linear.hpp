@@ -1,4 +1,10 @@
-// linear on the CPU.
+// linear on the CPU. The panels of all outputs in one list; a bias is what the chains begin with.
+// Equation: as panel_product.hpp
+// Shapes: workspace: T K floats, none for one token of f32; less where activations are packed
+//   narrower
+// Cost: threads share (run of groups, panel of any output); of up to 16 panels and many rows, runs
+//   of groups, which a thread packs and multiplies while they are in its L2 cache
+// Test: tests/ops/linear_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

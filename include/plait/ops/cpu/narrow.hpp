@@ -1,5 +1,13 @@
-// Vector registers of narrow values: bfloat16 and bytes widened to float, and the dot products of their pieces where the instruction set
-// has them (ops/cpu/panel_product.hpp makes the same sums without).
+// Registers of narrow values in `simd`: bfloat16 and bytes widened to floats, and dot products of
+// their pieces where the instruction set has them.
+// Equation: widening is exact. `dot_bf16` adds the product of the upper halves, then that of the
+//   lower ones, each with one rounding, subnormal values taken for zero; `dot_int8` adds four
+//   products of an unsigned and a signed byte, exactly. On AVX2 the unsigned side's offset of 128
+//   is taken back first (`keeps_offset` is false): its products are summed in 16 bits
+// Shapes: `dot_bf16` exists with AVX512_BF16, `dot_int8` with AVX512_VNNI, AVX_VNNI or AVX2
+//   (`PLAIT_BF16_DOT`, `PLAIT_INT8_DOT`)
+// Cost: one instruction a dot product, four on AVX2 without VNNI; a byte is widened in two or three
+// Test: tests/ops/precision_test.cpp, tests/model/isa_probe.cpp
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -64,7 +72,8 @@ inline packet dot_bf16(packet sum, integers w, integers x) {
 #endif
 
 #if PLAIT_INT8_DOT
-/// A sum of products of bytes: w unsigned, the weights as they are stored, x signed, from -127 to 127.
+/// A sum of products of bytes: w unsigned, the weights as they are stored, x signed, from -127 to
+/// 127.
 using byte_sum = integers;
 inline packet value(byte_sum sum) { return Eigen::internal::pcast<integers, packet>(sum); }
 #if PLAIT_PACKET == 16

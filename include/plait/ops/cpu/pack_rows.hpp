@@ -1,4 +1,5 @@
-// Activations as the kernels read them: rounded to what they are multiplied in, in groups of rows.
+// Activations as the kernels read them, in `panels`: rounded to what they are multiplied in, in
+// groups of rows, [word][row].
 #pragma once
 
 #include <plait/core/half.hpp>
@@ -19,8 +20,8 @@ namespace plait::inline PLAIT_ABI::panels {
 using simd::packet;
 using simd::width;
 
-/// Rows computed together: as many as their sums, two registers each, leave room for beside the weights (of 32 registers, or 16).
-/// Sums of bytes need two more each until they are scaled.
+/// Rows computed together: as many as their sums, two registers each, leave room for beside the
+/// weights (of 32 registers, or 16). Sums of bytes need two more each until they are scaled.
 constexpr int max_rows(dtype activations) {
   if (width == 16) return activations == dtype::int8 && PLAIT_INT8_DOT ? 6 : 12;
   return activations != dtype::int8 && width == 8 ? 6 : 4;
@@ -44,8 +45,9 @@ template <int Most, class Body>
   (std::make_integer_sequence<int, Most>{});
 }
 
-/// One row in 32-bit words, carried as floats whatever they hold: `words` of a row of `k` values, a `step` of values at a time, and
-/// convert(row, first, n, scale, out), which writes those of [first, first + n), first a multiple of the step.
+/// One row in 32-bit words, carried as floats whatever they hold: `words` of a row of `k` values, a
+/// `step` of values at a time, and convert(row, first, n, scale, out), which writes those of
+/// [first, first + n), first a multiple of the step.
 template <dtype Activations>
 struct row_format;
 
@@ -56,8 +58,8 @@ struct row_format<dtype::f32> {
   static constexpr std::int64_t words(std::int64_t k) { return k; }
 };
 
-/// Two values a word, rounded to the nearest bfloat16, the first in the lower half; behind an odd number of them a zero. As floats, one a
-/// word, where there is no dot product of pairs.
+/// Two values a word, rounded to the nearest bfloat16, the first in the lower half; behind an odd
+/// number of them a zero. As floats, one a word, where there is no dot product of pairs.
 template <>
 struct row_format<dtype::bf16> {
   static constexpr std::int64_t step = 2;
@@ -80,8 +82,9 @@ struct row_format<dtype::bf16> {
   }
 };
 
-/// Blocks of 32 values, each rounded to a multiple of the row's scale, from -127 to 127: first -128 times their sum, which takes back the
-/// offset of the weights' bytes, then the values, four a word; as floats, one a word, where there is no dot product of bytes.
+/// Blocks of 32 values, each rounded to a multiple of the row's scale, from -127 to 127: first -128
+/// times their sum, which takes back the offset of the weights' bytes, then the values, four a
+/// word; as floats, one a word, where there is no dot product of bytes.
 template <>
 struct row_format<dtype::int8> {
   static constexpr std::int64_t step = 32, block_words = PLAIT_INT8_DOT ? 1 + step / 4 : 1 + step;
@@ -124,6 +127,7 @@ struct row_format<dtype::int8> {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 #endif
+/// As many registers as a register has floats, to be transposed.
 using square = Eigen::internal::PacketBlock<packet, width>;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
@@ -144,7 +148,8 @@ void interleave(float const* const (&from)[Rows], std::int64_t words, float* to)
     for (int m = 0; m < Rows; ++m) to[k * Rows + m] = from[m][k];
 }
 
-/// Packs rows row_of(0), row_of(1), ... of `k` values as one group, [word][row], and writes the scale of each.
+/// Packs rows row_of(0), row_of(1), ... of `k` values as one group, [word][row], and writes the
+/// scale of each.
 template <dtype Activations, class RowOf>
 void pack_group(RowOf const& row_of, std::int64_t rows, std::int64_t k, float* packed, float* scales) {
   using format = row_format<Activations>;
@@ -197,6 +202,16 @@ void pack_group(matrix_view<float const> x, row_groups const& groups, std::int64
 }
 
 /// All rows of x.
+/// Equation: bf16 to the nearest, ties to even, two a word; int8 to whole multiples of the row's
+///   largest magnitude / 127, blocks of 32 values behind -128 times their sum. A row's rounding
+///   depends on that row alone, which keeps results independent of the batch. A row with a value
+///   that is not finite gives NaN
+/// Shapes: a group has at most 12 rows with AVX-512 (6 of bytes), 6 with AVX2 (4), 4 otherwise; M
+///   rows are cut into as few groups as possible, as even as possible. A single row of floats is
+///   its own packed form
+/// Cost: each value is read once (twice for int8), written once; transposed in registers. Threads
+///   share groups
+/// Test: tests/ops/linear_test.cpp, tests/ops/precision_test.cpp
 template <dtype Activations>
 packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x) {
   if constexpr (Activations == dtype::f32)

@@ -1,9 +1,23 @@
 // The product all linear maps are made of: a few rows of x times one panel of weights.
 //
-// One accumulation chain an output, over k upwards, whether one token is computed or a thousand: that is what makes prefill, chunks and
-// decode equal to the last bit. Rows are taken in groups small enough for all sums to stay in registers, and many groups share a piece of
-// the panel in the L1 cache: their sums rest in memory meanwhile and are continued, never added up (after Goto and van de Geijn, Anatomy of
-// High-Performance Matrix Multiplication, 2008).
+// One accumulation chain an output, over k upwards, whether one token is computed or a thousand:
+// that is what makes prefill, chunks and decode equal to the last bit. Rows are taken in groups
+// small enough for all sums to stay in registers, and many groups share a piece of the panel in the
+// L1 cache: their sums rest in memory meanwhile and are continued, never added up (after Goto and
+// van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008).
+// Equation: one chain of fused multiply-adds an output, over k upwards, whether one token is
+//   computed or a thousand. Stored and multiplied as f32 by f32; bf16 and int8 by f32, bit for bit
+//   what f32 weights of their values give; bf16 by bf16, of each pair of columns the second first;
+//   int8 by int8, whole sums of 32 columns, each scaled by its weights' scale and added, then
+//   scaled by the row's
+// Shapes: weights as core/panel_matrix.hpp has them, rows as pack_rows.hpp does. A run has at most
+//   16 groups. A kernel, one for each number of rows of a group, is compiled once for all its uses
+// Cost: a panel is read from memory once a run and prefetched 3 KiB ahead; within a run 24 KiB of
+//   it stay in the L1 cache while the groups pass by, their sums in memory meanwhile: a load and a
+//   store of each sum for about 200 multiply-adds
+// Source: packed panels and tiles of registers: Goto and van de Geijn, Anatomy of High-Performance
+//   Matrix Multiplication, ACM TOMS 34 (2008)
+// Test: tests/ops/linear_test.cpp, tests/ops/precision_test.cpp, tests/model/isa_probe.cpp
 #pragma once
 
 #include <plait/core/panel_matrix.hpp>
@@ -19,6 +33,7 @@
 
 namespace plait::inline PLAIT_ABI::panels {
 
+/// Rows of a panel.
 inline constexpr int panel = static_cast<int>(panel_rows);
 static_assert(panel == 2 * width);
 
@@ -46,14 +61,16 @@ struct tile {
   }
 };
 
-/// Calls body(integral_constant<int, m>...) with m = 0 .. Rows - 1: what is unrolled by hand elsewhere.
+/// Calls body(integral_constant<int, m>...) with m = 0 .. Rows - 1: what is unrolled by hand
+/// elsewhere.
 template <int Rows, class Body>
 [[gnu::always_inline]] inline void for_rows(Body&& body) {
   [&]<int... M>(std::integer_sequence<int, M...>) __attribute__((always_inline)) { body(std::integral_constant<int, M>{}...); }
   (std::make_integer_sequence<int, Rows>{});
 }
 
-/// t[m] += sum_k x[k][m] * w[k], both read as streams: w has `stride` values a row, float or bf16_t; x is [k][Rows].
+/// t[m] += sum_k x[k][m] * w[k], both read as streams: w has `stride` values a row, float or
+/// bf16_t; x is [k][Rows].
 template <int Rows, class Element>
 [[gnu::always_inline]] inline void multiply(tile<Rows>& t, Element const* w, std::int64_t stride, float const* x, std::int64_t k) {
   constexpr int line = 64 / sizeof(Element), ahead = 3072 / sizeof(Element);  // the hardware prefetcher stops at page ends
@@ -69,9 +86,10 @@ template <int Rows, class Element>
   });
 }
 
-/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k) continues the sums of t over `k` columns, w and
-/// x standing at a step. Where the two chains of one row wait for themselves rather than for memory, `pairs` is true and run_pair computes
-/// one row with two panels at once.
+/// The product of weights stored as Stored with rows packed as Activations: run(t, w, x, k)
+/// continues the sums of t over `k` columns, w and x standing at a step. Where the two chains of
+/// one row wait for themselves rather than for memory, `pairs` is true and run_pair computes one
+/// row with two panels at once.
 template <dtype Stored, dtype Activations>
 struct product;
 
@@ -138,7 +156,8 @@ struct product<dtype::bf16, dtype::bf16> {
   }
 };
 
-/// Widened: scale * (byte - 128) has at most 19 significant bits, so that it is exact, and the same as f32 weights of these values.
+/// Widened: scale * (byte - 128) has at most 19 significant bits, so that it is exact, and the same
+/// as f32 weights of these values.
 template <>
 struct product<dtype::int8, dtype::f32> {
   static constexpr bool pairs = true;
@@ -213,7 +232,8 @@ struct product<dtype::int8, dtype::f32> {
   };
 };
 
-/// Products of bytes, exact within a block of 32; their sums, in f32, are scaled by the block's scale, and at the end by the row's.
+/// Products of bytes, exact within a block of 32; their sums, in f32, are scaled by the block's
+/// scale, and at the end by the row's.
 template <>
 struct product<dtype::int8, dtype::int8> {
   static constexpr bool pairs = false;
@@ -268,6 +288,7 @@ inline void copy_columns(float const* sums, float* y, std::int64_t count) {
 /// sums [rows][panel] continued over k columns, w and x standing at a step.
 using kernel = void (*)(float* sums, std::byte const* w, float const* x, std::int64_t k);
 
+/// The kernel for a number of rows of activations.
 template <dtype Stored, dtype Activations>
 kernel kernel_of(std::int64_t rows) {
   return []<int... M>(std::integer_sequence<int, M...>, std::int64_t r) {
@@ -282,8 +303,9 @@ kernel kernel_of(std::int64_t rows) {
   (std::make_integer_sequence<int, max_rows(Activations)>{}, rows);
 }
 
-/// Groups in runs: the work of one thread on one panel. Long enough for the panel's weights to be worth their way from memory, short enough
-/// for the packed rows to stay in the L2 cache while the panels pass by.
+/// Groups in runs: the work of one thread on one panel. Long enough for the panel's weights to be
+/// worth their way from memory, short enough for the packed rows to stay in the L2 cache while the
+/// panels pass by.
 struct group_runs {
   static constexpr std::int64_t most = 16;
   row_groups groups;
@@ -300,7 +322,8 @@ struct panel_sums {
   float* row(std::int64_t r) { return values + r * panel; }
 };
 
-/// One panel times groups [first, end) of packed rows of k values, begun at the `count` values of bias, where there is one.
+/// One panel times groups [first, end) of packed rows of k values, begun at the `count` values of
+/// bias, where there is one.
 template <dtype Stored, dtype Activations>
 void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x, std::int64_t first_row, row_groups const& groups,
                      std::int64_t first, std::int64_t end, std::int64_t k, float const* bias, std::int64_t count,
@@ -329,7 +352,8 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
     }
 }
 
-/// Two panels times one row, at once (product::pairs); a function of its own, so that it is compiled once, as the kernels are.
+/// Two panels times one row, at once (product::pairs); a function of its own, so that it is
+/// compiled once, as the kernels are.
 template <dtype Stored, dtype Activations>
 void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::int64_t k, tile<1>& t, tile<1>& u) {
   product<Stored, Activations>::run_pair(t, u, w, v, x, k);
@@ -339,13 +363,14 @@ void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::
 template <dtype Stored, dtype Activations>
 inline constexpr std::int64_t panels_an_item = product<Stored, Activations>::pairs ? 2 : 1;
 
+/// Items of work that a matrix has.
 template <dtype Stored, dtype Activations>
 constexpr std::int64_t items(panel_matrix<Stored> const& w) {
   return (w.panels() + panels_an_item<Stored, Activations> - 1) / panels_an_item<Stored, Activations>;
 }
 
-/// The panels of item `item` of one copy of w times the groups of a run: their columns of y, whose row first_row is the first of x. Bias is
-/// whole, or null.
+/// The panels of item `item` of one copy of w times the groups of a run: their columns of y, whose
+/// row first_row is the first of x. Bias is whole, or null.
 template <dtype Stored, dtype Activations>
 void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_t item, packed_rows<Activations> const& x,
                    std::int64_t first_row, group_runs const& runs, std::int64_t run, float const* bias, matrix_view<float> y) {

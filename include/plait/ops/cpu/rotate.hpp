@@ -1,4 +1,9 @@
-// rotate on the CPU: the angles of a token once, then its heads.
+// The frequencies once, the sines and cosines of a token once, then its heads.
+// Equation: sine and cosine in double of the f32 angle, rounded once; then a fused multiply-add of
+//   one product and another
+// Shapes: workspace: dim / 2 floats, and for each thread dim floats, each half rounded up to 16
+// Cost: threads share the tokens of a sequence; sequences come one after another
+// Test: tests/ops/rotate_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

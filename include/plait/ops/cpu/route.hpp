@@ -1,4 +1,9 @@
-// route on the CPU.
+// route on the CPU. Softmax with simd.hpp's exp; the choice is made among the logits, so that
+// rounding in the softmax cannot change it.
+// Equation: exponentials of logit - maximum are added from expert 0 upwards
+// Shapes: workspace: for each thread n floats, rounded up to 16
+// Cost: threads share tokens; grouping is done by one
+// Test: tests/ops/route_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>

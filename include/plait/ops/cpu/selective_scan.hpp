@@ -1,4 +1,14 @@
-// selective_scan on the CPU: channels side by side in a register, a run of states in registers, tiles in the L1 cache.
+// Channels side by side in a register, a run of states in registers, tiles in the L1 cache.
+// Equation: an output is one chain from D u, over the states upwards, then gated; a state's update
+//   is one fused multiply-add, 2^(delta A log2(e)) S + (delta u) B. Runs of 16, 8, 4 and 1 states
+//   (elsewhere than on AVX-512 8, 4 and 1) change no operation, nor does the tile: up to 16 tokens
+//   of 4 registers of channels, or fewer tokens of more, so that chains of one token run beside
+//   those of others
+// Cost: delta, delta u and the outputs of a tile are computed once for all states; rows of the next
+//   tile are prefetched. With one token, A and state are read and the state written once. Threads
+//   share (sequence, run of at most 64 registers of channels); tokens are a chain and are not
+//   shared
+// Test: tests/ops/selective_scan_test.cpp
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -28,15 +38,17 @@ struct selective_scan_op<exec::cpu<P>> {
   using packet = simd::packet;
   static constexpr std::int64_t width = simd::width;
   static_assert(width == state_tensor::block);
-  /// Blocks (registers) of channels that a thread takes through all tokens, tile by tile: their state and A stay in the L2 cache, and rows
-  /// are read 4 KiB at a time where there are more channels than that.
+  /// Blocks (registers) of channels that a thread takes through all tokens, tile by tile: their
+  /// state and A stay in the L2 cache, and rows are read 4 KiB at a time where there are more
+  /// channels than that.
   static constexpr std::int64_t most_blocks = 64;
-  /// A tile is `most_tokens` of some blocks, or fewer tokens of more blocks, so that what depends on one another is never all there is to
-  /// do.
+  /// A tile is `most_tokens` of some blocks, or fewer tokens of more blocks, so that what depends
+  /// on one another is never all there is to do.
   static constexpr std::int64_t most_tokens = 16, slots = 64;
   static constexpr int most_states = width == 16 ? 16 : 8;  ///< in registers at a time
 
-  /// A tile's delta, delta * u, and the output's chains, which begin at D * u: [block][token] registers.
+  /// A tile's delta, delta * u, and the output's chains, which begin at D * u: [block][token]
+  /// registers.
   struct tile_values {
     alignas(64) float delta[slots * width], delta_u[slots * width], y[slots * width];
   };
@@ -77,7 +89,8 @@ struct selective_scan_op<exec::cpu<P>> {
         store(out.row(i) + c, mul(load(t.y + at), simd::silu(load(in.z.row(i) + c, r.channels(c)))), r.channels(c));
   }
 
-  /// States [state, state + States) over the tile; the chain of an output runs over the states upwards, run after run.
+  /// States [state, state + States) over the tile; the chain of an output runs over the states
+  /// upwards, run after run.
   template <int States>
   static void run_states(tile_values& t, range const r, std::int64_t& state, float* S, scan_input<float> const& in,
                          state_tensor const& a_log) {

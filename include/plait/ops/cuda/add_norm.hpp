@@ -1,4 +1,6 @@
-// add_norm on a device: a block a row; the three norms inside Mamba in one launch.
+// add_norm on a device: a block a row; the three norms inside Mamba in one launch. A block a row:
+// the sum is written as the rest of the model sees it, rounded, and its squares are added up; then
+// the row is scaled.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -7,8 +9,12 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (t, p) normalises part p of row t. With y the sum is written to x, rounded, and what is normalised is the rounded sum: the same
-/// values that the rest of the model sees.
+/// Block (t, p) normalises part p of row t. With y the sum is written to x, rounded, and what is
+/// normalised is the rounded sum: the same values that the rest of the model sees.
+/// Equation: out = weight (x scale), scale = 1 / sqrt(squares / d + eps); the three norms inside
+///   Mamba are one launch
+/// Cost: x and y read, x and out written once; the second look at x is the L1 cache's
+/// Test: tests/ops/cuda/pointwise_test.cpp
 template <class T>
 struct add_norm {
   static constexpr int most_parts = 4;

@@ -1,4 +1,5 @@
-// add_residual on a device.
+// add_residual on a device. update_rows (update_rows.hpp).
+// Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>

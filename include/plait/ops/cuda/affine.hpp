@@ -1,4 +1,6 @@
 // One step of a recurrence as a value that can be composed: what a parallel scan over tokens scans.
+// The map S -> a S + b, and its composition, which is associative: one operator for a loop,
+// `thrust::inclusive_scan` and a block's scan.
 #pragma once
 
 #include <plait/core/macros.hpp>
@@ -9,6 +11,8 @@
 namespace plait::inline PLAIT_ABI::kernels {
 
 /// The map S -> a S + b.
+/// Equation: first, then next: S -> next.a (first.a S + first.b) + next.b
+/// Test: tests/ops/cuda/affine_test.cpp; the part with Thrust where its headers are found
 template <std::floating_point T>
 struct affine {
   T a, b;  // no initial values: shared memory of the device takes none
@@ -22,8 +26,9 @@ struct affine_row {
   affine<T> of[N];
 };
 
-/// `first`, then `next`: S -> next.a (first.a S + first.b) + next.b. Associative, not commutative. A plain loop, thrust::inclusive_scan and
-/// a block's scan (exec/block.hpp; cub::BlockScan on the device) all take this one.
+/// `first`, then `next`: S -> next.a (first.a S + first.b) + next.b. Associative, not commutative.
+/// A plain loop, thrust::inclusive_scan and a block's scan (exec/block.hpp; cub::BlockScan on the
+/// device) all take this one.
 struct compose {
   template <std::floating_point T>
   PLAIT_HD constexpr affine<T> operator()(affine<T> const& first, affine<T> const& next) const {

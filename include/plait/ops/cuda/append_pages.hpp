@@ -1,4 +1,6 @@
-// New keys and values to their pages, on a device.
+// New keys and values to their pages: keys are turned from [token][dim] to [dim][token] in shared
+// memory, 64 by 64. And tiles of rows that belong to one sequence each, numbered without a table,
+// so that a grid needs no lengths.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -18,8 +20,9 @@ PLAIT_HD inline std::int64_t sequence_of_row(sequences<T> const& seqs, std::int6
   return low;
 }
 
-/// Tiles of up to Size rows that belong to one sequence, numbered through all sequences without a table: sequence s begins at tile
-/// first_row[s] share / Size + s, where every new token counts as `share` rows. Some numbers have no rows.
+/// Tiles of up to Size rows that belong to one sequence, numbered through all sequences without a
+/// table: sequence s begins at tile first_row[s] share / Size + s, where every new token counts as
+/// `share` rows. Some numbers have no rows.
 template <class T>
 PLAIT_HD inline std::int64_t first_tile(sequences<T> const& seqs, std::int64_t share, std::int64_t size, std::int64_t s) {
   return seqs.first_row[s] * share / size + s;
@@ -38,8 +41,12 @@ inline std::int64_t most_tiles(std::int64_t count, std::int64_t rows, std::int64
   return rows * share / size + count;
 }
 
-/// Block (tile, head): up to 64 new tokens of a sequence; keys are turned from [token][dim] to [dim][token] in shared memory, a square of
-/// 64 tokens and 64 dimensions at a time.
+/// Block (tile, head): up to 64 new tokens of a sequence; keys are turned from [token][dim] to
+/// [dim][token] in shared memory, a square of 64 tokens and 64 dimensions at a time.
+/// Equation: sequence s begins at tile floor(first_row[s] share / size) + s: enough numbers for
+///   each, at most one unused a sequence
+/// Cost: each key and value read and written once
+/// Test: tests/ops/cuda/attend_test.cpp
 template <class T, class Value>
 struct append_pages {
   static constexpr int square = 64;

@@ -1,4 +1,22 @@
-// attend on a device: which kernels, and how work is shared out.
+// attend on a device: which kernels, and how work is shared out. Which kernels a call takes, and in
+// how many splits of the context.
+//
+// A runtime may have attention by a library (exec/cuda_attention.cuh). It is asked for a call of
+// one sequence that has nothing cached and more than one new token, on the way of tensor cores, and
+// does the first tokens of it, as many as it likes: keys and values are read where they were
+// computed, and written to pages as ever. Kernels do the rest, and everything on top of cached
+// tokens: so a prompt that is given in chunks has its first one done by the library, and one that
+// is given at once, where memory allows that, all of it. Where out is q the result goes by way of
+// the workspace, as many values again as q.
+// Equation: weights are rounded to bf16 before they meet bf16 values, relative error 2^-9 each;
+//   scores, softmax and sums are f32. A query sees nothing of later tokens, whatever is there.
+//   Splits are the fewest that keep the device nearly as busy as the best number would; their sums
+//   are merged in order
+// Shapes: bf16 activations, keys and values with dim a multiple of 8 up to 256 go to tensor cores,
+//   by `attend_decode` where no sequence has more than one new token and by `attend_prefill` else;
+//   every other call to `attend_plain`
+// Cost: scratch for parts: at most 128 (dim + 2) floats a multiprocessor, whatever the context
+// Test: tests/ops/cuda/attend_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -15,8 +33,9 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// bf16 activations, keys and values of a dim that is a multiple of 8 and at most 256: tensor cores; anything else: attend_plain. Where the
-/// runtime has attention by a library, that is asked first for a prompt that has nothing cached, and does as much of it as it likes.
+/// bf16 activations, keys and values of a dim that is a multiple of 8 and at most 256: tensor
+/// cores; anything else: attend_plain. Where the runtime has attention by a library, that is asked
+/// first for a prompt that has nothing cached, and does as much of it as it likes.
 template <precision P, class Runtime>
 struct attend_op<exec::device<P, Runtime>> {
   using device = exec::device<P, Runtime>;
@@ -109,8 +128,9 @@ struct attend_op<exec::device<P, Runtime>> {
     if (splits > 1) exec.template launch<combine>({.x = rows, .y = c.heads}, {parts, c.out, c.at.dim, splits, c.scale});
   }
 
-  /// The first tokens of a prompt that has nothing cached, by a library: how many. It reads keys and values where they are computed, not from
-  /// pages. Nobody promises that it may write over its queries: where out is q, its result is copied there.
+  /// The first tokens of a prompt that has nothing cached, by a library: how many. It reads keys
+  /// and values where they are computed, not from pages. Nobody promises that it may write over its
+  /// queries: where out is q, its result is copied there.
   static std::int64_t by_library(device& exec, call const& c) requires(device::has_attention) {
     bool const measuring = exec.workspace.measuring();
     if (!measuring && (c.seqs.count != 1 || c.seqs.cached != 0 || c.seqs.longest <= 1)) return 0;
@@ -125,8 +145,9 @@ struct attend_op<exec::device<P, Runtime>> {
 
   static constexpr std::int64_t parts_a_processor = 128;
 
-  /// The device has `room` for so many blocks at once, and is done when its last round of them is: the fewest splits of each block that
-  /// leave at most a tenth more of it idle than the best number does, of four rounds at most.
+  /// The device has `room` for so many blocks at once, and is done when its last round of them is:
+  /// the fewest splits of each block that leave at most a tenth more of it idle than the best
+  /// number does, of four rounds at most.
   static std::int64_t best_splits(std::int64_t blocks, std::int64_t room, std::int64_t most) {
     auto const busy_part = [&](std::int64_t n) {
       return static_cast<double>(blocks * n) / static_cast<double>((blocks * n + room - 1) / room * room);

@@ -1,4 +1,6 @@
-// One new token a sequence: attention over long contexts, bf16 keys and values (Flash-Decoding: Dao et al., 2023).
+// One new token a sequence: attention over long contexts, bf16 keys and values (Flash-Decoding: Dao
+// et al., 2023). One new token a sequence: a block takes a key head, up to eight of its query heads
+// and a run of pages. It is bound by reading the pages once.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -10,13 +12,15 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Softmax sums over a part of the keys, of every row and query head: weighted sum of values [row][head][split][dim], the largest score
-/// and the sum of weights [row][head][split]. No key: the sum of weights is 0, and the rest may be anything. Null: there is one part.
+/// Softmax sums over a part of the keys, of every row and query head: weighted sum of values
+/// [row][head][split][dim], the largest score and the sum of weights [row][head][split]. No key:
+/// the sum of weights is 0, and the rest may be anything. Null: there is one part.
 struct attend_parts {
   float *sum = nullptr, *largest = nullptr, *total = nullptr;
 };
 
-/// A share of n things for each of `splits`: `each` for the first `used` of them, at least one, the last one less.
+/// A share of n things for each of `splits`: `each` for the first `used` of them, at least one, the
+/// last one less.
 struct split_shares {
   std::uint32_t each, used;
   PLAIT_HD split_shares(std::int64_t things, std::int64_t splits) {
@@ -26,17 +30,29 @@ struct split_shares {
   }
 };
 
-/// Block (sequence and split, key head and eight of its query heads): a split is a run of pages, which the block's warps take in turn.
+/// Block (sequence and split, key head and eight of its query heads): a split is a run of pages,
+/// which the block's warps take in turn.
 ///
-/// Scores are K Q^T, tokens down, query heads across; the sums are V^T P^T, so that the eight columns of mma are query heads and
-/// the wide side is the memory's. Which token or dimension a row of a fragment stands for is free as long as all agree, and chosen such
-/// that a lane's fragments are made of its own 16-byte copies: nothing passes from lane to lane. Lane (g, j):
+/// Scores are K Q^T, tokens down, query heads across; the sums are V^T P^T, so that the eight
+/// columns of mma are query heads and the wide side is the memory's. Which token or dimension a row
+/// of a fragment stands for is free as long as all agree, and chosen such that a lane's fragments
+/// are made of its own 16-byte copies: nothing passes from lane to lane. Lane (g, j):
 ///   keys     dims 16 i + 4 j + {0 .. 3}, tokens 8 g + {0 .. 7}
 ///   values   tokens 16 j + 2 i + {0, 8, 1, 9}, dims 64 h + 8 g + {0 .. 7}
-/// Copies run `depth` pieces, each of four, ahead of what is computed, in a ring in shared memory, where they cost no registers.
+/// Copies run `depth` pieces, each of four, ahead of what is computed, in a ring in shared memory,
+/// where they cost no registers.
 ///
-/// The new token is never read from its page: it is a part of its own in the merge of the warps. The block of the last split of a key head
-/// writes it there.
+/// The new token is never read from its page: it is a part of its own in the merge of the warps.
+/// The block of the last split of a key head writes it there.
+/// Equation: keys K Q^T, then values V^T P^T, with query heads as the eight columns of mma; a
+///   lane's fragments are made of 16-byte copies of its own. The new token is merged from its
+///   activations, and written to its page by the last split
+/// Shapes: more than eight query heads a key head are several blocks
+/// Cost: keys and values read once for eight query heads; per split and head dim + 2 floats written
+///   and read
+/// Source: Flash-Decoding (Dao et al., 2023); the online softmax: Milakov and Gimelshein,
+///   arXiv:1805.02867
+/// Test: tests/ops/cuda/attend_test.cpp
 template <int Dim, bool Padded>
 struct attend_decode {
   static_assert(Dim % 64 == 0 && Dim <= 256);
@@ -139,12 +155,14 @@ struct attend_decode {
 
   PLAIT_HD static int dim_of(args const& a) { return Padded ? static_cast<int>(a.at.dim) : Dim; }
 
-  /// This lane's part of a page: its first dimension of its tokens, its first token of its dimensions, and what of them there is.
+  /// This lane's part of a page: its first dimension of its tokens, its first token of its
+  /// dimensions, and what of them there is.
   struct lane_page {
     bf16_t const *keys, *values;
     int dims, tokens;  ///< how many there are from the lane's first one on; none: not positive
   };
-  /// Four copies of 16 bytes to this lane's places in the ring: piece x of the keys, or of the values.
+  /// Four copies of 16 bytes to this lane's places in the ring: piece x of the keys, or of the
+  /// values.
   template <class Block, class Ring>
   PLAIT_HD static void fetch_keys(Block const& b, int x, lane_page const& from, Ring& ring) {
     bf16_t const* const at = from.keys + 16 * int{page_tokens} * x;
@@ -163,7 +181,8 @@ struct attend_decode {
     }
     b.copies_end();
   }
-  /// The next piece in the ring: words of four rows to fragments of four tiles, and those times `right`.
+  /// The next piece in the ring: words of four rows to fragments of four tiles, and those times
+  /// `right`.
   template <class Block, class Ring>
   PLAIT_HD static void multiply(Block const& b, int x, Ring const& ring, words2 right, float (&sums)[4][4]) {
     words4 now[4];
@@ -250,8 +269,9 @@ struct attend_decode {
     }
   }
 
-  /// Scores of a page to weights, as mma wants them, and everything before scaled to the new maximum. scores[m][0, 1] are of token
-  /// 8 g + 2 m and heads 2 j, 2 j + 1, scores[m][2, 3] of the next token. total is this lane's share.
+  /// Scores of a page to weights, as mma wants them, and everything before scaled to the new
+  /// maximum. scores[m][0, 1] are of token 8 g + 2 m and heads 2 j, 2 j + 1, scores[m][2, 3] of the
+  /// next token. total is this lane's share.
   template <class Block>
   PLAIT_HD static void weigh(Block const& b, int tokens, float scale, int g, float (&scores)[4][4], float (&largest)[2], float (&total)[2],
                              float (&sums)[halves][4][4], words2 (&weights)[4][warp_size]) {

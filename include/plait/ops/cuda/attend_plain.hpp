@@ -1,4 +1,4 @@
-// Attention on a device in f32 arithmetic, for every type and width.
+// Attention for every type and width: a block a query and head, its warps a page each in turn.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -10,8 +10,13 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (row, query head): its warps take pages in turn, each with a softmax of its own, and are merged in order. Lanes stand for tokens
-/// where keys are read and for dimensions where values are; a run of `columns` dimensions is summed at a time, so that any width works.
+/// Block (row, query head): its warps take pages in turn, each with a softmax of its own, and are
+/// merged in order. Lanes stand for tokens where keys are read and for dimensions where values are;
+/// a run of `columns` dimensions is summed at a time, so that any width works.
+/// Equation: as ops/attend.hpp, all in f32
+/// Cost: keys and values are read once a query: for comparison, and for shapes that nobody else
+///   takes
+/// Test: tests/ops/cuda/attend_test.cpp
 template <class T, class Value>
 struct attend_plain {
   static constexpr int threads = 128, blocks = 8, warps = threads / warp_size, columns = 256;

@@ -1,4 +1,6 @@
-// Many new tokens a sequence: attention by tiles of queries, bf16 keys and values (FlashAttention-2: Dao, arXiv:2307.08691).
+// Many new tokens a sequence: attention by tiles of queries, bf16 keys and values
+// (FlashAttention-2: Dao, arXiv:2307.08691). Many new tokens: a block takes a tile of 64 rows, a
+// row a query of one head, and walks the pages up to the last one that a row sees.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -12,18 +14,26 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (tile and split, key head): a row is a query of one head, `share` of them a token; 16 rows a warp, `rows` a tile. Keys and
-/// values come in steps of `step` tokens to shared memory, values while scores are made of keys, the next keys while values are added up;
-/// 16-byte chunks stand there in an order (xor) in which mma's fragments are read without bank conflicts. A fragment of scores is, rounded
-/// to bf16, the operand of the next product as it is.
+/// Block (tile and split, key head): a row is a query of one head, `share` of them a token; 16 rows
+/// a warp, `rows` a tile. Keys and values come in steps of `step` tokens to shared memory, values
+/// while scores are made of keys, the next keys while values are added up; 16-byte chunks stand
+/// there in an order (xor) in which mma's fragments are read without bank conflicts. A fragment of
+/// scores is, rounded to bf16, the operand of the next product as it is.
 ///
-/// A weight of zero does not keep a NaN or an infinity out of a product. Where some rows see less of a step than others, values that are
-/// not finite are therefore looked for, added to the rows that see them, and taken out of the tile.
+/// A weight of zero does not keep a NaN or an infinity out of a product. Where some rows see less
+/// of a step than others, values that are not finite are therefore looked for, added to the rows
+/// that see them, and taken out of the tile.
+/// Equation: scores of 16 rows a warp and 64 keys (32 above a dim of 128) stay in registers,
+///   rounded to bf16 they are the operand of the product with the values
+/// Cost: keys and values read once a tile; above a dim of 128 the scores are made twice
+/// Source: FlashAttention-2: Dao, arXiv:2307.08691
+/// Test: tests/ops/cuda/attend_test.cpp
 template <int Dim, bool Padded, int Warps>
 struct attend_prefill {
   static_assert(Dim == 64 || Dim == 128 || Dim == 256);
   static constexpr int threads = Warps * warp_size, step = Dim <= 128 ? 64 : 32, blocks = Dim <= 64 ? 3 : Dim <= 128 ? 2 : 1;
-  /// Warps that share rows and have a part of the dimensions each: the sums of 256 would not leave room for anything else.
+  /// Warps that share rows and have a part of the dimensions each: the sums of 256 would not leave
+  /// room for anything else.
   static constexpr int slices = Dim <= 128 ? 1 : 2, rows = 16 * Warps / slices;
   struct args {
     sequences<bf16_t> seqs;
@@ -33,7 +43,8 @@ struct attend_prefill {
     page_layout at;  ///< dim is Dim, or, where Padded, a multiple of 8 below it
     std::int64_t share, splits;
     float scale;  ///< log2(e) / sqrt(dim)
-    /// Of a single sequence: so many of its first new tokens have been attended to already, and q and out begin behind them.
+    /// Of a single sequence: so many of its first new tokens have been attended to already, and q
+    /// and out begin behind them.
     std::int64_t done = 0;
   };
   template <class Block>
@@ -203,7 +214,8 @@ struct attend_prefill {
     b.copies_end();
   }
 
-  /// scores[t][0, 1] are of the first row and tokens 8 t + 2 j, + 1, scores[t][2, 3] of the second one; a row sees tokens up to `seen`.
+  /// scores[t][0, 1] are of the first row and tokens 8 t + 2 j, + 1, scores[t][2, 3] of the second
+  /// one; a row sees tokens up to `seen`.
   template <class Block>
   PLAIT_HD static void weigh(Block const& b, bool edge, int const (&seen)[2], float scale, float (&scores)[step / 8][4],
                              float (&largest)[2], float (&total)[2], float (&sums)[Dim / 8 / slices][4]) {

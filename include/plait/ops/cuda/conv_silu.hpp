@@ -1,4 +1,7 @@
-// conv_silu on a device: a thread takes some channels through a tile of tokens, with the window in registers.
+// A thread takes eight channels, or two where that reaches more multiprocessors, through a tile of
+// tokens, with taps and window in registers. What comes before a tile is read from u, before a
+// sequence's new tokens from the state; only the first tile's threads see the old state, and they
+// write the new one.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -9,11 +12,19 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// `Channels` channels a thread and up to `Width` taps in registers; Width 0: any number of taps, one channel, nothing kept.
+/// `Channels` channels a thread and up to `Width` taps in registers; Width 0: any number of taps,
+/// one channel, nothing kept.
 ///
-/// Blocks are tiles of tokens, and before them pieces of the channels; block (x, y) takes sequences y, y + grid_y... The inputs before a
-/// tile are read from u, before the sequence's new tokens from the state. Only the first tile reaches that far back (a tile has at least as
-/// many tokens as the window), so its threads, and no others, read the old state and write the new one.
+/// Blocks are tiles of tokens, and before them pieces of the channels; block (x, y) takes sequences
+/// y, y + grid_y... Only the first tile reaches that far back (a tile has at least as many tokens
+/// as the window), so its threads, and no others, read the old state and write the new one.
+/// Equation: one chain an output, from the bias, over the taps upwards, whatever the tile: any
+///   split into calls gives the same bits
+/// Shapes: up to 4 taps, up to 16 (two channels a thread), any number (one channel, nothing kept);
+///   tiles of 64 tokens, down to 16 while there are fewer than 4 blocks a multiprocessor
+/// Cost: u read once but for the 3 rows before a tile, y written once, 16 bytes at a time; a step
+///   reads and writes the window once
+/// Test: tests/ops/cuda/conv_silu_test.cpp
 template <class T, int Width, int Channels>
 struct conv_silu {
   static constexpr int threads = 128, blocks = Width > 4 ? 2 : sizeof(T) * Channels > 16 ? 3 : 4;
@@ -144,7 +155,8 @@ struct conv_silu_op<exec::device<P, Runtime>> {
 
  private:
   static constexpr std::int64_t threads = kernels::conv_silu<T, 4, 8>::threads;
-  /// Tokens. A tile reads width - 1 rows more than it has; tiles get shorter until there are `enough` blocks for every multiprocessor.
+  /// Tokens. A tile reads width - 1 rows more than it has; tiles get shorter until there are
+  /// `enough` blocks for every multiprocessor.
   static constexpr std::int64_t longest_tile = 64, shortest_tile = 16, enough = 4;
 
   static std::int64_t pieces(std::int64_t each, std::int64_t channels) { return (channels + each * threads - 1) / (each * threads); }

@@ -1,4 +1,6 @@
-// Products with f32 weights: the router's, at any number of rows, and, for comparison, all of a device whose weights are f32.
+// Products with f32 weights: the router's, at any number of rows, and, for comparison, all of a
+// device whose weights are f32. A block computes 8 outputs of 1 or 4 rows; its warps share the
+// columns.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -8,8 +10,9 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n a block, whose warps share the columns. With `expert` [T, K],
-/// row r meets copy expert[r / K, r % K] of W, and is row r / K of x, or, `spread`, row r.
+/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n a block, whose warps
+/// share the columns. With `expert` [T, K], row r meets copy expert[r / K, r % K] of W, and is row
+/// r / K of x, or, `spread`, row r.
 template <class X, class Y, int Rows>
 struct dot_rows {
   struct args {
@@ -85,7 +88,13 @@ struct dot_rows {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Launches dot_rows. `expert` [T, K] is empty where all rows meet copy 0; else y has T K rows, and x T or, spread, T K.
+/// Launches dot_rows. `expert` [T, K] is empty where all rows meet copy 0; else y has T K rows, and
+/// x T or, spread, T K.
+/// Equation: y[r, n] = (bias[n] +) sum over k of x[r, k] W[n, k]; a lane takes 8 columns at a time,
+///   lanes are added in pairs, then warps in order. With `expert` [T, K] row r meets copy expert[r
+///   / K, r % K], and is row r / K of x, or, `spread`, row r
+/// Cost: W is read once for 4 rows, 1 where there are at most 64, x once for 8 outputs
+/// Test: tests/ops/cuda/linear_test.cpp, tests/ops/cuda/experts_test.cpp
 template <class Exec, class X, class Y>
 void dot_rows(Exec& exec, matrix_view<X const> x, device_weights<dtype::f32> const& weight, float const* bias, matrix_view<Y> y,
               matrix_view<std::int32_t const> expert = {}, bool spread = false) {

@@ -1,4 +1,5 @@
-// embed on a device: a thread takes eight values of a row.
+// A thread takes eight values of a row; of an int8 table it gathers them from their tiles.
+// Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -7,6 +8,7 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// The kernel: a thread takes eight values of a row.
 template <dtype Stored, class T>
 struct embed {
   struct args {

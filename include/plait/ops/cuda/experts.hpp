@@ -1,8 +1,21 @@
 // experts on a device.
 //
-// Few choices: gate, up and SwiGLU of all experts in one launch, down in another, then the weighted sum. Which block works for which expert
-// is found by the blocks (few_rows.hpp, find_group), so that nothing has to be known here: that is the way, too, of every decode step.
-// Many choices: rows are gathered by expert, how many each has is fetched, and a library multiplies expert by expert.
+// Few choices: gate, up and SwiGLU of all experts in one launch, down in another, then the weighted
+// sum. Which block works for which expert is found by the blocks (few_rows.hpp, find_group), so
+// that nothing has to be known here: that is the way, too, of every decode step. Many choices: rows
+// are gathered by expert, how many each has is fetched, and a library multiplies expert by expert.
+// Blocks find out for which expert they work from the plan on the device, so nothing is fetched,
+// and an expert without tokens is not read. A decode step (exec/device.hpp) always goes the first
+// way.
+// Equation: y[t] = fma(weight[t, K - 1], output of choice K - 1, ...), from choice 0 on. Hidden
+//   values are rounded to bf16. Outputs of experts are f32 where choices are few, bf16 where they
+//   are many
+// Shapes: few: on average at most `most_few_choices` choices an expert. At most 4096 grouped rows
+//   of hidden values are in memory at once
+// Cost: few: each expert's weights once for every 8, 16, 32 or 64 of its rows (half as many again
+//   as the average is what the group is made for), groups of one expert at the same time, so that
+//   all but one come from the L2 cache. Many: int8 weights are written as bf16 and read
+// Test: tests/ops/cuda/experts_test.cpp
 #pragma once
 
 #include <plait/ops/cuda/gated_linear.hpp>
@@ -14,7 +27,8 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// y[t] = sum over j of weight[t, j] x[row of (t, j)], j upwards: that is place[t, j], or t choices + j without.
+/// y[t] = sum over j of weight[t, j] x[row of (t, j)], j upwards: that is place[t, j], or t
+/// choices + j without.
 template <class X, class T>
 struct combine {
   struct args {
@@ -49,8 +63,8 @@ struct combine {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Up to how many choices an expert, on average, few_rows is the way: most of a long call is faster by a library, which then must not be
-/// asked for one expert's few rows at a time.
+/// Up to how many choices an expert, on average, few_rows is the way: most of a long call is faster
+/// by a library, which then must not be asked for one expert's few rows at a time.
 template <dtype Stored>
 inline constexpr std::int64_t most_few_choices = most_few_rows<Stored> / 2;
 

@@ -1,8 +1,12 @@
-// Products of few rows with bf16 and int8 weights on tensor cores: time goes into reading the weights, once.
+// Products of few rows with bf16 and int8 weights on tensor cores: time goes into reading the
+// weights, once.
 //
-// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted within blocks of 32 columns, the same
-// for both operands, so that a lane's part of either is 16 consecutive bytes of a row (of int8 weights: of a tile,
-// core/device_storage.hpp). The warps of a block share its columns, and add up what they have in a fixed order.
+// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted
+// within blocks of 32 columns, the same for both operands, so that a lane's part of either is 16
+// consecutive bytes of a row (of int8 weights: of a tile, core/device_storage.hpp). The warps of a
+// block share its columns, and add up what they have in a fixed order. The weights, 16 rows at a
+// time, are the first operand of mma.m16n8k16 and 8 rows of activations the second, so that time
+// goes into reading weights, past the L1 cache, with several tiles a warp on their way.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -12,8 +16,9 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// What becomes of the first `channels` columns of y where row s is the one new token of sequence s: y is not written; it is the convolution's
-/// next input, the window moves on, and u[s, n] is the result (ops/conv_silu.hpp).
+/// What becomes of the first `channels` columns of y where row s is the one new token of sequence
+/// s: y is not written; it is the convolution's next input, the window moves on, and u[s, n] is the
+/// result (ops/conv_silu.hpp).
 struct convolved {
   bf16_t* u = nullptr;  ///< null: nothing is convolved
   std::int64_t u_stride = 0, channels = 0, width = 0;
@@ -34,11 +39,13 @@ struct convolved {
   }
 };
 
-/// What few_rows computes: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to `most_outputs` W, or, gated, silu(x W^T) * (x up^T).
-/// x must stand at multiples of 16 bytes and be finite up to the next multiple of 8 columns.
+/// What few_rows computes: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to `most_outputs`
+/// W, or, gated, silu(x W^T) * (x up^T). x must stand at multiples of 16 bytes and be finite up to
+/// the next multiple of 8 columns.
 ///
-/// Without `first` rows are [0, rows). With it they are [begin, end) of rows grouped by expert (ops/route.hpp), and each expert has its own
-/// copy of the weights; row r of them is row token[r] of x, or r - begin without `token`, and row r - y_from of y.
+/// Without `first` rows are [0, rows). With it they are [begin, end) of rows grouped by expert
+/// (ops/route.hpp), and each expert has its own copy of the weights; row r of them is row token[r]
+/// of x, or r - begin without `token`, and row r - y_from of y.
 template <dtype Stored>
 struct few_rows_args {
   static constexpr int most_outputs = 4;
@@ -66,8 +73,8 @@ struct few_rows_args {
   convolved conv;
 };
 
-/// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`. False if there are fewer groups.
-/// Every lane of the warp gets the same.
+/// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`.
+/// False if there are fewer groups. Every lane of the warp gets the same.
 template <class Block>
 PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::int64_t experts, std::int64_t begin, std::int64_t end,
                                 int size, std::int64_t group, std::int64_t& expert, std::int64_t& row, std::int64_t& rows) {
@@ -102,8 +109,16 @@ PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::
   return false;
 }
 
-/// Groups of 8 Tiles rows. Block g + groups * p computes part p of the outputs' rows for group g, so that blocks that read the same weights
-/// run at the same time.
+/// Groups of 8 Tiles rows. Block g + groups * p computes part p of the outputs' rows for group g,
+/// so that blocks that read the same weights run at the same time.
+/// Equation: y = x W^T (+ bias), or silu(x W^T) * (x up^T). int8 becomes bf16 exactly; the sum over
+///   32 columns, which share a scale, is f32, and is added with one multiply-add by the scale.
+///   Nothing but y is rounded
+/// Shapes: Tiles of 8 rows, 1, 2, 4 or 8, share what is read of the weights. x stands at multiples
+///   of 16 bytes and is finite up to the next multiple of 8 columns
+/// Cost: weights once for 64 rows, x once a block; one launch for all outputs
+/// Test: tests/ops/cuda/linear_test.cpp, tests/ops/cuda/gated_linear_test.cpp,
+///   tests/ops/cuda/experts_test.cpp
 template <dtype Stored, int Tiles, bool Gated>
 struct few_rows {
   static_assert(Stored != dtype::f32);
@@ -295,7 +310,8 @@ struct few_rows {
     }
   }
 
-  /// The block of columns from k on; `cols` are those that this lane has of x, counted from where its pointers are.
+  /// The block of columns from k on; `cols` are those that this lane has of x, counted from where
+  /// its pointers are.
   template <class Block>
   PLAIT_HD static void multiply(Block const& b, fragments const& f, bf16_t const* const (&x)[Tiles], std::int64_t k, std::int64_t cols,
                                 std::int64_t rows, float (&sums)[sets][Tiles][4]) {

@@ -1,6 +1,11 @@
-// Pieces of matrices as the lanes of a warp hold them for mma (exec/block.hpp), and how they get there.
+// Pieces of matrices as the lanes of a warp hold them for mma (exec/block.hpp), and how they get
+// there.
 //
-// Lane (g, j) is lane 4 g + j. An 8 x 8 tile of bf16 is one word a lane: (row g, columns 2 j and 2 j + 1).
+// Lane (g, j) is lane 4 g + j. An 8 x 8 tile of bf16 is one word a lane: (row g, columns 2 j and 2
+// j + 1).
+// Equation: on a device prmt, cvt.rn.bf16x2, movmatrix and ldmatrix; on this machine what they do.
+//   Every lane takes part in `transposed` and `load_transposed`
+// Test: tests/ops/cuda/attend_test.cpp
 #pragma once
 
 #include <plait/exec/block.hpp>
@@ -10,7 +15,8 @@
 #include <cstdint>
 #include <type_traits>
 
-// A loop that is to stay one: ptxas orders what is unrolled by its own lights, and keeps alive more than there is room for.
+/// A loop that is to stay one: ptxas orders what is unrolled by its own lights, and keeps alive
+/// more than there is room for.
 #if defined(__CUDA_ARCH__)
 #define PLAIT_ROLLED _Pragma("unroll 1")
 #else
@@ -39,7 +45,8 @@ PLAIT_HD inline std::uint32_t high_halves(std::uint32_t a, std::uint32_t b) {
 #endif
 }
 
-/// x, as if it were another number every time: what is computed from it inside a loop is not kept in registers from one turn to the next.
+/// x, as if it were another number every time: what is computed from it inside a loop is not kept
+/// in registers from one turn to the next.
 template <class X>
 PLAIT_HD inline X anew(X x) {
 #if defined(__CUDA_ARCH__)
@@ -69,7 +76,8 @@ PLAIT_HD inline std::uint32_t transposed(Block const& b, std::uint32_t word) {
 #endif
 }
 
-/// Transposes of four 8 x 8 tiles of shared memory: lane 8 t + r gives the place of row r of tile t, 16 bytes at a multiple of 16.
+/// Transposes of four 8 x 8 tiles of shared memory: lane 8 t + r gives the place of row r of tile
+/// t, 16 bytes at a multiple of 16.
 template <class Block>
 PLAIT_HD inline void load_transposed(Block const& b, void const* row, std::uint32_t (&tiles)[4]) {
 #if defined(__CUDA_ARCH__)

@@ -1,4 +1,8 @@
-// gate on a device: one launch for few tokens, else one op after the other.
+// One launch for few tokens: a warp a token and expert multiplies, then the same block routes;
+// otherwise one op after the other.
+// Equation: the sum over d is the lanes' shares, added in pairs
+// Shapes: tokens times experts at most 128
+// Test: tests/model/device_test.cpp
 #pragma once
 
 #include <plait/ops/cuda/linear.hpp>
@@ -17,7 +21,8 @@ struct gate_few {
     route_args route;
   };
   static constexpr int warps = route_few::warps, threads = route_few::threads;
-  /// Beyond, more blocks are faster than one launch less: a warp reads some hundred bytes a microsecond and token.
+  /// Beyond, more blocks are faster than one launch less: a warp reads some hundred bytes a
+  /// microsecond and token.
   static constexpr std::int64_t most_products = 8 * warps;
   template <class Block>
   using shared = route_few::shared<Block>;

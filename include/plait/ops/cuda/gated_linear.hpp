@@ -1,4 +1,7 @@
-// gated_linear on a device.
+// gated_linear on a device. Few rows: one launch, in which a warp has the same rows of gate and up.
+// Many rows: two products by the library, rounded to bf16, and SwiGLU.
+// Cost: as linear.hpp; workspace: many rows: T F values
+// Test: tests/ops/cuda/gated_linear_test.cpp
 #pragma once
 
 #include <plait/ops/cuda/dot_rows.hpp>

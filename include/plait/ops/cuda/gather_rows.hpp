@@ -1,4 +1,5 @@
-// gather_rows on a device.
+// gather_rows on a device. A block a row. With zeros behind a row's columns it makes rows that
+// stand at multiples of 16 bytes of some that do not.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -8,6 +9,7 @@
 namespace plait::inline PLAIT_ABI::kernels {
 
 /// y[i] = x[rows[i]], or x[i] where rows is null; zeros from column `cols` on.
+/// Test: tests/ops/cuda/pointwise_test.cpp
 template <class T, class Index = std::int64_t>
 struct gather_rows {
   struct args {

@@ -1,4 +1,5 @@
-// few_rows (few_rows.hpp) launched: which groups of rows, and what a block's warps share.
+// few_rows.hpp launched: rows in groups, as many of a block's warps on the columns of a row as keep
+// the device busy, the others on other rows of the weights.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -10,8 +11,9 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// Up to how many rows few_rows is the way to multiply. Beyond 64 it reads the weights again for every 64 rows; of int8 that costs less,
-/// for a while, than writing them as bf16 and reading those.
+/// Up to how many rows few_rows is the way to multiply. Beyond 64 it reads the weights again for
+/// every 64 rows; of int8 that costs less, for a while, than writing them as bf16 and reading
+/// those.
 template <dtype Stored>
 inline constexpr std::int64_t most_few_rows = Stored == dtype::int8 ? 256 : 64;
 
@@ -26,7 +28,8 @@ matrix_view<bf16_t const> aligned_rows(Exec& exec, matrix_view<bf16_t const> x) 
 
 namespace detail {
 
-/// How many of a block's warps share the columns; the others take other rows of the weights, and share what the L1 cache has of x.
+/// How many of a block's warps share the columns; the others take other rows of the weights, and
+/// share what the L1 cache has of x.
 template <class Kernel, dtype Stored>
 int columns_shared(kernels::few_rows_args<Stored> const& args, std::int64_t rows, std::int64_t processors) {
   std::int64_t parts = 0;  // of the weights, a warp each
@@ -64,8 +67,12 @@ void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> args, std::int64
 
 }  // namespace detail
 
-/// Launches few_rows. `expected` rows, or of each expert about so many, say how many share what is read of the weights. args say everything
-/// but groups, k_warps and where the outputs' blocks begin.
+/// Launches few_rows. `expected` rows, or of each expert about so many, say how many share what is
+/// read of the weights. args say everything but groups, k_warps and where the outputs' blocks
+/// begin.
+/// Shapes: up to `most_few_rows` rows few_rows is the way; `aligned_rows` makes x stand as it must
+/// Cost: a copy of x where it does not stand so
+/// Test: tests/ops/cuda/linear_test.cpp
 template <dtype Stored, bool Gated, class Exec>
 void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> const& args, std::int64_t expected) {
   if (expected <= 8) detail::launch_few_rows<Stored, 1, Gated>(exec, args, expected);

@@ -1,4 +1,8 @@
-// linear_conv on a device: one launch where every sequence has one token, else one op after the other.
+// linear_conv on a device: one launch where every sequence has one token, else one op after the
+// other. One launch where every sequence has one token: the product's columns that the convolution
+// takes go through it where they are written.
+// Equation: the product is rounded to T before it is the convolution's input, as between the ops
+// Test: tests/model/device_test.cpp
 #pragma once
 
 #include <plait/ops/cuda/conv_silu.hpp>

@@ -1,4 +1,8 @@
-// Products of many rows: a library's, with what it does not do around it.
+// Products by a library, `gemm` of the execution policy, and what it does not do around it. int8
+// weights are written to the workspace as bf16, rounded, part by part.
+// Cost: of int8 weights a byte is read, two are written and read; workspace: at most MostValues
+//   bf16, of which there are 2^26
+// Test: tests/ops/cuda/linear_test.cpp, tests/ops/cuda/gated_linear_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -9,7 +13,8 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// int8 weights as rows of bf16, rounded: a warp a tile. Rows are tile_cols col_tiles() values apart; those beyond the last are zero.
+/// int8 weights as rows of bf16, rounded: a warp a tile. Rows are tile_cols col_tiles() values
+/// apart; those beyond the last are zero.
 struct dequantize {
   struct args {
     device_weights<dtype::int8> weight;
@@ -44,7 +49,8 @@ struct dequantize {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// A product by the library: bf16 weights as they are, int8 weights as bf16 in the workspace, at most MostValues of them at a time.
+/// A product by the library: bf16 weights as they are, int8 weights as bf16 in the workspace, at
+/// most MostValues of them at a time.
 template <dtype Stored, std::int64_t MostValues = std::int64_t{1} << 26>
 class many_rows {
  public:

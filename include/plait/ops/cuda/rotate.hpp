@@ -1,4 +1,4 @@
-// rotate on a device: a thread takes a pair of every head of a row.
+// A block a token and sequence, a thread a pair of every head.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -7,7 +7,11 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (t, s): token t of sequence s, as far as there is one; its threads take pairs of dimensions.
+/// Block (t, s): token t of sequence s, as far as there is one; its threads take pairs of
+/// dimensions.
+/// Equation: exponent, power, quotient and angle are rounded to f32 one by one, as in
+///   ops/rotate.hpp
+/// Test: tests/ops/cuda/pointwise_test.cpp
 template <class T>
 struct rotate {
   struct args {

@@ -1,4 +1,5 @@
-// Choosing the next tokens on a device: greedily, or by chance.
+// Choosing the next tokens on a device: greedily, or by chance. Choosing the next tokens where the
+// logits are.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -9,8 +10,8 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// The largest of a row and where it stands first, to every thread of the block; a NaN in front stays what it is found to be, another one
-/// is never larger (as std::max_element finds it).
+/// The largest of a row and where it stands first, to every thread of the block; a NaN in front
+/// stays what it is found to be, another one is never larger (as std::max_element finds it).
 template <int Threads>
 struct largest_of_row {
   struct found {
@@ -39,6 +40,13 @@ struct largest_of_row {
 };
 
 /// A block a row.
+/// Equation: greedy: the first of the largest, as `sample_greedy` (model/sample.hpp): a NaN is
+///   chosen where it is the first of its row and never otherwise. Drawn from softmax(logits /
+///   temperature): the first index at which the sum of weights exceeds uniform times all of it;
+///   temperature 0, or a NaN among the logits: the greedy choice
+/// Shapes: logits [T, V], V >= 1; uniform [T] in [0, 1), ids [T] int32, all in the device's memory
+/// Cost: logits read once, or three times; a block a row
+/// Test: tests/ops/cuda/sample_test.cpp
 struct choose_greedy {
   static constexpr int threads = 512;
   struct args {
@@ -56,8 +64,9 @@ struct choose_greedy {
   }
 };
 
-/// A block a row. Weights are added up in runs of threads * items, first for their sum, then until a part of it is exceeded; both times in
-/// the same order, so that the last weight is reached by rounding or not at all.
+/// A block a row. Weights are added up in runs of threads * items, first for their sum, then until
+/// a part of it is exceeded; both times in the same order, so that the last weight is reached by
+/// rounding or not at all.
 struct choose_drawn {
   static constexpr int threads = 512, items = 4;
   struct args {
@@ -116,16 +125,19 @@ struct choose_drawn {
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// ids[t] = the index of the largest logit of row t, the first of equals, as sample_greedy (model/sample.hpp): a NaN is chosen where it is
-/// the first of the row, and never otherwise. logits [T, V], V >= 1; logits and ids [T] are in the device's memory. Reads each logit once.
+/// ids[t] = the index of the largest logit of row t, the first of equals, as sample_greedy
+/// (model/sample.hpp): a NaN is chosen where it is the first of the row, and never otherwise.
+/// logits [T, V], V >= 1; logits and ids [T] are in the device's memory. Reads each logit once.
 template <precision P, class Runtime>
 void choose_greedy(exec::device<P, Runtime>& exec, matrix_view<float const> logits, std::int32_t* ids) {
   exec.template launch<kernels::choose_greedy>({.x = logits.rows()}, {logits, logits.cols(), ids});
 }
 
-/// ids[t] drawn from softmax(logits[t] / temperature): the first index at which the sum of the weights exceeds uniform[t] in [0, 1) times
-/// all of it. Sums are f32, in an order that depends on V alone. The greedy choice where temperature is 0 (it must not be negative), or
-/// where a NaN is among the logits. Shapes and places as above, uniform [T] is in the device's memory too. Reads each logit three times.
+/// ids[t] drawn from softmax(logits[t] / temperature): the first index at which the sum of the
+/// weights exceeds uniform[t] in [0, 1) times all of it. Sums are f32, in an order that depends on
+/// V alone. The greedy choice where temperature is 0 (it must not be negative), or where a NaN is
+/// among the logits. Shapes and places as above, uniform [T] is in the device's memory too. Reads
+/// each logit three times.
 template <precision P, class Runtime>
 void choose_drawn(exec::device<P, Runtime>& exec, matrix_view<float const> logits, float temperature, float const* uniform,
                   std::int32_t* ids) {

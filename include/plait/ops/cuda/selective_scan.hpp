@@ -1,4 +1,14 @@
-// selective_scan on a device: which kernel, and how work is shared out.
+// selective_scan on a device: which kernel, and how work is shared out. Which of three forms a call
+// takes: tiles (selective_scan_tiles.hpp) of channels, blocks (selective_scan_blocks.hpp) of
+// tokens, or a step (selective_scan_step.hpp) of one token.
+// Equation: of 16 successive states lane l sums up 4 l to 4 l + 3; lanes are added as (0 + 2) +
+//   (1 + 3), then runs of 16, 32 or 64 states (the least that holds N, or 64). Tiles and steps do
+//   the same, so that any split of a sequence into calls gives the same bits; blocks compose maps
+//   (affine.hpp) in another order: their results differ by roundings
+// Shapes: any N, any number of channels and tokens. Blocks where tiles would leave a quarter of the
+//   multiprocessors or more idle, from 256 tokens on, for N up to 256
+// Source: Gu and Dao, arXiv:2312.00752
+// Test: tests/ops/cuda/selective_scan_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -11,15 +21,17 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-/// How a device computes a call: the results of tiles and steps are the same bits, those of blocks other roundings.
+/// How a device computes a call: the results of tiles and steps are the same bits, those of blocks
+/// other roundings.
 enum class scan_form {
   tiles,   ///< 32 channels a block, one token after the other
   blocks,  ///< 4 channels a block, scanned over the tokens
   step,    ///< one token a sequence
 };
 
-/// Tiles keep the device busy from two or three of them a multiprocessor on, and none idle from one on. A scan computes twice as much, so
-/// that it is for fewer than 3/4 of that; and in a multiple of 512 tokens.
+/// Tiles keep the device busy from two or three of them a multiprocessor on, and none idle from one
+/// on. A scan computes twice as much, so that it is for fewer than 3/4 of that; and in a multiple
+/// of 512 tokens.
 constexpr scan_form scan_form_of(std::int64_t channels, std::int64_t states, std::int64_t sequences, std::int64_t longest, int processors) {
   if (longest <= 1) return scan_form::step;
   std::int64_t const tiles = (channels + 31) / 32 * sequences;
@@ -38,7 +50,8 @@ struct selective_scan_op<exec::device<P, Runtime>> {
     run_as(scan_form_of(a_log.rows(), a_log.cols(), seqs.count, seqs.longest, exec.runtime.processors()), exec, seqs, in, a_log, d, y);
   }
 
-  /// In a form that is given: steps only where no sequence has more than one token, blocks only for up to most_states states.
+  /// In a form that is given: steps only where no sequence has more than one token, blocks only for
+  /// up to most_states states.
   template <class Memory>
   static void run_as(scan_form form, device& exec, sequences<T> const& seqs, scan_input<T> const& in, device_state<Memory> const& a_log,
                      device_vector<Memory> const& d, matrix_view<T> y) {

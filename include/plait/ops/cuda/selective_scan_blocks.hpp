@@ -1,4 +1,6 @@
-// selective_scan on a device, few channels: tokens are scanned over, as maps of the state (Blelloch, CMU-CS-90-190; arXiv:2312.00752, 3.3).
+// selective_scan on a device, few channels: tokens are scanned over, as maps of the state
+// (Blelloch, CMU-CS-90-190; arXiv:2312.00752, 3.3). Few channels: a block takes 4 of them and scans
+// 512 tokens at a time, four a thread, for one state after the other.
 #pragma once
 
 #include <plait/ops/cuda/affine.hpp>
@@ -6,8 +8,13 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (x, y) takes 4 channels of sequences y, y + grid_y... through their tokens, 512 at a time: a thread has 4 successive tokens, and
-/// the maps that they are for a state are scanned over the block, a state after the other.
+/// Block (x, y) takes 4 channels of sequences y, y + grid_y... through their tokens, 512 at a time:
+/// a thread has 4 successive tokens, and the maps that they are for a state are scanned over the
+/// block, a state after the other.
+/// Shapes: N up to 256
+/// Cost: twice the arithmetic of tiles
+/// Source: the scan: Blelloch, 1990
+/// Test: tests/ops/cuda/selective_scan_test.cpp
 template <class T>
 struct selective_scan_blocks {
   using args = scan_args<T>;

@@ -1,4 +1,11 @@
-// selective_ssm on a device: one launch where every sequence has one token, else one op after the other.
+// One launch where every sequence has one token: a block takes 64 channels of up to 4 sequences,
+// normalises their 288 numbers anew, reads the rows of dt_proj once, and moves the states on;
+// otherwise one op after the other.
+// Equation: dt is rounded to T behind its norm and behind dt_proj, as between the ops; sums of
+//   dt_proj in two halves of its columns
+// Shapes: rank at most 512 and N at most 64, otherwise by parts
+// Cost: dt_proj once for 4 sequences, the states in and out once, 128 bytes of one state at a time
+// Test: tests/ops/cuda/selective_ssm_test.cpp
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -10,8 +17,9 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
-/// Block (x, y): 64 channels of up to 4 sequences. The norms are a warp's work a sequence, done by every block anew as they are 288 numbers;
-/// dt_proj's rows are read once; then four threads a channel take its states, in [N][d] order, so that a warp reads 128 bytes of one state.
+/// Block (x, y): 64 channels of up to 4 sequences. The norms are a warp's work a sequence, done by
+/// every block anew as they are 288 numbers; dt_proj's rows are read once; then four threads a
+/// channel take its states, in [N][d] order, so that a warp reads 128 bytes of one state.
 template <dtype Stored, class T>
 struct ssm_step {
   static constexpr int channels = 64, together = 4, most_rank = 512, most_states = 64;
@@ -45,7 +53,8 @@ struct ssm_step {
       to[i] = i < n ? widen(narrow<T>(weight[i] * (widen(from[i]) * scale))) : 0.0f;
   }
 
-  /// Of tile (rows 16 r.., columns 32 c..) what a lane takes: rows g and g + 8, columns 8 p.. with g = lane / 4, p = lane % 4.
+  /// Of tile (rows 16 r.., columns 32 c..) what a lane takes: rows g and g + 8, columns 8 p.. with
+  /// g = lane / 4, p = lane % 4.
   PLAIT_HD static void load(device_weights<Stored> const& w, std::int64_t r, std::int64_t c, int lane, float (&to)[2][lot]) {
     if constexpr (Stored == dtype::int8) {
       std::int64_t const tile = r * w.col_tiles() + c;

@@ -1,4 +1,4 @@
-// A matrix changed by another of its shape, value by value.
+// A matrix changed by another of its shape: a residual or a bias added, or the gate of SwiGLU.
 #pragma once
 
 #include <plait/exec/device.hpp>
@@ -9,6 +9,7 @@
 
 namespace plait::inline PLAIT_ABI::kernels {
 
+/// What is done to a row.
 enum class update {
   add,   ///< y + x
   gate,  ///< silu(x) y
@@ -45,6 +46,9 @@ struct update_rows {
 namespace plait::inline PLAIT_ABI::ops {
 
 /// x may have a stride of 0: one row for all of y's.
+/// Equation: y + x, or silu(x) y, in f32, rounded once
+/// Shapes: x with a stride of 0 is one row for all of y's
+/// Test: tests/ops/cuda/pointwise_test.cpp, tests/ops/cuda/linear_test.cpp
 template <kernels::update Kind, class Exec, class X, class Y>
 void update_rows(Exec& exec, matrix_view<X> x, matrix_view<Y> y) {
   exec.template launch<kernels::update_rows<Kind, std::remove_const_t<X>, Y>>({.x = y.rows()}, {matrix_view<X const>(x), y, y.cols()});

@@ -1,4 +1,7 @@
-// Some values of a row at once, mostly eight.
+// Some values of a row at once, mostly eight: 16 bytes of bf16.
+// Shapes: `aligned` says that every lot of every row stands at a multiple of 16 bytes; else values
+//   go one by one
+// Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
 #include <plait/core/view.hpp>
@@ -26,14 +29,16 @@ struct rows_of {
   PLAIT_HD T* row(std::int64_t r) const { return data + r * stride; }
 };
 
-/// N values as they are in memory, so that they wait in few registers: 2, 4 or 8 of bf16, 1 to 8 of f32, N a power of two.
+/// N values as they are in memory, so that they wait in few registers: 2, 4 or 8 of bf16, 1 to 8 of
+/// f32, N a power of two.
 template <class T, int N>
 struct raw_values {
   static constexpr int bytes = N * static_cast<int>(sizeof(T)), words = bytes / 4;
   static_assert(words > 0 && (words & (words - 1)) == 0);
   std::uint32_t word[words] = {};
 
-  /// from[0, min(n, N)), zeros behind. `aligned`: from stands at a multiple of 16 bytes, or of N values where these are less.
+  /// from[0, min(n, N)), zeros behind. `aligned`: from stands at a multiple of 16 bytes, or of N
+  /// values where these are less.
   PLAIT_HD void load(T const* from, std::int64_t n, bool aligned) {
     if (aligned && n >= N) {
       if constexpr (words >= 4) {

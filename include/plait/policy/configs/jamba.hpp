@@ -1,4 +1,4 @@
-// The published Jamba configurations.
+// The published Jamba configurations, in `plait::configs`.
 #pragma once
 
 #include <plait/policy/attention.hpp>
@@ -28,7 +28,15 @@ constexpr hybrid<attention, mamba, mlp, Sparse> jamba_with(interleave const& lay
 }
 }  // namespace detail
 
-/// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router and every feed-forward is dense.
+/// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router
+/// and every feed-forward is dense.
+/// Shapes: v0.1: 4 blocks of 8 layers, a:m = 1:7, e = 2, 16 experts of which 2, d_model 4096; 51.6
+///   B parameters, 12.1 B active. 1.5-Mini (and Jamba2-Mini) has its shape. 1.5-Large: 9 blocks,
+///   d_model 8192, 398 B and 94 B. Reasoning-3B: 26 Mamba and 2 attention layers, dense, tied
+/// Errors: none here; a changed copy is judged by policy/check.hpp and its layers. With n = 1 the
+///   sparse slot is `none`
+/// Source: Lieber et al., arXiv:2403.19887; Jamba Team, arXiv:2408.12570
+/// Test: tests/policy/policy_test.cpp, tests/io/jamba_config_test.cpp
 template <int l, int a, int m, int e, int n, int K, int blocks = 4>
 inline constexpr auto jamba =
     detail::jamba_with(interleave{.blocks = blocks, .layers_per_block = l, .attend = a, .recur = m, .moe_every = n == 1 ? 0 : e},
@@ -40,7 +48,8 @@ inline constexpr auto jamba_v0_1 = jamba<8, 1, 7, 2, 16, 2>;
 /// Jamba-1.5-Mini (arXiv:2408.12570) and Jamba2-Mini have v0.1's shape.
 inline constexpr auto jamba_1_5_mini = jamba_v0_1;
 
-/// Jamba-1.5-Large: 9 blocks. Widths as the paper states them, d_ff such that the published 398B and 94B come out.
+/// Jamba-1.5-Large: 9 blocks. Widths as the paper states them, d_ff such that the published 398B
+/// and 94B come out.
 inline constexpr auto jamba_1_5_large = [] {
   auto c = jamba<8, 1, 7, 2, 16, 2, 9>;
   c.d_model = 8192;
