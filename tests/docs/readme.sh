@@ -5,7 +5,7 @@ set -u
 cd "$1" || exit 1
 status=0
 diff <(sed -n '/^```cpp$/,/^```$/p' README.md | sed '1d;$d') examples/readme.cpp || { echo 'the example in README.md is not examples/readme.cpp'; status=1; }
-"$2" | grep -qE '^[0-9]+ parameters; the next token is [0-9]+$' || { echo 'the example does not run'; status=1; }
+"$2" | grep -qE '^([0-9]+ ){8}$' || { echo 'the example does not run'; status=1; }
 while IFS=: read -r file target; do
   [ -e "$(dirname "$file")/$target" ] || { echo "$file links to $target, which does not exist"; status=1; }
 done < <(grep -oHE '\]\([^)#: ]+(#[^) ]*)?\)' ./*.md docs/*.md docs/*/*.md benchmarks/*.md examples/data/*/*.md | sed -E 's/\]\(([^#]*).*\)/\1/')
