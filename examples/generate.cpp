@@ -95,33 +95,19 @@ int main(int argc, char** argv) {
 
     auto const net = plait::io::load<model>(directory);
     std::vector<int> const ends = plait::io::end_tokens(plait::io::config_file(directory));
-    plait::sampler next(temperature, seed);
     model::exec_type exec = threads > 0 ? model::exec_type(threads) : model::exec_type();
-    plait::cache_pool<model> pool;
-    plait::cache<model> sequence = pool.make();
-    sequence.reserve(static_cast<std::int64_t>(past.size()) + count);
-    net->reserve(exec, static_cast<std::int64_t>(past.size()));
-    std::vector<float> logits(static_cast<std::size_t>(model::vocab_size));
-    plait::batch<model> batch;
-    auto const forward = [&](std::span<std::int32_t const> tokens) {
-      batch.clear();
-      batch.add(sequence, tokens);
-      net->forward(exec, batch, {logits.data(), 1, model::vocab_size});
-    };
+    plait::session chat(*net, exec);
+    chat.reserve(static_cast<std::int64_t>(past.size()) + count);
 
     stopwatch const prefill;
-    forward(past);
+    chat.feed(past);
     double const prefill_seconds = prefill.seconds();
     printer print(bytes);
     for (std::int32_t id : past) print(id);
     stopwatch const decode;
-    std::int64_t made = 0, steps = 0;
-    for (; made < count; ++made) {
-      std::int32_t const id = next(logits);
-      if (std::find(ends.begin(), ends.end(), id) != ends.end()) break;
-      print(id);
-      if (made + 1 < count) forward({&id, 1}), ++steps;
-    }
+    auto const made = static_cast<std::int64_t>(
+        chat.generate({}, {.max_tokens = count, .end_tokens = ends, .sampler = plait::sampler(temperature, seed)}, print).size());
+    std::int64_t const steps = std::min(made, count - 1);  // the last token is not run
     std::printf("\n");
     std::fflush(stdout);
     std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens", past.size(), double(past.size()) / prefill_seconds,

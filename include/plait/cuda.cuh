@@ -15,6 +15,7 @@
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/sample.hpp>
+#include <plait/model/session.hpp>
 #include <plait/model/single_layer.hpp>
 #include <plait/models/jamba.hpp>
 #include <plait/models/mixtral.hpp>

@@ -22,6 +22,7 @@
 #include <plait/model/model.hpp>
 #include <plait/model/reference_model.hpp>
 #include <plait/model/sample.hpp>
+#include <plait/model/session.hpp>
 #include <plait/model/share_layer.hpp>
 #include <plait/model/single_layer.hpp>
 #include <plait/models/jamba.hpp>

@@ -17,6 +17,7 @@ using namespace plait;
 #if CASE == 0  // 0: compiles
 inline constexpr hybrid<none, mamba, none, none> fine{.d_model = 16, .vocab_size = 9, .layers = {.blocks = 1, .layers_per_block = 3, .recur = 1}};
 template class plait::model<fine>;
+template class plait::session<plait::model<fine>>;
 #elif CASE == 1  // a layer of nothing
 inline constexpr hybrid<attention, none, mlp, none> gap{.d_model = 16, .vocab_size = 9, .layers = {.blocks = 1, .layers_per_block = 2, .attend = 1, .recur = 1},
                                                         .attention = {.num_heads = 2, .num_kv_heads = 2}};
@@ -92,6 +93,29 @@ struct empty {
 template class plait::model<empty{}>;  // 14: plait: a model needs at least one layer
 #elif CASE == 15
 auto const written = io::knob_value(positions::rotary);  // 15: plait: knobs visits integers, bools, floats and texts
+#elif CASE == 18
+inline constexpr hybrid<none, mamba, none, none> layers{.d_model = 16, .vocab_size = no_vocabulary, .layers = {.layers_per_block = 3, .recur = 1}};
+template class plait::session<plait::model<layers>>;  // 18: plait: a session goes from token ids to logits
+#elif CASE == 19
+struct backward { friend constexpr bool operator==(backward const&, backward const&) = default; };
+template <class Visit>
+constexpr void describe(backward const&, int, Visit&&) {}
+template <int D, backward P>
+struct backward_layer {
+  static constexpr continuation continues = continuation::none;
+  template <class Exec, class W, class See, class T = typename Exec::value_type>
+  static void forward(Exec&, W const&, layer_settings const&, sequences<T> const&, matrix_view<std::type_identity_t<T> const>, matrix_view<std::type_identity_t<T>>, See&&) {}
+};
+template <>
+struct plait::layer_of<backward> {
+  template <int D, backward P>
+  using bind = backward_layer<D, P>;
+};
+inline constexpr hybrid<none, backward, none, none> encoder{.d_model = 16, .vocab_size = 9, .layers = {.layers_per_block = 1, .recur = 1}};
+template class plait::session<plait::model<encoder>>;  // 19: plait: a session is many calls
+#elif CASE == 20
+inline constexpr hybrid<none, mamba, none, none> fine{.d_model = 16, .vocab_size = 9, .layers = {.blocks = 1, .layers_per_block = 3, .recur = 1}};
+void f(session<plait::model<fine>>& s) { s.generate({}, {}, [](std::int32_t id) { return id; }); }  // 20: plait: the callback of generate returns bool
 #elif CASE == 16 || CASE == 17  // a device, whatever runs its kernels
 struct nothing {
   using memory = host_memory;

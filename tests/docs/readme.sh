@@ -5,7 +5,7 @@ set -u
 cd "$1" || exit 1
 status=0
 diff <(sed -n '/^```cpp$/,/^```$/p' README.md | sed '1d;$d') examples/readme.cpp || { echo 'the example in README.md is not examples/readme.cpp'; status=1; }
-"$2" | grep -qE '^[0-9]+ parameters; the next token is [0-9]+$' || { echo 'the example does not run'; status=1; }
+"$2" | grep -qE '^([0-9]+ ){8}$' || { echo 'the example does not run'; status=1; }
 for path in $(grep -ohE '`(include/plait|tests|examples|benchmarks|ops|layers|model|core|io|policy)/[A-Za-z0-9_./-]+\.(hpp|cpp|sh|txt|md|json)`' README.md docs/*.md docs/*/*.md examples/*.md examples/data/*/*.md | tr -d '`' | sort -u); do
   [ -e "$path" ] || [ -e "include/plait/$path" ] || { echo "a document names $path, which does not exist"; status=1; }
 done

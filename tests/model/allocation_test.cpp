@@ -166,6 +166,24 @@ TEST_CASE("allocation: forward allocates nothing after reserve") {
   }
 }
 
+TEST_CASE("allocation: a session allocates nothing per token after reserve") {
+  using model = plait::model<test::everything>;
+  plait::exec::cpu<> exec(1);
+  plait::session chat(test::model_with_weights<model>(), exec, {.chunk = 32, .cache = {.keep_snapshots = 2}});
+  test::random random(52);
+  auto const prompt = test::random_ids(random, 50, model::vocab_size);
+  chat.reserve(400);
+  tally const t = watch([&] {
+    chat.feed(prompt);
+    for (int i = 0; i < 150; ++i) chat.next();
+    chat.feed(prompt);
+    for (int i = 0; i < 150; ++i) chat.next();
+  });
+  CHECK(t.calls == 0);
+  CHECK(t.frees == 0);
+  CHECK(chat.length() == 400);
+}
+
 TEST_CASE(
     "allocation: a snapshot takes the recurrent state, a small header and page references; restore evaluates nothing and takes less") {
   using model = plait::model<test::everything>;

@@ -211,3 +211,29 @@ TEST_CASE("device: the order of threads changes no bit" * doctest::skip(test::ra
     CHECK(test::same_bits(first, logits));
   }
 }
+
+// The session's logits are those of the same calls by hand, in this machine's memory; its steps are kept and replayed.
+TEST_CASE("device: a session") {
+  using model = on_device<test::everything, plait::bf16>;
+  test::random random(40);
+  auto const ids = test::random_ids(random, 37, model::vocab_size);
+  run<model> r;
+  auto cache = r.make();
+  auto by_hand = r.forward(cache, slice(ids, 0, 20));
+  by_hand = r.forward(cache, slice(ids, 20, 17));
+  auto const last = [&] { return std::vector<float>(by_hand.end() - model::vocab_size, by_hand.end()); };
+
+  plait::session chat(run<model>::net(), r.exec, {.chunk = 20});
+  chat.feed(ids);
+  auto const begin = chat.snapshot();
+  for (int i = 0; i < 4; ++i) {
+    CAPTURE(i);
+    CHECK(std::vector<float>(chat.logits().begin(), chat.logits().end()) == last());
+    std::int32_t const id = chat.next();
+    CHECK(id == plait::sample_greedy(last()));
+    by_hand = r.forward(cache, {id});
+  }
+  std::vector<std::int32_t> const chosen(chat.tokens().begin() + 37, chat.tokens().end());
+  chat.rewind(begin);
+  CHECK(chat.generate({}, {.max_tokens = 4}) == chosen);
+}

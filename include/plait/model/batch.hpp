@@ -5,7 +5,8 @@
 //   d_model] are read where they are when forward runs. A sequence must stay where it is until then
 // Errors:
 //   - `output row … was chosen of a sequence with … new tokens`: then nothing was added
-// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room
+// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room, and after
+///   `reserve` add allocates nothing
 // Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
@@ -59,7 +60,25 @@ class basic_batch {
     return first;
   }
   void clear() {
-    entries_.clear(), ids_.clear(), first_row_.assign(1, 0), length_.clear(), state_.clear(), pages_.clear(), wanted_.clear();
+    entries_.clear();
+    ids_.clear();
+    first_row_.assign(1, 0);
+    length_.clear();
+    state_.clear();
+    wanted_.clear();
+  }
+  /// Room for so many sequences of up to `context` tokens each, with `tokens` new ones in all and as many output rows: until then add
+  /// allocates nothing.
+  void reserve(std::int64_t sequences, std::int64_t tokens, std::int64_t context) {
+    auto const count = static_cast<std::size_t>(sequences);
+    entries_.reserve(count);
+    ids_.reserve(static_cast<std::size_t>(tokens));
+    first_row_.reserve(count + 1);
+    length_.reserve(count);
+    state_.reserve(count);
+    wanted_.reserve(static_cast<std::size_t>(tokens));
+    make_tables(count);
+    for (auto& pages : pages_) pages.reserve(static_cast<std::size_t>((context + page_tokens - 1) / page_tokens));
   }
 
   std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
@@ -85,13 +104,20 @@ class basic_batch {
     first_row_.push_back(first + tokens);
     length_.push_back(sequence.length());
     state_.push_back(nullptr);
-    pages_.emplace_back(static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
-    table_.resize(pages_.size());
-    sorted_.resize(pages_.size());
+    make_tables(entries_.size());
+    pages_[entries_.size() - 1].resize(static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
     if (wanted == plait::rows::all)
       for (std::int64_t t = 0; t < tokens; ++t) wanted_.push_back(first + t);
     if (wanted == plait::rows::last && tokens > 0) wanted_.push_back(first + tokens - 1);
     return output;
+  }
+
+  /// Page tables for so many sequences; clear() leaves them.
+  void make_tables(std::size_t count) {
+    if (count <= pages_.size()) return;
+    pages_.resize(count);
+    table_.resize(count);
+    sorted_.resize(count);
   }
 
   bool has_ids_only() const {
