@@ -5,8 +5,8 @@
 //   d_model] are read where they are when forward runs. A sequence must stay where it is until then
 // Errors:
 //   - `output row … was chosen of a sequence with … new tokens`: then nothing was added
-// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room, and after
-///   `reserve` add allocates nothing
+// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room,
+//   and after `reserve` add allocates nothing
 // Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
