@@ -1,10 +1,9 @@
-// Layers and models measured on a device made of fibers: what differs from the CPU is where memory is, what a time is, and what two results
+// Layers and models measured on the emulator: what differs from the CPU is where memory is, what a time is, and what two results
 // may differ by.
 #include <plait/benchmark.hpp>
 
 #include <support/data.hpp>
 #include <support/device_ops.hpp>
-#include <support/fibers.hpp>
 
 #include <doctest/doctest.h>
 
@@ -21,7 +20,7 @@ namespace {
 using plait::bench::routing;
 using plait::bench::weights;
 template <plait::precision P = plait::bf16>
-using device = test::fiber_device<P>;
+using device = plait::exec::emulated<P>;
 
 constexpr int width = 48;
 constexpr plait::attention attention{.num_heads = 4, .num_kv_heads = 2};
@@ -345,7 +344,7 @@ TEST_CASE("device: both rates are measured, with work as small as the runtime sa
 }
 
 TEST_CASE("device: matrices go there and come back, strided views too") {
-  using memory = test::fiber_memory;
+  using memory = plait::emulator::memory;
   plait::bench::matrix<float> const drawn(5, 7, 3);
   plait::bench::placed<float, memory> const there(drawn);
   auto const back = there.fetch();

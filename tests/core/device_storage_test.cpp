@@ -39,7 +39,7 @@ TEST_CASE_TEMPLATE("device_matrix: what is set is read, before and after upload,
   test::random random(5);
   for (std::int64_t rows : {1, 17, 40})
     for (std::int64_t cols : {1, 3, 32, 129}) {
-      plait::device_matrix<Type::value, test::fiber_memory> m;
+      plait::device_matrix<Type::value, plait::emulator::memory> m;
       plait::panel_matrix<Type::value> panels;  // the CPU's: the same numbers
       plait::tensor const shape{.name = "m", .rows = rows, .cols = cols, .copies = 3};
       m.allocate(shape), panels.allocate(shape);
@@ -66,14 +66,14 @@ TEST_CASE_TEMPLATE("device_matrix: what is set is read, before and after upload,
       CHECK(m.there().data != nullptr);
       check();
       {
-        test::fiber_memory::access const here;  // as a kernel sees it
+        plait::emulator::memory::access const here;  // as a kernel sees it
         panels.get_row(2, rows - 1, row.data());
         for (std::int64_t c = 0; c < cols; ++c) CHECK(m.there().copy(2).at(rows - 1, c) == row[std::size_t(c)]);
       }
       row.assign(std::size_t(cols), 2.0f);  // set again, and moved again
       m.set_row(0, 0, row.data());
       m.upload();
-      test::fiber_memory::access const here;
+      plait::emulator::memory::access const here;
       CHECK(m.there().at(0, cols - 1) == doctest::Approx(2).epsilon(1e-3));  // the scale of int8 has 11 bits
     }
 }
@@ -81,8 +81,8 @@ TEST_CASE_TEMPLATE("device_matrix: what is set is read, before and after upload,
 TEST_CASE("device_vector and device_state: channels side by side") {
   test::random random(6);
   auto const values = random.values(5 * 3);
-  plait::device_vector<test::fiber_memory> v;
-  plait::device_state<test::fiber_memory> a;
+  plait::device_vector<plait::emulator::memory> v;
+  plait::device_state<plait::emulator::memory> a;
   plait::tensor const shape{.name = "v", .role = plait::role::vector, .rows = 5, .cols = 3};
   v.allocate(shape), a.allocate(shape);
   for (std::int64_t r = 0; r < 5; ++r) v.set_row(0, r, values.data() + r * 3), a.set_row(0, r, values.data() + r * 3);
@@ -90,7 +90,7 @@ TEST_CASE("device_vector and device_state: channels side by side") {
   std::array<float, 3> const again = {1, 2, 3};
   v.set_row(0, 4, again.data()), a.set_row(0, 4, again.data());
   v.upload(), a.upload();
-  test::fiber_memory::access const here;
+  plait::emulator::memory::access const here;
   CHECK(v.there()[2 * 5 + 4] == 3);
   CHECK(a.there()[0 * 5 + 4] == doctest::Approx(-std::exp(1.0) / std::log(2.0)).epsilon(1e-6));
   for (std::int64_t r = 0; r < 4; ++r)

@@ -1,4 +1,4 @@
-// The device made of fibers does what exec/block.hpp says, and finds what it is there to find.
+// The emulator does what exec/block.hpp says, and finds the mistakes that it is there to find.
 #include <support/device_data.hpp>
 
 #include <doctest/doctest.h>
@@ -7,7 +7,7 @@
 
 namespace {
 
-using test::fiber_memory;
+using plait::emulator::memory;
 
 struct no_space {};
 
@@ -50,10 +50,40 @@ struct collectives {
   }
 };
 
+enum class mistake { early_return, divergent_shuffle, lane_out_of_range, unaligned_to, unaligned_from, none };
+
+template <mistake M>
+struct misused {
+  struct args {};
+  static constexpr int threads = 64;
+  template <class>
+  struct shared {
+    alignas(16) std::byte to[32];
+    alignas(16) std::byte from[32];
+  };
+  template <class Block>
+  static void run(Block const& b, shared<Block>& s, args const&) {
+    if constexpr (M == mistake::early_return) {
+      if (b.thread() < 3) return;
+      b.sync();
+    }
+    if constexpr (M == mistake::divergent_shuffle)
+      if (b.lane() % 2 == 0) (void)b.shuffle_xor(1.0f, 1);
+    if constexpr (M == mistake::lane_out_of_range) (void)b.shuffle(1.0f, 32);
+    if constexpr (M == mistake::unaligned_to) b.copy_async(s.to + 8, s.from);
+    if constexpr (M == mistake::unaligned_from) b.copy_async(s.to, s.from + 8);
+  }
+};
+
+template <class Kernel, class Device>
+std::string message_of(Device& exec, plait::launch_grid grid) {
+  return test::message_of([&] { exec.template launch<Kernel>(grid, {}); });
+}
+
 template <class T>
-std::vector<T> fetched(fiber_memory::buffer<T> const& from) {
+std::vector<T> fetched(memory::buffer<T> const& from) {
   std::vector<T> to(std::size_t(from.size()));
-  fiber_memory::copy_out(from.data(), from.size(), to.data());
+  memory::copy_out(from.data(), from.size(), to.data());
   return to;
 }
 
@@ -65,7 +95,7 @@ TEST_CASE("every thread of every block runs once, and barriers hold in any order
   };
   for (std::uint64_t const seed : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}}) {
     auto exec = test::device_with<plait::f32>(seed);
-    fiber_memory::buffer<int> out(64 * 6);
+    memory::buffer<int> out(64 * 6);
     constexpr auto body = [](auto const& b, space& s, int* const& to) {
       s.value[b.thread()] = b.thread();
       b.sync();
@@ -79,14 +109,14 @@ TEST_CASE("every thread of every block runs once, and barriers hold in any order
   }
 }
 
-TEST_CASE("a missing barrier shows: results depend on the order of threads" * doctest::skip(test::race::watching)) {  // reported: race_test.cpp
+TEST_CASE("a missing barrier shows: results depend on the order of threads" * doctest::skip(plait::emulator::thread_sanitizer)) {  // reported: race_test.cpp
   struct space {
     int last;
   };
   std::set<int> seen;
   for (std::uint64_t seed = 1; seed < 12; ++seed) {
     auto exec = test::device_with<plait::f32>(seed);
-    fiber_memory::buffer<int> out(1);
+    memory::buffer<int> out(1);
     constexpr auto body = [](auto const& b, space& s, int* const& to) {
       s.last = b.thread();  // a race
       b.sync();
@@ -98,18 +128,50 @@ TEST_CASE("a missing barrier shows: results depend on the order of threads" * do
   CHECK(seen.size() > 3);
 }
 
-TEST_CASE("threads that wait at different places are an error, not a hang") {
+TEST_CASE("a barrier that not all threads reach is an error, not a hang") {
   auto exec = test::device_with<plait::f32>();
-  constexpr auto early = [](auto const& b, no_space&, int const&) {
-    if (b.thread() < 3) return;
-    b.sync();
-  };
-  CHECK_THROWS_WITH((exec.launch<kernel_of<int, no_space, early>>({}, 0)),
-                    "threads wait for one another at different places: 3 of 64 have ended");
-  constexpr auto divergent = [](auto const& b, no_space&, int const&) {
-    if (b.lane() % 2 == 0) (void)b.shuffle_xor(1.0f, 1);
-  };
-  CHECK_THROWS((exec.launch<kernel_of<int, no_space, divergent>>({}, 0)));
+  CHECK(message_of<misused<mistake::early_return>>(exec, {.x = 2, .y = 3}) ==
+        "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)0>, block (1, 0, 0): "
+        "a barrier that not all threads reach: 61 wait for the block, 0 for their warp, 3 of 64 have ended");
+  CHECK(message_of<misused<mistake::divergent_shuffle>>(exec, {}) ==
+        "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)1>, block (0, 0, 0): "
+        "a barrier that not all threads reach: 0 wait for the block, 32 for their warp, 32 of 64 have ended");
+  CHECK(message_of<misused<mistake::none>>(exec, {}) == "(no error)");  // the threads of before are gone
+}
+
+TEST_CASE("misuse of a block, a launch or a fetch is a sentence") {
+  auto exec = test::device_with<plait::f32>();
+  std::string const at = "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)";
+  CHECK(message_of<misused<mistake::lane_out_of_range>>(exec, {}).starts_with(at + "2>, block (0, 0, 0), thread "));
+  CHECK(message_of<misused<mistake::lane_out_of_range>>(exec, {}).ends_with(": a shuffle from lane 32, expected 0 to 31"));
+  CHECK(message_of<misused<mistake::unaligned_to>>(exec, {}).ends_with(": copy_async to an address that is no multiple of 16"));
+  CHECK(message_of<misused<mistake::unaligned_from>>(exec, {}).ends_with(": copy_async from an address that is no multiple of 16"));
+  CHECK(message_of<misused<mistake::none>>(exec, {.y = 65536}) ==
+        at + "5>: a launch of 1 x 65536 x 1 blocks, expected at most 2147483647 x 65535 x 65535");
+  CHECK(test::message_of([] { plait::emulator::fibers const block(48); }) ==
+        "exec::emulated: a block of 48 threads, expected whole warps of 32, at most 1024 threads");
+  CHECK(test::message_of([] { memory::buffer<float> const negative(-1); }) ==
+        "exec::emulated: a buffer of -1 values, expected 0 or more");
+  float value = 0;
+  memory::buffer<float> const there(1);
+  CHECK(test::message_of([&] { (void)exec.runtime.capture([&] { exec.runtime.fetch(&value, there.data(), 4); }); }) ==
+        "exec::emulated: a fetch of 4 bytes while a step is captured; a captured step copies nothing to the host");
+  exec.runtime.fetch(&value, there.data(), 4);  // the capture has ended
+  CHECK(exec.runtime.copies_to_host == 1);
+}
+
+TEST_CASE("launches are listed by the names of their kernels; a captured step adds none, and runs on a runtime that has moved") {
+  auto exec = test::device_with<plait::f32>();
+  memory::buffer<float> out(64 * 6);
+  exec.launch<collectives>({}, out.data());
+  CHECK(exec.runtime.launches == std::vector<std::string>{"(anonymous namespace)::collectives"});
+  memory::clear(out.data(), out.size());
+  auto const steps = exec.runtime.capture([&] { exec.launch<collectives>({}, out.data()); });
+  CHECK(fetched(out)[0] == 0);
+  plait::emulator::runtime moved = std::move(exec.runtime);
+  moved.replay(steps);
+  CHECK(fetched(out)[0] == 5);
+  CHECK(moved.launches.size() == 1);
 }
 
 TEST_CASE("shared memory holds NaN until it is written") {
@@ -117,7 +179,7 @@ TEST_CASE("shared memory holds NaN until it is written") {
     float value[64];
   };
   auto exec = test::device_with<plait::f32>();
-  fiber_memory::buffer<float> out(64);
+  memory::buffer<float> out(64);
   constexpr auto body = [](auto const& b, space& s, float* const& to) { to[b.thread()] = s.value[b.thread()]; };
   exec.launch<kernel_of<float*, space, body>>({}, out.data());
   for (float v : fetched(out)) CHECK(v != v);
@@ -128,10 +190,10 @@ TEST_CASE("a copy is there when its group has been waited for, and not before; z
     alignas(16) float value[3][32][4];
   };
   auto exec = test::device_with<plait::f32>();
-  fiber_memory::buffer<float> from(3 * 32 * 4), out(3 * 3 * 32);
+  memory::buffer<float> from(3 * 32 * 4), out(3 * 3 * 32);
   std::vector<float> numbers(3 * 32 * 4);
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i + 1);
-  fiber_memory::copy_in(numbers.data(), from.size(), from.data());
+  memory::copy_in(numbers.data(), from.size(), from.data());
   struct addresses {
     float const* from;
     float* to;
@@ -166,7 +228,7 @@ TEST_CASE("a copy is there when its group has been waited for, and not before; z
 
 TEST_CASE("shuffles, warp and block reductions, scan") {
   auto exec = test::device_with<plait::f32>(7);
-  fiber_memory::buffer<float> out(64 * 6);
+  memory::buffer<float> out(64 * 6);
   exec.launch<collectives>({}, out.data());
   auto const all = fetched(out);
   float sum = 0.5f;
@@ -195,8 +257,8 @@ TEST_CASE("mma is a product of 16 x 16 and 16 x 8") {
     for (float& v : row) v = plait::from_bf16(plait::to_bf16(random.uniform()));
   for (auto& row : t.c)
     for (float& v : row) v = random.uniform();
-  fiber_memory::buffer<tiles> memory(1);
-  fiber_memory::copy_in(&t, 1, memory.data());
+  memory::buffer<tiles> memory(1);
+  memory::copy_in(&t, 1, memory.data());
   constexpr auto body = [](auto const& b, no_space&, tiles* const& m) {
     int const g = b.lane() / 4, p = b.lane() % 4 * 2;
     auto const two = [](float low, float high) { return std::uint32_t{plait::to_bf16(low)} | std::uint32_t{plait::to_bf16(high)} << 16; };

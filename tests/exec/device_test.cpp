@@ -6,13 +6,13 @@
 
 namespace {
 
-using test::fiber_memory;
-using device = test::fiber_device<plait::bf16>;
+using plait::emulator::memory;
+using device = plait::exec::emulated<plait::bf16>;
 
 template <class T>
 std::vector<T> read(T const* from, std::int64_t n) {
   std::vector<T> to(static_cast<std::size_t>(n));
-  fiber_memory::copy_out(from, n, to.data());
+  memory::copy_out(from, n, to.data());
   return to;
 }
 
@@ -20,8 +20,8 @@ std::vector<T> read(T const* from, std::int64_t n) {
 struct call {
   std::vector<std::int64_t> first_row = {0, 1, 3, 3}, length = {70, 0, 5}, wanted = {2, 0};
   std::vector<std::int32_t> ids = {7, 8, 9};
-  fiber_memory::buffer<float> state{6};
-  fiber_memory::buffer<std::byte> memory{4};
+  memory::buffer<float> state{6};
+  memory::buffer<std::byte> memory{4};
   std::vector<float*> states = {state.data(), state.data() + 2, state.data() + 4};
   std::vector<std::vector<std::byte*>> pages = {{memory.data(), memory.data() + 1}, {memory.data() + 2}, {memory.data() + 3}};
   std::vector<std::byte* const*> tables = {pages[0].data(), pages[1].data(), pages[2].data()};
@@ -60,7 +60,7 @@ TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") 
     auto const tables = read(in.seqs.pages, 3);
     CHECK(read(tables[0], 2) == c.pages[0]);
     CHECK(read(tables[1], 1) == c.pages[1]);
-    fiber_memory::access const here;
+    memory::access const here;
     CHECK(in.seqs.tokens(1) == 2);
     CHECK(in.seqs.state_of(2) == c.state.data() + 5);
     CHECK(static_cast<void*>(in.seqs.page_of<std::byte>(0, 1)) == c.memory.data() + 1);
@@ -81,8 +81,8 @@ TEST_CASE("execute: a step that comes again is kept, and launched as it was; wha
   device exec;
   exec.workspace.reserve(1024);
   auto const table = test::make_device_tensor<device, plait::role::matrix>({1, 2, 3, 4, 5, 6}, 3, 2);
-  fiber_memory::buffer<std::int32_t> ids(1);
-  fiber_memory::buffer<plait::bf16_t> out(2);
+  memory::buffer<std::int32_t> ids(1);
+  memory::buffer<plait::bf16_t> out(2);
   int runs = 0;
   auto const step = [&](plait::call_shape shape, std::int32_t id) {
     exec.runtime.send(ids.data(), &id, 4);
@@ -119,10 +119,10 @@ TEST_CASE("execute: a step that comes again is kept, and launched as it was; wha
 }
 
 TEST_CASE("kernels may follow the device's addresses, this machine may not" * doctest::description("with AddressSanitizer it dies")) {
-  fiber_memory::buffer<float> m(8);
-#if defined(TEST_ASAN)
+  memory::buffer<float> m(8);
+#if PLAIT_EMULATOR_ASAN
   CHECK(__asan_address_is_poisoned(m.data()) != 0);
-  fiber_memory::access const here;
+  memory::access const here;
   CHECK(__asan_address_is_poisoned(m.data()) == 0);
 #else
   CHECK(m.size() == 8);

@@ -1,4 +1,5 @@
-// Races between the threads of a device made of fibers: ThreadSanitizer reports those that are there, in whatever order fibers run, and no other.
+// Races between the threads of an emulated device: ThreadSanitizer reports those that are there, in
+// whatever order the threads run, and no other.
 #include <support/device_data.hpp>
 
 #include <doctest/doctest.h>
@@ -12,7 +13,7 @@ extern "C" char const* __tsan_default_options() { return "exitcode=0"; }
 
 namespace {
 
-using test::fiber_memory;
+using plait::emulator::memory;
 
 enum class between { nothing, shuffle, warp_barrier, block_barrier };
 
@@ -72,7 +73,7 @@ struct collectives {
 template <class Kernel>
 int races(std::int64_t blocks) {
   auto exec = test::device_with<plait::f32>(3);
-  fiber_memory::buffer<float> out(1024);
+  memory::buffer<float> out(1024);
   reports = 0;
   exec.launch<Kernel>({.x = blocks}, out.data());
   return reports;
@@ -93,13 +94,13 @@ TEST_CASE("races in the device's memory: no barrier orders blocks, a launch is o
   CHECK(races<accumulate<true>>(2) > 0);
   CHECK(races<accumulate<false>>(2) == 0);
   auto exec = test::device_with<plait::f32>(4);
-  fiber_memory::buffer<float> out(64);
+  memory::buffer<float> out(64);
   reports = 0;
   for (int i = 0; i < 3; ++i) exec.launch<accumulate<true>>({.x = 1}, out.data());
-  fiber_memory::clear(out.data(), 64);
+  memory::clear(out.data(), 64);
   exec.launch<accumulate<false>>({.x = 2}, out.data());
   float first = 0;
-  fiber_memory::copy_out(out.data(), 1, &first);
+  memory::copy_out(out.data(), 1, &first);
   CHECK(first == 1);
   CHECK(reports == 0);
 }

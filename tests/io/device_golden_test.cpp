@@ -18,7 +18,7 @@
 namespace {
 
 template <plait::precision P>
-using on_device = plait::model<checkpoint_architecture::config, test::fiber_device<P>>;
+using on_device = plait::model<checkpoint_architecture::config, test::device<P>>;
 constexpr std::int64_t vocab = checkpoint_architecture::config.vocab_size;
 
 std::string const directory = PLAIT_GOLDEN_CHECKPOINT;
@@ -44,10 +44,10 @@ struct session {
       caches[s].reserve(std::int64_t(ids[s].size()));
       batch.add(caches[s], ids[s], plait::rows::all);
     }
-    test::fiber_memory::buffer<float> out(batch.rows_wanted() * vocab);
+    test::device_memory::buffer<float> out(batch.rows_wanted() * vocab);
     net.forward(exec, batch, {out.data(), batch.rows_wanted(), vocab});
     std::vector<float> all(std::size_t(out.size()));
-    test::fiber_memory::copy_out(std::as_const(out).data(), out.size(), all.data());
+    test::device_memory::copy_out(std::as_const(out).data(), out.size(), all.data());
     auto at = all.begin();
     for (std::size_t s = 0; s < ids.size(); ++s) {
       auto const end = at + std::ptrdiff_t(ids[s].size()) * vocab;
@@ -150,7 +150,7 @@ TEST_CASE("golden on a device: weights that are there are read back and saved") 
   using on_reference = plait::model<checkpoint_architecture::config, plait::exec::reference>;
   auto const here = plait::io::load<on_reference>(directory);
   auto const there = plait::io::load<on_device<plait::f32>>(directory);
-  test::fiber_device<plait::f32> exec;
+  test::device<plait::f32> exec;
   there->reserve(exec, 1);  // moves them
   CHECK(values(*there) == values(*here));
   plait::test::temporary_directory const dir;

@@ -1,4 +1,4 @@
-// Whole models on a device made of fibers: the kernels, layers and calls that exec::cuda runs, against the double reference.
+// Whole models on a device: the kernels, layers and calls that exec::cuda runs, against the double reference.
 
 #include <support/device_data.hpp>
 #include <support/device_ops.hpp>
@@ -11,7 +11,7 @@
 namespace {
 
 template <auto C, plait::precision P>
-using on_device = plait::model<C, test::fiber_device<P>>;
+using on_device = plait::model<C, test::device<P>>;
 template <auto C>
 using on_reference = plait::model<C, plait::exec::reference>;
 
@@ -39,17 +39,17 @@ class run {
       batch.add(*cache, ids, plait::rows::all);
     }
     std::int64_t const n = batch.rows_wanted() * Model::vocab_size;
-    if (out.size() < n) out = test::fiber_memory::buffer<float>(n);
+    if (out.size() < n) out = test::device_memory::buffer<float>(n);
     net().forward(exec, batch, {out.data(), batch.rows_wanted(), Model::vocab_size});
     std::vector<float> logits(static_cast<std::size_t>(n));
-    test::fiber_memory::copy_out(std::as_const(out).data(), n, logits.data());
+    test::device_memory::copy_out(std::as_const(out).data(), n, logits.data());
     return logits;
   }
   std::vector<float> forward(plait::cache<Model>& cache, std::vector<std::int32_t> const& ids) { return forward({{&cache, ids}}); }
 
   typename Model::exec_type exec;
   plait::cache_pool<Model> pool;
-  test::fiber_memory::buffer<float> out{64 * Model::vocab_size};
+  test::device_memory::buffer<float> out{64 * Model::vocab_size};
 };
 
 /// Of the weights that the device keeps, in double.
@@ -137,7 +137,7 @@ TEST_CASE("device: bf16 and int8 against the double reference with the same weig
 }
 
 TEST_CASE("device: a decode step is kept, and goes on as caches change places") {
-  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
+  using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(21);
   auto const a = test::random_ids(random, 40, model::vocab_size), b = test::random_ids(random, 40, model::vocab_size);
   auto const want_a = expected<test::everything, plait::f32>(a), want_b = expected<test::everything, plait::f32>(b);
@@ -157,14 +157,14 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
     append(got_a, turned ? back : front), append(got_b, turned ? front : back);
   }
   CHECK(launched > 0);
-  CHECK(r.exec.runtime.fetches == 0);
+  CHECK(r.exec.runtime.copies_to_host == 0);
   got_a.resize(27 * 53), got_b.resize(40 * 53);
   CHECK(test::norm_difference(got_a, {want_a.begin(), want_a.begin() + 27 * 53}) < 2e-5);
   CHECK(test::norm_difference(got_b, {want_b.begin(), want_b.begin() + 40 * 53}) < 2e-5);
 }
 
 TEST_CASE("device: two tokens of one sequence and none of another are not the kept step of one each") {
-  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
+  using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(24);
   auto const a = test::random_ids(random, 30, model::vocab_size), b = test::random_ids(random, 30, model::vocab_size);
   auto const want = expected<test::everything, plait::f32>(a);
@@ -177,7 +177,7 @@ TEST_CASE("device: two tokens of one sequence and none of another are not the ke
 }
 
 TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in the device's memory") {
-  using model = plait::model<test::everything, test::fiber_device<plait::f32>>;
+  using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(22);
   auto const ids = test::random_ids(random, 80, model::vocab_size);
   run<model> r(22);
@@ -197,8 +197,8 @@ TEST_CASE("device: snapshot, restore, fork and truncate are those of the CPU, in
   CHECK(test::norm_difference(again, {after.end() - 3 * 53, after.end()}) < 2e-5);  // replayed in other chunks
 }
 
-TEST_CASE("device: the order of threads changes no bit" * doctest::skip(test::race::watching)) {  // no race, no order
-  using model = plait::model<test::everything, test::fiber_device<plait::int8>>;
+TEST_CASE("device: the order of threads changes no bit" * doctest::skip(test::finds_races)) {  // no race, no order
+  using model = plait::model<test::everything, test::device<plait::int8>>;
   test::random random(23);
   auto const ids = test::random_ids(random, 30, model::vocab_size);
   std::vector<float> first;

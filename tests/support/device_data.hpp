@@ -1,18 +1,14 @@
-// Matrices, tensors and ragged batches in the memory of a device: made of fibers, or, with nvcc, a real one.
+// Matrices, tensors and ragged batches in the memory of the device under test.
 #pragma once
 
 #include <support/data.hpp>
-#if defined(__CUDACC__)
-#include <support/gpu.hpp>
-#else
-#include <support/fibers.hpp>
-#endif
+#include <support/device.hpp>
 
 namespace test {
 
 template <plait::precision P>
-fiber_device<P> device_with(std::uint64_t seed = 1, std::int64_t room = std::int64_t{1} << 24) {
-  fiber_device<P> exec;
+device<P> device_with(std::uint64_t seed = 1, std::int64_t room = std::int64_t{1} << 24) {
+  device<P> exec;
   exec.runtime.seed = seed;
   exec.workspace.reserve(room);
   return exec;
@@ -21,7 +17,7 @@ fiber_device<P> device_with(std::uint64_t seed = 1, std::int64_t room = std::int
 template <class Device>
 void poison(Device& exec) {
   std::vector<std::byte> const bytes(std::size_t(exec.workspace.capacity()), std::byte{0xff});
-  fiber_memory::copy(bytes.data(), std::int64_t(bytes.size()), exec.workspace.data());
+  device_memory::copy(bytes.data(), std::int64_t(bytes.size()), exec.workspace.data());
 }
 
 /// ||a - b|| / ||b||; infinite where they cannot be compared.
@@ -49,7 +45,7 @@ class device_matrix_of {
     std::vector<T> all(std::size_t(data_.size()), T(canary));
     for (std::int64_t r = 0; r < rows_; ++r)
       for (std::int64_t c = 0; c < cols_; ++c) all[std::size_t(margin + r * stride_ + c)] = T(m(r, c));
-    fiber_memory::copy_in(all.data(), data_.size(), data_.data());
+    device_memory::copy_in(all.data(), data_.size(), data_.data());
   }
   plait::matrix_view<T> view() { return {data_.data() + margin, rows_, cols_, stride_}; }
   plait::matrix_view<T const> const_view() const { return {data_.data() + margin, rows_, cols_, stride_}; }
@@ -75,11 +71,11 @@ class device_matrix_of {
   static constexpr float canary = -12345.5f;
   std::vector<T> fetched() const {
     std::vector<T> all(std::size_t(data_.size()));
-    fiber_memory::copy_out(data_.data(), data_.size(), all.data());
+    device_memory::copy_out(data_.data(), data_.size(), all.data());
     return all;
   }
   std::int64_t rows_, cols_, stride_;
-  fiber_memory::buffer<T> data_;
+  device_memory::buffer<T> data_;
 };
 
 /// As make_tensor, on the device.
@@ -108,7 +104,7 @@ class device_ragged {
     std::fill_n(fresh.begin() + around, state_values, state_type{0});
     for (std::size_t s = 0; s < length_.size(); ++s) {
       states_.emplace_back(state_values + 2 * around);
-      fiber_memory::copy_in(fresh.data(), states_.back().size(), states_.back().data());
+      device_memory::copy_in(fresh.data(), states_.back().size(), states_.back().data());
       state_.push_back(states_.back().data());
     }
   }
@@ -124,7 +120,7 @@ class device_ragged {
       std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
       while (std::int64_t(pages_[s].size()) < needed) {
         memory_[s].emplace_back(std::int64_t(fresh.size()));
-        fiber_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
+        device_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
         pages_[s].push_back(reinterpret_cast<std::byte*>(memory_[s].back().data()));
       }
       table_.push_back(pages_[s].data());
@@ -161,18 +157,18 @@ class device_ragged {
   static constexpr std::int64_t around = 48;
   static constexpr float canary = -12345.5f;
   template <class U>
-  static std::vector<U> fetched(fiber_memory::buffer<U> const& from) {
+  static std::vector<U> fetched(device_memory::buffer<U> const& from) {
     std::vector<U> all(std::size_t(from.size()));
-    fiber_memory::copy_out(from.data(), from.size(), all.data());
+    device_memory::copy_out(from.data(), from.size(), all.data());
     return all;
   }
   template <class U>
-  static std::vector<U> part(fiber_memory::buffer<U> const& from, std::int64_t n) {
+  static std::vector<U> part(device_memory::buffer<U> const& from, std::int64_t n) {
     auto const all = fetched(from);
     return {all.begin() + around, all.begin() + around + n};
   }
   template <class U>
-  static bool intact(fiber_memory::buffer<U> const& from) {
+  static bool intact(device_memory::buffer<U> const& from) {
     auto const all = fetched(from);
     auto const canaries = [](auto first) {
       return std::all_of(first, first + around, [](U x) { return static_cast<float>(x) == static_cast<float>(U(canary)); });
@@ -182,10 +178,10 @@ class device_ragged {
 
   std::vector<std::int64_t> length_, now_, first_row_ = {0};
   std::int64_t state_values_, page_values_;
-  std::vector<fiber_memory::buffer<state_type>> states_;
+  std::vector<device_memory::buffer<state_type>> states_;
   std::vector<state_type*> state_;
   std::vector<std::vector<std::byte*>> pages_;
-  std::vector<std::vector<fiber_memory::buffer<Value>>> memory_;
+  std::vector<std::vector<device_memory::buffer<Value>>> memory_;
   std::vector<std::byte* const*> table_;
 };
 

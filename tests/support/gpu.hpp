@@ -1,5 +1,6 @@
-// The same names as support/fibers.hpp, for a real device: nvcc compiles the tests of kernels with it, so that what is tested on fibers is
-// tested on the GPU. Orders of threads are the device's own, whatever the seed.
+// The names of support/device.hpp for a real device: nvcc compiles the tests of kernels with it, so
+// that what is tested on the emulator is tested on the GPU. The order of threads is the device's own,
+// whatever the seed.
 #pragma once
 
 #include <plait/exec/cuda.cuh>
@@ -11,13 +12,10 @@
 
 namespace test {
 
-/// ThreadSanitizer sees nothing of a device (support/fibers.hpp).
-namespace race {
-inline constexpr bool watching = false;
-}
+inline constexpr bool finds_races = false;
 
 /// Copies go either way.
-struct fiber_memory : plait::exec::cuda_memory {
+struct device_memory : plait::exec::cuda_memory {
   template <class T>
   static void copy(T const* from, std::int64_t n, T* to) {
     if (n == 0) return;
@@ -26,15 +24,16 @@ struct fiber_memory : plait::exec::cuda_memory {
   }
 };
 
-/// CUDA's runtime, which counts what fibers count, and says how many multiprocessors the test wants there to be.
-class fiber_runtime : public plait::exec::cuda_runtime {
+/// CUDA's runtime with the public members of emulator::runtime: it counts what that counts, and has as
+/// many multiprocessors as the test wants.
+class device_runtime : public plait::exec::cuda_runtime {
  public:
-  using memory = fiber_memory;
+  using memory = device_memory;
 
   std::uint64_t seed = 1;
   int multiprocessors = 3;
   std::vector<std::string> launches;
-  int fetches = 0;
+  int copies_to_host = 0;
 
   int processors() const { return multiprocessors; }
   template <class Kernel>
@@ -48,7 +47,7 @@ class fiber_runtime : public plait::exec::cuda_runtime {
     plait::exec::cuda_runtime::gemm(product);
   }
   void fetch(void* to, void const* from, std::int64_t bytes) {
-    ++fetches;
+    ++copies_to_host;
     plait::exec::cuda_runtime::fetch(to, from, bytes);
   }
   template <class Run>
@@ -65,13 +64,13 @@ class fiber_runtime : public plait::exec::cuda_runtime {
 
 namespace detail {
 /// Before and behind the alias template: see exec/cuda.cuh.
-using named = void(plait::exec::device<plait::f32, fiber_runtime>, plait::exec::device<plait::bf16, fiber_runtime>,
-                   plait::exec::device<plait::int8, fiber_runtime>, plait::exec::device<plait::experts_int8, fiber_runtime>);
+using named = void(plait::exec::device<plait::f32, device_runtime>, plait::exec::device<plait::bf16, device_runtime>,
+                   plait::exec::device<plait::int8, device_runtime>, plait::exec::device<plait::experts_int8, device_runtime>);
 }  // namespace detail
 template <plait::precision P = plait::f32>
-using fiber_device = plait::exec::device<P, fiber_runtime>;
+using device = plait::exec::device<P, device_runtime>;
 namespace detail {
-using named_by_alias = void(fiber_device<plait::f32>, fiber_device<plait::bf16>, fiber_device<plait::int8>, fiber_device<plait::experts_int8>);
+using named_by_alias = void(device<plait::f32>, device<plait::bf16>, device<plait::int8>, device<plait::experts_int8>);
 }  // namespace detail
 
 }  // namespace test

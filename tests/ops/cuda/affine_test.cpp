@@ -1,4 +1,4 @@
-// The composition that scans are made of: associative where arithmetic is exact, and the same scan by a loop, by fibers and by Thrust.
+// The composition that scans are made of: associative where arithmetic is exact, and the same scan by a loop, by a block and by Thrust.
 #include <plait/ops/cuda/affine.hpp>
 
 #include <support/data.hpp>
@@ -98,14 +98,14 @@ TEST_CASE("affine: a block's scan is the loop's, with a carry, over tiles that a
       auto const maps = steps<float>(random, n, true);
       auto const expected = states(5.0f, maps);
       auto exec = test::device_with<plait::f32>(seed);
-      test::fiber_memory::buffer<affine<float>> there(n);
-      test::fiber_memory::buffer<float> state(1);
+      test::device_memory::buffer<affine<float>> there(n);
+      test::device_memory::buffer<float> state(1);
       float const start = 5;
-      test::fiber_memory::copy_in(maps.data(), n, there.data()), test::fiber_memory::copy_in(&start, 1, state.data());
+      test::device_memory::copy_in(maps.data(), n, there.data()), test::device_memory::copy_in(&start, 1, state.data());
       exec.launch<scan_kernel<32>>({}, {there.data(), n, state.data()});
       std::vector<affine<float>> got(std::size_t(n), affine<float>{});
       float end = 0;
-      test::fiber_memory::copy_out(there.data(), n, got.data()), test::fiber_memory::copy_out(state.data(), 1, &end);
+      test::device_memory::copy_out(there.data(), n, got.data()), test::device_memory::copy_out(state.data(), 1, &end);
       for (std::int64_t t = 0; t < n; ++t) {
         REQUIRE(got[std::size_t(t)].b == expected[std::size_t(t)]);
         REQUIRE(got[std::size_t(t)].a == float(t));  // of the map {0, t}, beside it

@@ -1,4 +1,4 @@
-// attend on fibers: plain, by tiles, split over long contexts, against the double reference.
+// attend on a device: plain, by tiles, split over long contexts, against the double reference.
 #include <plait/ops/cuda/attend.hpp>
 
 #include <support/data.hpp>
@@ -80,7 +80,7 @@ constexpr double tolerance = sizeof(T) == 4 ? 1e-5 : 6e-3;
 /// An odd seed: in place, rows that are not aligned.
 template <plait::precision P>
 void check(test::random& random, attend_shape shape, lengths_of_calls const& lengths, std::uint64_t seed = 1) {
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   CAPTURE(shape.heads);
   CAPTURE(shape.kv_heads);
@@ -153,7 +153,7 @@ TEST_CASE("attend on a device: long contexts in splits, whose order of threads c
     CAPTURE(multiprocessors);
     auto exec = test::device_with<plait::bf16>(static_cast<std::uint64_t>(multiprocessors) + first.size(), 64);
     exec.runtime.multiprocessors = multiprocessors;
-    device_run<test::fiber_device<plait::bf16>> const got(exec, shape, lengths, data, multiprocessors == 40);
+    device_run<test::device<plait::bf16>> const got(exec, shape, lengths, data, multiprocessors == 40);
     for (std::size_t call = 0; call < lengths.size(); ++call)
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     CHECK(launched(exec, "attend_decode") == 3);
@@ -172,7 +172,7 @@ TEST_CASE("attend on a device: keys and values lie where page_layout says, other
     lengths_of_calls const lengths = {{63}, {1}, {1}, {6}};
     auto const data = inputs<plait::bf16_t>(random, lengths, shape);
     auto exec = test::device_with<plait::bf16>(1, 64);
-    device_run<test::fiber_device<plait::bf16>> const run(exec, shape, lengths, data, false);
+    device_run<test::device<plait::bf16>> const run(exec, shape, lengths, data, false);
     plait::page_layout const at{shape.kv_heads, shape.dim};
     std::int64_t token = 0;
     for (std::size_t call = 0; call < lengths.size(); ++call)
@@ -202,7 +202,7 @@ TEST_CASE("attend on a device: what is not finite is seen by later queries of it
       if (where == 2) data.v[0](40, d + 2) = test::nan;  // column 2 of heads 2 and 3
       if (where == 3) data.v[0](40, d + 2) = -test::infinity;
       auto exec = test::device_with<plait::bf16>(static_cast<std::uint64_t>(where + 1), 64);
-      device_run<test::fiber_device<plait::bf16>> const run(exec, shape, lengths, data, false);
+      device_run<test::device<plait::bf16>> const run(exec, shape, lengths, data, false);
       for (std::size_t call = 0; call < lengths.size(); ++call)
         for (std::int64_t t = 0; t < run.y[call].rows(); ++t)
           for (std::int64_t j = 0; j < 4; ++j)
@@ -231,7 +231,7 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
     }
   auto const expected = reference(shape, {{n}, {1}}, data);
   auto exec = test::device_with<plait::bf16>(1, 64);
-  device_run<test::fiber_device<plait::bf16>> const run(exec, shape, {{n}, {1}}, data, false);
+  device_run<test::device<plait::bf16>> const run(exec, shape, {{n}, {1}}, data, false);
   for (std::size_t call : {0u, 1u}) CHECK(test::difference(run.y[call], expected[call]) < 4e-3);
 }
 
@@ -239,16 +239,16 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
 #if !defined(__CUDACC__)
 namespace {
 
-/// Fibers that have attention: a plain loop for the first `part` tokens of a prompt, a whole number of them, of `least` or more of a width
+/// An emulated device that has attention: a plain loop for the first `part` tokens of a prompt, a whole number of them, of `least` or more of a width
 /// that it knows.
-class attending_runtime : public test::fiber_runtime {
+class attending_runtime : public test::device_runtime {
  public:
   std::int64_t part = 1, least = 2, widest = 256;
   std::vector<std::int64_t> asked, done;
 
   std::int64_t attention(plait::exec::attention_product<plait::bf16_t> const& p) {
     asked.push_back(p.tokens), done.push_back(p.tokens < least || p.dim > widest ? 0 : p.tokens / part * part);
-    test::fiber_memory::access const here;
+    test::device_memory::access const here;
     for (std::int64_t t = 0; t < done.back(); ++t)
       for (std::int64_t h = 0; h < p.heads; ++h) {
         std::int64_t const first = h / (p.heads / p.kv_heads) * p.dim;
@@ -272,7 +272,7 @@ class attending_runtime : public test::fiber_runtime {
 template <plait::precision P>
 using attending_device = plait::exec::device<P, attending_runtime>;
 static_assert(attending_device<plait::bf16>::has_attention && attending_device<plait::int8>::has_attention);
-static_assert(!attending_device<plait::f32>::has_attention && !test::fiber_device<plait::bf16>::has_attention);
+static_assert(!attending_device<plait::f32>::has_attention && !test::device<plait::bf16>::has_attention);
 
 /// Rows of a projection of q, k and v at once, as the device has it.
 struct fused_rows {
@@ -397,7 +397,7 @@ TEST_CASE("attend by cuDNN: a prompt that is no round number of tokens, in place
   for (bool wanted : {true, false}) {
     auto exec = test::device_with<plait::bf16>(1, 64);
     exec.runtime.cudnn(wanted);
-    device_run<test::fiber_device<plait::bf16>> const got(exec, shape, lengths, data, true);
+    device_run<test::device<plait::bf16>> const got(exec, shape, lengths, data, true);
     for (std::size_t call = 0; call < lengths.size(); ++call)
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     if (wanted && !exec.runtime.cudnn_refusal().empty()) MESSAGE("by kernels: " << exec.runtime.cudnn_refusal());

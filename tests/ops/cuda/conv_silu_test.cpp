@@ -1,4 +1,4 @@
-// conv_silu on fibers, against the double reference.
+// conv_silu on a device, against the double reference.
 #include <plait/ops/cuda/conv_silu.hpp>
 
 #include <support/data.hpp>
@@ -66,7 +66,7 @@ struct how {
 
 template <plait::precision P>
 results<float> device_results(conv_case const& c, how const& w) {
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   auto exec = test::device_with<P>(w.seed);
   exec.runtime.multiprocessors = w.processors;
@@ -82,7 +82,7 @@ results<float> device_results(conv_case const& c, how const& w) {
     plait::sequences<T> const seqs = exec.stage(inputs).seqs;
     test::device_matrix_of<T> u(c.u[call], w.gap), y(batch.total(), c.channels, w.gap);
     plait::ops::conv_silu(exec, seqs, u.const_view(), taps, c.bias ? &bias : nullptr, y.view());
-    CHECK(exec.runtime.fetches == 0);
+    CHECK(exec.runtime.copies_to_host == 0);
     CHECK(y.intact());
     CHECK(batch.intact());
     r.y.push_back(y.values());

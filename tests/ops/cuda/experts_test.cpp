@@ -1,4 +1,4 @@
-// experts on fibers, against the double reference with the weights as they are stored and the same choices.
+// experts on a device, against the double reference with the weights as they are stored and the same choices.
 #include <plait/ops/cuda/experts.hpp>
 #include <plait/ops/cuda/route.hpp>
 
@@ -27,7 +27,7 @@ auto stored(Tensor const& t) {
 
 template <precision P>
 struct bank {
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using tensor = decltype(test::make_device_tensor<device, role::expert>({}, 0, 0, 0));
   std::int64_t d, f, n;
   std::vector<float> gate_values, up_values, down_values;
@@ -58,9 +58,9 @@ struct bank {
 enum class how { plainly, in_place, step, kept_step };
 
 template <precision P>
-test::matrix<float> run(test::fiber_device<P>& exec, bank<P> const& b, test::matrix<float> const& x, test::matrix<float> const& logits,
+test::matrix<float> run(test::device<P>& exec, bank<P> const& b, test::matrix<float> const& x, test::matrix<float> const& logits,
                         std::int64_t k, how way = how::plainly, std::int64_t gap = 8) {
-  using T = typename test::fiber_device<P>::value_type;
+  using T = typename test::device<P>::value_type;
   plait::arena::frame const scratch(exec.workspace);
   test::device_matrix_of<T> in(x, gap), out(x.rows(), x.cols(), gap);
   test::device_matrix_of<float> const scores(logits);
@@ -71,7 +71,7 @@ test::matrix<float> run(test::fiber_device<P>& exec, bank<P> const& b, test::mat
     plait::ops::experts(exec, from, plan, b.gate, b.up, b.down, y);
   };
   // Exactly the memory that is asked for.
-  test::fiber_device<P> measured;
+  test::device<P> measured;
   measured.workspace.reserve(exec.workspace.measure([&] { call({nullptr, x.rows(), b.d, b.d}, {nullptr, x.rows(), b.d, b.d}); }));
   test::poison(measured);
   std::swap(exec.workspace, measured.workspace);
@@ -117,7 +117,7 @@ void check(std::int64_t tokens, std::int64_t d, std::int64_t f, std::int64_t n, 
   CAPTURE(n);
   CAPTURE(k);
   test::random random(seed);
-  using T = typename test::fiber_device<P>::value_type;
+  using T = typename test::device<P>::value_type;
   bank<P> const b(random, d, f, n);
   auto const x = test::rounded<T>(test::random_matrix(random, tokens, d, -2, 2));
   auto logits = test::random_matrix(random, tokens, n, -2, 2);
@@ -129,7 +129,7 @@ void check(std::int64_t tokens, std::int64_t d, std::int64_t f, std::int64_t n, 
   auto const expected = reference(b, x, logits, k);
   CHECK(test::difference(run(exec, b, x, logits, k, seed % 2 == 0 ? how::plainly : how::in_place, seed % 3 == 0 ? 5 : 8), expected, 1) <
         tolerance<P>(library));
-  CHECK(exec.runtime.fetches == (library ? 1 : 0));
+  CHECK(exec.runtime.copies_to_host == (library ? 1 : 0));
 }
 
 template <precision P>
@@ -181,7 +181,7 @@ TEST_CASE("experts on a device: a decode step fetches nothing, however many sequ
     auto exec = test::device_with<plait::int8>(1, room);
     auto const got = run(exec, b, x, logits, 1, how::kept_step);
     CHECK(test::same_bits(run(exec, b, x, logits, 1, how::step), got));
-    CHECK(exec.runtime.fetches == 0);
+    CHECK(exec.runtime.copies_to_host == 0);
     CHECK(test::difference(got, reference(b, x, logits, 1), 1) < tolerance<plait::int8>(false));
   }
 }
@@ -198,8 +198,8 @@ TEST_CASE("experts on a device: outputs are added by falling weight, one multipl
   test::device_matrix_of<float> const on_device(outputs), w(weights);
   std::vector<std::int32_t> places(std::size_t(tokens * k));
   for (std::size_t i = 0; i < places.size(); ++i) places[i] = std::int32_t((i * 7 + 3) % places.size());
-  test::fiber_memory::buffer<std::int32_t> place(tokens * k);
-  test::fiber_memory::copy_in(places.data(), tokens * k, place.data());
+  test::device_memory::buffer<std::int32_t> place(tokens * k);
+  test::device_memory::copy_in(places.data(), tokens * k, place.data());
   test::device_matrix_of<float> y(tokens, d);
   exec.launch<plait::kernels::combine<float, float>>(
       {.x = tokens},

@@ -1,4 +1,4 @@
-// gated_linear on fibers, against the double reference with the weights as they are stored.
+// gated_linear on a device, against the double reference with the weights as they are stored.
 #include <plait/ops/cuda/gated_linear.hpp>
 
 #include <support/data.hpp>
@@ -37,7 +37,7 @@ void check(std::int64_t rows, std::int64_t k, std::int64_t f, std::uint64_t seed
   CAPTURE(rows);
   CAPTURE(k);
   CAPTURE(f);
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   test::random random(seed);
   auto exec = test::device_with<P>(seed, room);
@@ -84,7 +84,7 @@ TEST_CASE("gated_linear on a device: a NaN stays in its row") {
   auto exec = test::device_with<plait::int8>(1, room);
   test::device_matrix_of<plait::bf16_t> const input(x);
   test::device_matrix_of<plait::bf16_t> y(9, 20);
-  using device = test::fiber_device<plait::int8>;
+  using device = test::device<plait::int8>;
   auto const gate = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40),
              up = test::make_device_tensor<device, role::matrix>(random.values(800), 20, 40);
   plait::ops::gated_linear(exec, input.const_view(), gate, up, y.view());

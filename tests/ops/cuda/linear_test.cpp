@@ -1,4 +1,4 @@
-// linear on fibers, against the double reference with the weights as they are stored.
+// linear on a device, against the double reference with the weights as they are stored.
 #include <plait/ops/cuda/linear.hpp>
 
 #include <support/data.hpp>
@@ -27,7 +27,7 @@ double tolerance(precision p, std::int64_t rows) {
 
 template <precision P, role Role = role::matrix>
 auto random_tensor(test::random& random, std::int64_t n, std::int64_t k) {
-  return test::make_device_tensor<test::fiber_device<P>, Role>(random.values(n * k), n, k);
+  return test::make_device_tensor<test::device<P>, Role>(random.values(n * k), n, k);
 }
 /// What it holds, in double.
 template <class Tensor>
@@ -43,7 +43,7 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
   CAPTURE(rows);
   CAPTURE(k);
   CAPTURE(widths[0]);
-  using T = typename test::fiber_device<P>::value_type;
+  using T = typename test::device<P>::value_type;
   test::random random(seed);
   auto exec = test::device_with<P>(seed, room);
   exec.runtime.multiprocessors = seed % 2 == 0 ? 1 : 132;  // few and many blocks: warps that share columns, and warps that do not
@@ -58,7 +58,7 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
   for (std::int64_t n : widths)
     weights.push_back(random_tensor<P>(random, n, k)), y.emplace_back(rows, n, gap), expected.emplace_back(rows, n);
   auto const bias_values = random.values(widths[0], -3, 3);
-  auto const bias = test::make_device_tensor<test::fiber_device<P>, role::vector>(bias_values, widths[0]);
+  auto const bias = test::make_device_tensor<test::device<P>, role::vector>(bias_values, widths[0]);
   auto const bias_double = test::make_tensor<test::reference::storage_type, role::vector>(bias_values, widths[0]);
   for (std::size_t i = 0; i < widths.size(); ++i)
     plait::ops::linear(oracle, input_double.view(),
@@ -77,7 +77,7 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
 
 template <precision P>
 void check_shapes() {
-  using T = typename test::fiber_device<P>::value_type;
+  using T = typename test::device<P>::value_type;
   std::uint64_t seed = 1;
   for (std::int64_t rows : {1, 3, 8, 9, 17, 40, 64, 70})
     for (auto const& [k, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {3, 17}, {32, 16}, {129, 33}, {264, 15}, {520, 3}})
@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the w
     test::device_matrix_of<plait::bf16_t> const input(x);
     test::device_matrix_of<plait::bf16_t> y(rows, 40);
     plait::ops::linear(exec, input.const_view(),
-                       plait::ops::into(y.view(), test::make_device_tensor<test::fiber_device<P>, role::matrix>(w, 40, 45)));
+                       plait::ops::into(y.view(), test::make_device_tensor<test::device<P>, role::matrix>(w, 40, 45)));
     auto const got = y.values();
     for (std::int64_t t = 0; t < rows; ++t)
       for (std::int64_t n = 0; n < 40; ++n) REQUIRE(std::isnan(got(t, n)) == (t == 2 || n == 33));
@@ -197,7 +197,7 @@ TEST_CASE("linear on a device: what is measured is enough, for rows that must be
   test::random random(5);
   for (std::int64_t rows : {2, 64, 300})
     for (std::int64_t gap : {3, 8}) {
-      test::fiber_device<plait::int8> exec;
+      test::device<plait::int8> exec;
       auto const w = random_tensor<plait::int8>(random, 40, 70);
       test::device_matrix_of<plait::bf16_t> const input(test::random_matrix(random, rows, 70), gap);
       test::device_matrix_of<plait::bf16_t> y(rows, 40);

@@ -1,4 +1,4 @@
-// embed, gather_rows, add_residual, add_norm, inner_norms and rotate on fibers, against the double reference.
+// embed, gather_rows, add_residual, add_norm, inner_norms and rotate on a device, against the double reference.
 #include <plait/ops/cuda/add_norm.hpp>
 #include <plait/ops/cuda/add_residual.hpp>
 #include <plait/ops/cuda/embed.hpp>
@@ -28,7 +28,7 @@ TEST_CASE_TEMPLATE("add_norm and add_residual: odd widths, with and without y, i
       auto oracle = test::oracle();
       auto const x = test::rounded<T>(test::random_matrix(random, rows, d)), y = test::rounded<T>(test::random_matrix(random, rows, d));
       auto const w = random.values(d, 0.5f, 1.5f);
-      auto const weight = test::make_device_tensor<test::fiber_device<P>, role::vector>(w, d);
+      auto const weight = test::make_device_tensor<test::device<P>, role::vector>(w, d);
       auto const weight_double = test::make_tensor<test::reference::storage_type, role::vector>(w, d);
       for (bool add : {false, true}) {
         test::device_matrix_of<T> dx(x), dy(y), dout(rows, d);
@@ -60,11 +60,11 @@ TEST_CASE_TEMPLATE("inner_norms: parts of a row side by side, at once", T, float
     auto oracle = test::oracle();
     std::int64_t const total = widths[0] + widths[1] + widths[2];
     auto const x = test::rounded<T>(test::random_matrix(random, 7, total));
-    std::vector<decltype(test::make_device_tensor<test::fiber_device<P>, role::vector>({}, 0))> ours;
+    std::vector<decltype(test::make_device_tensor<test::device<P>, role::vector>({}, 0))> ours;
     std::vector<plait::plain_tensor<double>> theirs;
     for (std::int64_t const n : widths) {
       auto const w = random.values(n, 0.5f, 1.5f);
-      ours.push_back(test::make_device_tensor<test::fiber_device<P>, role::vector>(w, n));
+      ours.push_back(test::make_device_tensor<test::device<P>, role::vector>(w, n));
       theirs.push_back(test::make_tensor<test::reference::storage_type, role::vector>(w, n));
     }
     test::device_matrix_of<T> dx(x);
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("rotate: ragged sequences at any position", T, float, plait::
 TEST_CASE_TEMPLATE("embed and gather_rows: exact copies", Type, std::integral_constant<dtype, dtype::f32>,
                    std::integral_constant<dtype, dtype::bf16>, std::integral_constant<dtype, dtype::int8>) {
   constexpr plait::precision P = Type::value == dtype::f32 ? plait::f32 : Type::value == dtype::bf16 ? plait::bf16 : plait::int8;
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   test::random random(6);
   for (std::int64_t d : {1, 8, 17, 129, 1100}) {

@@ -1,4 +1,4 @@
-// route on fibers: choices, places and tokens are those of ops/route.hpp, bit for bit.
+// route on a device: choices, places and tokens are those of ops/route.hpp, bit for bit.
 #include <plait/ops/cuda/route.hpp>
 
 #include <support/data.hpp>
@@ -27,11 +27,11 @@ plan on_device(test::matrix<float> const& logits, std::int64_t k, gate_weights w
   plan out;
   out.expert.resize(std::size_t(choices)), out.place = out.token = out.expert, out.weight.resize(std::size_t(choices));
   out.first.resize(std::size_t(logits.cols()) + 1);
-  test::fiber_memory::copy_out(p.expert.data(), choices, out.expert.data());
-  test::fiber_memory::copy_out(p.place.data(), choices, out.place.data());
-  test::fiber_memory::copy_out(p.weight.data(), choices, out.weight.data());
-  test::fiber_memory::copy_out(p.token, choices, out.token.data());
-  test::fiber_memory::copy_out(p.first, logits.cols() + 1, out.first.data());
+  test::device_memory::copy_out(p.expert.data(), choices, out.expert.data());
+  test::device_memory::copy_out(p.place.data(), choices, out.place.data());
+  test::device_memory::copy_out(p.weight.data(), choices, out.weight.data());
+  test::device_memory::copy_out(p.token, choices, out.token.data());
+  test::device_memory::copy_out(p.first, logits.cols() + 1, out.first.data());
   return out;
 }
 
@@ -142,6 +142,6 @@ TEST_CASE("route on a device: one launch for few tokens; no tokens, and experts 
   auto const q = plait::ops::make_routing(exec, 0, 16, 2);
   plait::ops::route(exec, none.const_view(), q, gate_weights::as_they_are);
   std::vector<std::int32_t> first(17, -1);
-  test::fiber_memory::copy_out(q.first, 17, first.data());
+  test::device_memory::copy_out(q.first, 17, first.data());
   CHECK(first == std::vector<std::int32_t>(17, 0));
 }

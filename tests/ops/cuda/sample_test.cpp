@@ -1,4 +1,4 @@
-// Choosing tokens on fibers, against model/sample.hpp and against the distribution.
+// Choosing tokens on a device, against model/sample.hpp and against the distribution.
 #include <plait/model/sample.hpp>
 #include <plait/ops/cuda/sample.hpp>
 
@@ -10,14 +10,14 @@
 namespace {
 
 template <class T>
-test::fiber_memory::buffer<T> on_device(std::vector<T> const& values) {
-  test::fiber_memory::buffer<T> b(std::int64_t(values.size()));
-  test::fiber_memory::copy_in(values.data(), b.size(), b.data());
+test::device_memory::buffer<T> on_device(std::vector<T> const& values) {
+  test::device_memory::buffer<T> b(std::int64_t(values.size()));
+  test::device_memory::copy_in(values.data(), b.size(), b.data());
   return b;
 }
-std::vector<std::int32_t> fetched(test::fiber_memory::buffer<std::int32_t> const& b) {
+std::vector<std::int32_t> fetched(test::device_memory::buffer<std::int32_t> const& b) {
   std::vector<std::int32_t> v(std::size_t(b.size()));
-  test::fiber_memory::copy_out(b.data(), b.size(), v.data());
+  test::device_memory::copy_out(b.data(), b.size(), v.data());
   return v;
 }
 

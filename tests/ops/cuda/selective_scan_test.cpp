@@ -1,4 +1,4 @@
-// selective_scan's forms on fibers, against the double reference and one another.
+// selective_scan's forms on a device, against the double reference and one another.
 #include <plait/ops/cuda/selective_scan.hpp>
 
 #include <support/data.hpp>
@@ -77,7 +77,7 @@ struct how {
 
 template <plait::precision P>
 results<float> device_results(scan_case const& c, how const& w) {
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   auto exec = test::device_with<P>(w.seed);
   exec.runtime.multiprocessors = w.processors;
@@ -98,7 +98,7 @@ results<float> device_results(scan_case const& c, how const& w) {
                                        parts.const_view().middle_cols(c.before, c.n), parts.const_view().middle_cols(c.before + c.n, c.n)};
     if (w.form) plait::ops::selective_scan_op<device>::run_as(*w.form, exec, seqs, in, A, D, to.view());
     else plait::ops::selective_scan(exec, seqs, in, A, D, to.view());
-    CHECK(exec.runtime.fetches == 0);
+    CHECK(exec.runtime.copies_to_host == 0);
     CHECK(to.intact());
     CHECK(batch.intact());
     r.y.push_back(to.values());
@@ -330,7 +330,7 @@ TEST_CASE("selective_scan on a device: a NaN stays in its channel of its sequenc
 }
 
 TEST_CASE("selective_scan on a device: one step by hand, kept and launched again") {
-  using device = test::fiber_device<plait::f32>;
+  using device = test::device<plait::f32>;
   auto exec = test::device_with<plait::f32>();
   // softplus(20) = 20, silu(30) = 30 in f32; A = -log(2) / 20 halves the state
   auto const A = test::make_device_tensor<device, role::state>({std::log(std::log(2.0f) / 20)}, 1, 1);

@@ -1,4 +1,4 @@
-// selective_ssm on fibers: the launch for one token a sequence, and the ops one by one, against the double reference.
+// selective_ssm on a device: the launch for one token a sequence, and the ops one by one, against the double reference.
 #include <plait/ops/cuda/selective_ssm.hpp>
 
 #include <support/device_data.hpp>
@@ -32,7 +32,7 @@ void check(std::int64_t d, std::int64_t rank, std::int64_t n, std::vector<std::i
   CAPTURE(d);
   CAPTURE(rank);
   CAPTURE(n);
-  using device = test::fiber_device<P>;
+  using device = test::device<P>;
   using T = typename device::value_type;
   test::random random(seed);
   auto exec = test::device_with<P>(seed);
@@ -51,8 +51,8 @@ void check(std::int64_t d, std::int64_t rank, std::int64_t n, std::vector<std::i
   constexpr std::int64_t around = 16;
   std::vector<float> state = random.values(count * (d * n + around));
   std::vector<double> expected_state(state.begin(), state.end());
-  test::fiber_memory::buffer<float> there(std::int64_t(state.size()));
-  test::fiber_memory::copy_in(std::as_const(state).data(), std::int64_t(state.size()), there.data());
+  test::device_memory::buffer<float> there(std::int64_t(state.size()));
+  test::device_memory::copy_in(std::as_const(state).data(), std::int64_t(state.size()), there.data());
   std::vector<float*> states;
   std::vector<double*> expected_states;
   for (std::int64_t s = 0; s < count; ++s) {
@@ -80,7 +80,7 @@ void check(std::int64_t d, std::int64_t rank, std::int64_t n, std::vector<std::i
   CHECK((exec.runtime.launches.size() == 1) == (at_once && rank <= 512 && n <= 64));
   CHECK(test::difference(du.values(), ru, 1) < tolerance);
   CHECK(du.intact());
-  test::fiber_memory::copy_out(std::as_const(there).data(), std::int64_t(state.size()), state.data());
+  test::device_memory::copy_out(std::as_const(there).data(), std::int64_t(state.size()), state.data());
   CHECK(test::difference(state.data(), expected_state.data(), std::int64_t(state.size()), 1) < tolerance);
 }
 

@@ -1,0 +1,138 @@
+// The memory of an emulated device.
+#pragma once
+
+#include <plait/core/error.hpp>
+#include <plait/emulator/sanitizer.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::emulator {
+
+/// A device's memory (as core/memory.hpp wants it) on the heap. Where AddressSanitizer watches,
+/// only kernels and the copies below may touch it: the host that follows an address of the device's
+/// is a report. The lists behind that are shared by all devices of the process and locked.
+///
+/// Test: tests/exec/device_test.cpp, tests/core/device_storage_test.cpp
+class memory {
+  struct allocation;
+
+ public:
+  /// Zero at first, at a multiple of 256 bytes. plait::error for a negative size.
+  template <class T>
+  class buffer {
+    static_assert(std::is_trivially_copyable_v<T>);
+
+   public:
+    buffer() = default;
+    explicit buffer(std::int64_t size) : size_(size) {
+      if (size < 0) {
+        throw error("exec::emulated: a buffer of " + std::to_string(size) +
+                    " values, expected 0 or more");
+      }
+      if (size > 0)
+        data_ = std::make_unique<allocation>(static_cast<std::size_t>(size) * sizeof(T));
+    }
+    T* data() { return data_ ? reinterpret_cast<T*>(data_->bytes) : nullptr; }
+    T const* data() const { return data_ ? reinterpret_cast<T const*>(data_->bytes) : nullptr; }
+    std::int64_t size() const { return size_; }
+
+   private:
+    std::unique_ptr<allocation> data_;
+    std::int64_t size_ = 0;
+  };
+
+  /// Within the device's memory, or between it and the host's.
+  template <class T>
+  static void copy(T const* from, std::int64_t n, T* to) {
+    access const here;
+    std::copy_n(from, n, to);
+  }
+  template <class T>
+  static void clear(T* at, std::int64_t n) {
+    access const here;
+    std::fill_n(at, n, T{});
+  }
+  /// From the host.
+  template <class T>
+  static void copy_in(T const* from, std::int64_t n, T* to) {
+    copy(from, n, to);
+  }
+  /// To the host.
+  template <class T>
+  static void copy_out(T const* from, std::int64_t n, T* to) {
+    copy(from, n, to);
+  }
+
+  /// While one lives, the host may follow addresses of the device's memory, as a kernel does.
+  class access {
+   public:
+    access() { change_depth(1); }
+    ~access() { change_depth(-1); }
+    access(access const&) = delete;
+
+   private:
+    static void change_depth([[maybe_unused]] int by) {
+      if constexpr (address_sanitizer) {
+        std::lock_guard const lock(all().mutex);
+        all().depth += by;
+        if (all().depth == (by > 0 ? 1 : 0))
+          for (std::span<std::byte> const r : all().regions) guard(r, by < 0);
+      }
+    }
+  };
+
+ private:
+  /// What AddressSanitizer is told of.
+  struct registry {
+    std::mutex mutex;
+    std::vector<std::span<std::byte>> regions;
+    int depth = 0;  ///< accesses that live
+  };
+  static registry& all() {
+    static registry& r = *new registry;  // outlives static models
+    return r;
+  }
+  static void guard([[maybe_unused]] std::span<std::byte> r, [[maybe_unused]] bool closed) {
+#if PLAIT_EMULATOR_ASAN
+    if (closed) __asan_poison_memory_region(r.data(), r.size());
+    else __asan_unpoison_memory_region(r.data(), r.size());
+#endif
+  }
+
+  struct allocation {
+    static constexpr std::align_val_t alignment{256};
+    std::byte* bytes;
+    std::size_t size;
+
+    explicit allocation(std::size_t n)
+        : bytes(new (alignment) std::byte[n + static_cast<std::size_t>(alignment)]), size(n) {
+      std::memset(bytes, 0, n);
+      if constexpr (address_sanitizer) {
+        std::lock_guard const lock(all().mutex);
+        all().regions.emplace_back(bytes, size);
+        if (all().depth == 0) guard(all().regions.back(), true);
+      }
+    }
+    ~allocation() {
+      if constexpr (address_sanitizer) {
+        std::lock_guard const lock(all().mutex);
+        guard({bytes, size}, false);
+        std::erase_if(all().regions, [this](auto const& r) { return r.data() == bytes; });
+      }
+      ::operator delete[](bytes, alignment);
+    }
+    allocation(allocation const&) = delete;
+  };
+};
+
+}  // namespace plait::inline PLAIT_ABI::emulator

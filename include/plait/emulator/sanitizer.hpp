@@ -1,0 +1,95 @@
+// What AddressSanitizer and ThreadSanitizer are told of the emulator.
+#pragma once
+
+#include <plait/core/macros.hpp>
+
+// PLAIT_EMULATOR_ASAN and PLAIT_EMULATOR_TSAN: 1 where this file is compiled for the sanitizer.
+#if defined(__SANITIZE_ADDRESS__)
+#define PLAIT_EMULATOR_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PLAIT_EMULATOR_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define PLAIT_EMULATOR_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(PLAIT_EMULATOR_TSAN)
+// Its runtime takes half a millisecond to create a fiber.
+#error "plait: the emulator finds races with clang++ -fsanitize=thread; this compiler's is too slow"
+#endif
+#if !defined(PLAIT_EMULATOR_ASAN)
+#define PLAIT_EMULATOR_ASAN 0
+#endif
+#if !defined(PLAIT_EMULATOR_TSAN)
+#define PLAIT_EMULATOR_TSAN 0
+#endif
+
+#if PLAIT_EMULATOR_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+#if PLAIT_EMULATOR_TSAN
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(char const* file, int line);
+void AnnotateIgnoreReadsEnd(char const* file, int line);
+void AnnotateIgnoreWritesBegin(char const* file, int line);
+void AnnotateIgnoreWritesEnd(char const* file, int line);
+}
+#endif
+
+namespace plait::inline PLAIT_ABI::emulator {
+
+/// Whether AddressSanitizer watches: then the host cannot touch the device's memory.
+inline constexpr bool address_sanitizer = PLAIT_EMULATOR_ASAN;
+/// Whether ThreadSanitizer watches: then each data race between threads of a launch is a report.
+inline constexpr bool thread_sanitizer = PLAIT_EMULATOR_TSAN;
+
+}  // namespace plait::inline PLAIT_ABI::emulator
+
+/// ThreadSanitizer's view of a fiber as a thread; empty functions where it does not watch.
+namespace plait::inline PLAIT_ABI::emulator::tsan {
+
+#if PLAIT_EMULATOR_TSAN
+
+using fiber = void*;
+inline fiber current() { return __tsan_get_current_fiber(); }
+inline fiber create() { return __tsan_create_fiber(0); }
+inline void destroy(fiber f) {
+  if (f != nullptr) __tsan_destroy_fiber(f);
+}
+/// Orders nothing: only release and acquire do.
+inline void switch_to(fiber f) { __tsan_switch_to_fiber(f, __tsan_switch_to_fiber_no_sync); }
+/// Everything before release(token) happens before everything after acquire(token).
+inline void release(char& token) { __tsan_release(&token); }
+inline void acquire(char& token) { __tsan_acquire(&token); }
+/// While one lives, the accesses of this thread are the emulator's own and not looked at.
+struct ignore_accesses {
+  ignore_accesses() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~ignore_accesses() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+  ignore_accesses(ignore_accesses const&) = delete;
+};
+
+#else
+
+using fiber = char;
+inline fiber current() { return 0; }
+inline fiber create() { return 0; }
+inline void destroy(fiber) {}
+inline void switch_to(fiber) {}
+inline void release(char&) {}
+inline void acquire(char&) {}
+struct ignore_accesses {
+  ignore_accesses() {}  // user-provided, so that a variable of it is not unused
+  ignore_accesses(ignore_accesses const&) = delete;
+};
+
+#endif
+
+}  // namespace plait::inline PLAIT_ABI::emulator::tsan
