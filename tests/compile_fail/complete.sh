@@ -11,6 +11,7 @@ status=0
 cat >"$work/unreachable" <<'END'
 plait: safetensors files are little-endian: it takes a machine that is not
 plait: checksums read words of memory as little-endian: it takes a machine that is not
+plait: the emulator switches between threads by POSIX ucontext: it takes a system without it
 plait: stored_types lists the types in the order: a table of the library's own, wrong only if the header is
 END
 

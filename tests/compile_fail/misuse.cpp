@@ -2,6 +2,12 @@
 #if CASE == 9
 #define __FAST_MATH__ 1  // 9: plait: -ffast-math
 #endif
+#if CASE == 18
+#define __SANITIZE_THREAD__ 1  // 18: plait: the emulator finds races with clang++
+#endif
+#if CASE == 18 || CASE == 19
+#include <plait/emulator/exec.hpp>
+#endif
 #if CASE == 15
 #include <plait/io.hpp>
 #endif
@@ -126,5 +132,24 @@ exec::device<precision{.kv = dtype::bf16}, nothing> half_of_it;  // 16: plait: o
 #else
 exec::device<with_compute(int8, dtype::int8), nothing> dots;  // 17: plait: on a device the products' arithmetic follows from the weights
 #endif
+#elif CASE == 19  // kernels that no device takes
+template <int Threads, int SharedBytes, int ArgumentBytes>
+struct kernel {
+  struct args {
+    char bytes[ArgumentBytes];
+  };
+  static constexpr int threads = Threads;
+  template <class>
+  struct shared {
+    char bytes[SharedBytes];
+  };
+  template <class Block>
+  static void run(Block const&, shared<Block>&, args const&) {}
+};
+void f(emulator::runtime& r) {
+  r.launch<kernel<48, 1, 1>>({}, {});          // 19: plait: a block is whole warps of 32 threads
+  r.launch<kernel<64, 49 * 1024, 1>>({}, {});  // 19: plait: a kernel has at most 48 KiB of shared memory
+  r.launch<kernel<64, 1, 4097>>({}, {});       // 19: plait: a kernel's arguments have at most 4096 bytes
+}
 #endif
 int main() {}

@@ -21,9 +21,9 @@ struct call {
   std::vector<std::int64_t> first_row = {0, 1, 3, 3}, length = {70, 0, 5}, wanted = {2, 0};
   std::vector<std::int32_t> ids = {7, 8, 9};
   memory::buffer<float> state{6};
-  memory::buffer<std::byte> memory{4};
+  memory::buffer<std::byte> page_bytes{4};
   std::vector<float*> states = {state.data(), state.data() + 2, state.data() + 4};
-  std::vector<std::vector<std::byte*>> pages = {{memory.data(), memory.data() + 1}, {memory.data() + 2}, {memory.data() + 3}};
+  std::vector<std::vector<std::byte*>> pages = {{page_bytes.data(), page_bytes.data() + 1}, {page_bytes.data() + 2}, {page_bytes.data() + 3}};
   std::vector<std::byte* const*> tables = {pages[0].data(), pages[1].data(), pages[2].data()};
   plait::call_inputs<plait::bf16_t> inputs() {
     return {.seqs = {.count = 3,
@@ -63,7 +63,7 @@ TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") 
     memory::access const here;
     CHECK(in.seqs.tokens(1) == 2);
     CHECK(in.seqs.state_of(2) == c.state.data() + 5);
-    CHECK(static_cast<void*>(in.seqs.page_of<std::byte>(0, 1)) == c.memory.data() + 1);
+    CHECK(static_cast<void*>(in.seqs.page_of<std::byte>(0, 1)) == c.page_bytes.data() + 1);
   }
 }
 

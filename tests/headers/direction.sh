@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io, benchmark}. Eigen is included by ops/cpu alone, JSON by
+# Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io, benchmark}; emulator stands on exec, and only
+# umbrella headers include it. Eigen is included by ops/cpu alone, JSON by
 # io, Google Benchmark by benchmark; CUDA by headers *.cuh alone, which no other includes.
 # Everything but the policies is in the inline namespace.
 #   direction.sh INCLUDE_DIR
 set -u
 cd "$1/plait" || exit 1
-level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io | benchmark) echo 6 ;; *) echo 9 ;; esac; }
+level() { case $1 in policy) echo 0 ;; core) echo 1 ;; exec) echo 2 ;; emulator | ops) echo 3 ;; layers) echo 4 ;; model) echo 5 ;; models | io | benchmark) echo 6 ;; *) echo 9 ;; esac; }
 status=0
 # Nothing escapes: every folder has a level, every file is a header, every include is in the form that is looked for.
 for folder in */; do
@@ -19,6 +20,7 @@ while IFS=: read -r file line; do
   if [ "$(level "$from")" -lt "$(level "$to")" ] || { [ "$from" != "$to" ] && [ "$(level "$from")" -eq "$(level "$to")" ]; }; then
     echo "$file must not include $line"; status=1
   fi
+  [[ $from != emulator && $line == *'<plait/emulator/'* ]] && { echo "$file must not include $line"; status=1; }
   [[ $from == ops && $file != ops/cpu/* && $line == *'<plait/ops/cpu/'* ]] && { echo "$file must not include $line"; status=1; }
   [[ $from == ops && $file != ops/cuda/* && $line == *'<plait/ops/cuda/'* ]] && { echo "$file must not include $line"; status=1; }
   [[ $file != *.cuh && $line == *'.cuh>'* ]] && { echo "$file must not include $line: a plain C++ build sees no CUDA"; status=1; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every header that needs neither Eigen nor JSON nor Google Benchmark compiles alone with nvcc, without warnings, and with neither on its path:
-# those for CUDA, *.cuh and ops/cuda, with the flag that they ask for, and without it they say so. Without nvcc that is skipped, and with
+# those for devices, *.cuh, ops/cuda and emulator.hpp, with the flag that they ask for, and without it they say so. Without nvcc that is skipped, and with
 # PLAIT_REQUIRE_NVCC=1 a failure.
 #   nvcc.sh INCLUDE_DIR NVCC
 set -u
@@ -13,7 +13,7 @@ work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 one() {
   local file=$work/${1//\//_}.cu
   echo "#include <$1>" >"$file"
-  local flags=''; [[ $1 == *.cuh || $1 == plait/ops/cuda/* ]] && flags=--expt-relaxed-constexpr
+  local flags=''; [[ $1 == *.cuh || $1 == plait/ops/cuda/* || $1 == plait/emulator.hpp ]] && flags=--expt-relaxed-constexpr
   "$nvcc" -std=c++20 $flags -Werror all-warnings -Xcompiler -Wall,-Wextra -I"$include" -c "$file" -o "$file.o" 2>&1 | head -5 | sed "s|^|$1: |"
 }
 export -f one; export include=$1 nvcc=$2 work

@@ -38,7 +38,7 @@ std::vector<float> by_hand(ids const& tokens) {
   sequence.reserve(std::int64_t(tokens.size()));
   plait::batch<Model> batch;
   batch.add(sequence, tokens);
-  std::vector<typename Model::output_type> logits(std::size_t(Model::vocab_size));
+  std::vector<typename Model::output_type> logits(static_cast<std::size_t>(Model::vocab_size));
   net.forward(exec, batch, {logits.data(), 1, Model::vocab_size});
   std::vector<float> rounded;
   for (auto l : logits) rounded.push_back(static_cast<float>(l));
@@ -57,8 +57,8 @@ ids greedy_by_hand(ids tokens, std::int64_t n) {
 template <class Session>
 bool stands_at(Session& session, ids const& tokens) {
   auto const logits = session.logits();
-  return tokens_of(session) == tokens &&
-         std::vector<float>(logits.begin(), logits.end()) == by_hand<typename Session::model_type>(tokens);
+  return tokens_of(session) == tokens && std::vector<float>(logits.begin(), logits.end()) ==
+                                             by_hand<typename Session::model_type>(tokens);
 }
 
 template <class Model>
@@ -96,7 +96,8 @@ void check_rewind(plait::session_options options) {
   }
   chat.rewind(0);
   CHECK(chat.length() == 0);
-  CHECK(message_of([&] { chat.next(); }).find("there is no token to go on from") != std::string::npos);
+  CHECK(message_of([&] { chat.next(); }).find("there is no token to go on from") !=
+        std::string::npos);
   chat.feed(prompt);
   CHECK(stands_at(chat, prompt));
 }
@@ -127,7 +128,8 @@ TEST_CASE("session: every precision, and the reference") {
   };
   check(test::model_with_weights<plait::model<test::everything, plait::exec::cpu<plait::bf16>>>());
   check(test::model_with_weights<plait::model<test::everything, plait::exec::cpu<plait::int8>>>());
-  plait::session chat(test::model_with_weights<plait::model<test::everything, plait::exec::reference>>());
+  plait::session chat(
+      test::model_with_weights<plait::model<test::everything, plait::exec::reference>>());
   chat.feed(prompt);  // one call, as the reference continues to rounding
   CHECK(stands_at(chat, prompt));
 }
@@ -155,9 +157,11 @@ TEST_CASE("session: next chooses, adds, and forwards when it has to") {
 }
 
 TEST_CASE("session: no forward is for nothing") {
-  // The pool has room for 64 tokens, and none for a 65th: the last token is chosen, but never forwarded.
+  // The pool has room for 64 tokens, and none for a 65th: the last token is chosen, but never
+  // forwarded.
   ids const prompt = ids_of(6, 60, attending::vocab_size);
-  plait::session chat(test::model_with_weights<attending>(), {.pool = {.max_page_bytes = attending::layout.page_bytes}});
+  plait::session chat(test::model_with_weights<attending>(),
+                      {.pool = {.max_page_bytes = attending::layout.page_bytes}});
   ids const chosen = chat.generate(prompt, {.max_tokens = 5});
   CHECK(chosen == greedy_by_hand<attending>(prompt, 5));
   CHECK(message_of([&] { chat.logits(); }).find("the cache pool is full") == 0);
@@ -172,7 +176,8 @@ TEST_CASE("session: generate ends at max_tokens, at an end token, or when the ca
   auto const begin = [&] { chat.rewind(0); };
 
   ids seen;
-  CHECK(chat.generate(prompt, {.max_tokens = 8}, [&](std::int32_t id) { seen.push_back(id); }) == expected);
+  CHECK(chat.generate(prompt, {.max_tokens = 8}, [&](std::int32_t id) { seen.push_back(id); }) ==
+        expected);
   CHECK(seen == expected);
   CHECK(tokens_of(chat) == joined(prompt, expected));
   begin();
@@ -186,13 +191,15 @@ TEST_CASE("session: generate ends at max_tokens, at an end token, or when the ca
   auto const at = std::find(expected.begin(), expected.end(), end);
   ids const before(expected.begin(), at);
   seen.clear();
-  CHECK(chat.generate(prompt, {.end_tokens = {-1, end}}, [&](std::int32_t id) { seen.push_back(id); }) == before);
+  CHECK(chat.generate(prompt, {.end_tokens = {-1, end}},
+                      [&](std::int32_t id) { seen.push_back(id); }) == before);
   CHECK(seen == before);
   CHECK(stands_at(chat, joined(prompt, before)));  // the end token is not part of it
 
   begin();
   int calls = 0;
-  CHECK(chat.generate(prompt, {}, [&](std::int32_t) { return ++calls < 3; }) == ids(expected.begin(), expected.begin() + 3));
+  CHECK(chat.generate(prompt, {}, [&](std::int32_t) { return ++calls < 3; }) ==
+        ids(expected.begin(), expected.begin() + 3));
   CHECK(calls == 3);
   CHECK(stands_at(chat, joined(prompt, {expected.begin(), expected.begin() + 3})));
 
@@ -202,7 +209,8 @@ TEST_CASE("session: generate ends at max_tokens, at an end token, or when the ca
   begin();
   CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) == drawn);
   begin();
-  CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) != drawn);  // it has gone on
+  CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) !=
+        drawn);  // it has gone on
 }
 
 TEST_CASE("session: what throws leaves it usable") {
@@ -214,7 +222,8 @@ TEST_CASE("session: what throws leaves it usable") {
                                   if (++calls == 2) throw std::runtime_error("enough");
                                 }),
                   std::runtime_error);
-  CHECK(tokens_of(chat) == joined(prompt, {expected[0], expected[1]}));  // the callback has seen both
+  CHECK(tokens_of(chat) ==
+        joined(prompt, {expected[0], expected[1]}));  // the callback has seen both
   CHECK(chat.next() == expected[2]);
   CHECK_THROWS_AS(chat.generate({}, {.sampler = countdown{1}}), std::runtime_error);
   CHECK(tokens_of(chat) == joined(prompt, {expected.begin(), expected.begin() + 4}));
@@ -241,13 +250,15 @@ TEST_CASE("session: a snapshot is the conversation as it was") {
   chat.rewind(waiting);  // over another past
   CHECK(stands_at(chat, joined(prompt, chosen)));
   chat.rewind(nothing);
-  CHECK(message_of([&] { chat.logits(); }).find("there is no token to go on from") != std::string::npos);
+  CHECK(message_of([&] { chat.logits(); }).find("there is no token to go on from") !=
+        std::string::npos);
   chat.feed(other);
   CHECK(stands_at(chat, other));
 
   plait::session stranger(test::model_with_weights<full>());
   stranger.feed(other);
-  CHECK(message_of([&] { stranger.rewind(fed); }) == "restore: the snapshot belongs to another cache pool");
+  CHECK(message_of([&] { stranger.rewind(fed); }) ==
+        "restore: the snapshot belongs to another cache pool");
   CHECK(stands_at(stranger, other));
 }
 
@@ -314,25 +325,37 @@ TEST_CASE("session: refusals") {
   ids const prompt{3, 1, 4};
   plait::session chat(net);
   auto const says = [](auto&& f, char const* sentence) { CHECK(message_of(f) == sentence); };
-  says([&] { chat.logits(); }, "session: there is no token to go on from: feed a prompt of at least one");
-  says([&] { chat.generate({}); }, "generate: the prompt is empty; at least one token is needed to go on from");
+  says([&] { chat.logits(); },
+       "session: there is no token to go on from: feed a prompt of at least one");
+  says([&] { chat.generate({}); },
+       "generate: the prompt is empty; at least one token is needed to go on from");
   says([&] { chat.feed(ids{3, 1, 53}); }, "feed: token 2 has id 53; the vocabulary has 53");
   says([&] { chat.feed(ids{3, -1, 4}); }, "feed: token 1 has id -1; the vocabulary has 53");
   CHECK(chat.length() == 0);
   chat.feed(prompt);
-  says([&] { chat.next([](auto) { return 53; }); }, "session: the sampler chose id 53; the vocabulary has 53");
-  says([&] { chat.next([](auto) { return -1; }); }, "session: the sampler chose id -1; the vocabulary has 53");
-  says([&] { chat.generate(prompt, {.max_tokens = -1}); }, "generate: max_tokens is -1, expected 0 or more");
-  says([&] { chat.generate(prompt, {.sampler = nullptr}); }, "generate: the sampler is an empty function");
+  says([&] { chat.next([](auto) { return 53; }); },
+       "session: the sampler chose id 53; the vocabulary has 53");
+  says([&] { chat.next([](auto) { return -1; }); },
+       "session: the sampler chose id -1; the vocabulary has 53");
+  says([&] { chat.generate(prompt, {.max_tokens = -1}); },
+       "generate: max_tokens is -1, expected 0 or more");
+  says([&] { chat.generate(prompt, {.sampler = nullptr}); },
+       "generate: the sampler is an empty function");
   says([&] { chat.rewind(-1); }, "rewind to -1 tokens: the session has 3");
   says([&] { chat.rewind(4); }, "rewind to 4 tokens: the session has 3");
   says([&] { chat.reserve(-1); }, "reserve: room for -1 tokens, expected 0 to 2^40");
-  says([&] { chat.reserve(INT64_MAX); }, "reserve: room for 9223372036854775807 tokens, expected 0 to 2^40");
-  CHECK(message_of([&] { chat.reserve(std::int64_t{1} << 40); }).find("the cache pool is full") == 0);
+  says([&] { chat.reserve(INT64_MAX); },
+       "reserve: room for 9223372036854775807 tokens, expected 0 to 2^40");
+  CHECK(message_of([&] { chat.reserve(std::int64_t{1} << 40); }).find("the cache pool is full") ==
+        0);
   CHECK(stands_at(chat, prompt));
-  says([&] { plait::session(net, {.chunk = 0}); }, "session: a chunk of 0 tokens, expected 1 to 4194304");
-  says([&] { plait::session(net, {.chunk = 4194305}); }, "session: a chunk of 4194305 tokens, expected 1 to 4194304");
-  CHECK(message_of([&] { plait::session(net, {.cache = {.keep_snapshots = -1}}); }).find("a cache keeps 0 or more") == 0);
+  says([&] { plait::session(net, {.chunk = 0}); },
+       "session: a chunk of 0 tokens, expected 1 to 4194304");
+  says([&] { plait::session(net, {.chunk = 4194305}); },
+       "session: a chunk of 4194305 tokens, expected 1 to 4194304");
+  CHECK(message_of([&] {
+          plait::session(net, {.cache = {.keep_snapshots = -1}});
+        }).find("a cache keeps 0 or more") == 0);
 
   // A full pool: feed leaves the tokens as they were, the waiting one included.
   plait::session tight(net, {.chunk = 16, .pool = {.max_page_bytes = full::layout.page_bytes}});
@@ -353,7 +376,8 @@ TEST_CASE("session: logits that are not finite are refused, and say where") {
   plait::session chat(net);
   ids const fine{3, 1}, poisoned{4, 9};
   chat.feed(fine);
-  std::string const sentence = "session: the logits after token 3, id 9, are not finite: that of id 0 is ";
+  std::string const sentence =
+      "session: the logits after token 3, id 9, are not finite: that of id 0 is ";
   CHECK(message_of([&] { chat.feed(poisoned); }).find(sentence) == 0);
   CHECK(chat.length() == 4);
   CHECK(message_of([&] { chat.logits(); }).find(sentence) == 0);

@@ -143,6 +143,7 @@ class fibers {
     ucontext_t ucontext;
     std::jmp_buf jump;
     bool entered = false;
+    asan::stack asan_stack;
     tsan::fiber tsan_fiber{};
   };
   /// Two tokens in turns: a thread may reach the next barrier before all have left this one.
@@ -172,6 +173,7 @@ class fibers {
     c.ucontext.uc_stack.ss_sp = threads_[t].stack.get();
     c.ucontext.uc_stack.ss_size = stack_bytes;
     c.ucontext.uc_link = nullptr;
+    c.asan_stack = {threads_[t].stack.get(), stack_bytes, nullptr};
     makecontext(&c.ucontext, &fibers::start, 0);
   }
   /// A fiber runs its thread of one block after the other.
@@ -179,6 +181,7 @@ class fibers {
     fibers& f = *running_here();
     std::size_t const number = f.current_;
     fiber& t = f.threads_[number];
+    asan::enter(t.at.asan_stack, f.home_.asan_stack);
     for (;;) {
       tsan::acquire(f.begin_);
       try {
@@ -203,7 +206,10 @@ class fibers {
     setcontext(&to.ucontext);
 #else
     tsan::switch_to(to.tsan_fiber);
+    asan::leave(from.asan_stack, to.asan_stack);
     swapcontext(&from.ucontext, &to.ucontext);
+    asan::stack left;
+    asan::enter(from.asan_stack, &from == &home_ ? left : home_.asan_stack);
 #endif
   }
   void wait(thread_state where) {

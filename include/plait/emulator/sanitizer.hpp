@@ -3,6 +3,8 @@
 
 #include <plait/core/macros.hpp>
 
+#include <cstddef>
+
 // PLAIT_EMULATOR_ASAN and PLAIT_EMULATOR_TSAN: 1 where this file is compiled for the sanitizer.
 #if defined(__SANITIZE_ADDRESS__)
 #define PLAIT_EMULATOR_ASAN 1
@@ -27,6 +29,7 @@
 
 #if PLAIT_EMULATOR_ASAN
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
 #endif
 #if PLAIT_EMULATOR_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -46,6 +49,32 @@ inline constexpr bool address_sanitizer = PLAIT_EMULATOR_ASAN;
 inline constexpr bool thread_sanitizer = PLAIT_EMULATOR_TSAN;
 
 }  // namespace plait::inline PLAIT_ABI::emulator
+
+/// AddressSanitizer's view of a switch to another stack, which exceptions need; empty functions where
+/// it does not watch.
+namespace plait::inline PLAIT_ABI::emulator::asan {
+
+/// The stack of a fiber.
+struct stack {
+  void const* bottom = nullptr;
+  std::size_t size = 0;
+  void* fake = nullptr;  ///< where AddressSanitizer keeps locals, to find uses after return
+};
+
+#if PLAIT_EMULATOR_ASAN
+inline void leave(stack& from, stack const& to) {
+  __sanitizer_start_switch_fiber(&from.fake, to.bottom, to.size);
+}
+/// The first that runs on `to` after a switch; `from` becomes the stack that was left.
+inline void enter(stack const& to, stack& from) {
+  __sanitizer_finish_switch_fiber(to.fake, &from.bottom, &from.size);
+}
+#else
+inline void leave(stack&, stack const&) {}
+inline void enter(stack const&, stack&) {}
+#endif
+
+}  // namespace plait::inline PLAIT_ABI::emulator::asan
 
 /// ThreadSanitizer's view of a fiber as a thread; empty functions where it does not watch.
 namespace plait::inline PLAIT_ABI::emulator::tsan {
