@@ -1,6 +1,8 @@
 // Whether a result is right before it is timed: the same weights in the reference, and how far rounding may lead.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/half.hpp>
@@ -106,3 +108,5 @@ void copy_weights(From& from, To& to) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Inputs and weights that cost little to make: ordinary numbers, the same for any element type and any storage.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/view.hpp>
 #include <plait/model/initialize.hpp>
@@ -66,3 +68,5 @@ void fill(Model& m) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

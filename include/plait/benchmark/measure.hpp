@@ -1,6 +1,8 @@
 // What register_layer and register_model share: work that is kept between calls, the roofline of the run, timing, counters.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/explain.hpp>
 #include <plait/benchmark/check.hpp>
@@ -212,3 +214,5 @@ void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_co
 using registered = std::vector<::benchmark::internal::Benchmark*>;
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

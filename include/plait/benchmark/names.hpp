@@ -1,6 +1,8 @@
 // Words for what is printed: precisions, and policies by their type.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -49,3 +51,5 @@ constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwi
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

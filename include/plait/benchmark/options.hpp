@@ -1,6 +1,8 @@
 // What a benchmark sweeps over.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/macros.hpp>
 #include <plait/layers/layer.hpp>
@@ -41,3 +43,5 @@ struct model_options {
 };
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Where a benchmark's execution policy computes: on this machine, or on a device with memory of its own (exec/device.hpp).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/fill.hpp>
 #include <plait/core/buffer.hpp>
 #include <plait/core/memory.hpp>
@@ -72,3 +74,5 @@ matrix<T> fetch(matrix_view<T const> shown) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

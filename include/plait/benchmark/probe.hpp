@@ -1,6 +1,8 @@
 // How fast this machine computes and reads: the two rates of its roofline, measured.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
@@ -207,3 +209,5 @@ roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

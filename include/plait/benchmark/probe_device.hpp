@@ -1,6 +1,8 @@
 // How fast a device computes and copies: the two rates of its roofline, measured.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/half.hpp>
@@ -67,3 +69,5 @@ roofline probe_roofline(Exec& exec, dtype products) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

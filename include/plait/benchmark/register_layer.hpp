@@ -1,6 +1,8 @@
 // A layer as a benchmark.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/fill.hpp>
@@ -395,3 +397,5 @@ registered register_layer(std::string const& name, layer_options const& options 
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The workspace of an execution policy: one block of memory, sized before the first call.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
@@ -87,3 +89,5 @@ class arena {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Aligned memory for weights, state and workspace.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -106,3 +108,5 @@ class buffer {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // How tensors are kept on a device. A tensor is set on this machine, and upload() moves it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/half.hpp>
 #include <plait/core/int8_block.hpp>
@@ -244,3 +246,5 @@ struct device {
 
 }  // namespace storage
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The one exception type.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <stdexcept>
@@ -15,3 +17,5 @@ class error : public std::runtime_error {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The 16-bit floating-point formats, widened to float and back.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <bit>
@@ -53,3 +55,5 @@ struct bf16_t {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

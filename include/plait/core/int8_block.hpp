@@ -1,6 +1,8 @@
 // Blocks of 8-bit weights: 32 values with one scale.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 
 #include <algorithm>
@@ -31,3 +33,5 @@ inline std::uint16_t quantize_block(float const* values, std::int64_t n, std::ui
 }
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // What ops know of a ragged batch: where each sequence's rows are and where its state lives.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cstddef>
@@ -74,3 +76,5 @@ struct page_layout {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

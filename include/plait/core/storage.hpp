@@ -6,6 +6,8 @@
 // parts that begin at multiples of 32 columns, has set_part(copy, row, first, n, values), too, and is loaded by several threads.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/panel_matrix.hpp>
 #include <plait/core/tensor_shape.hpp>
@@ -125,3 +127,5 @@ struct packed {
 
 }  // namespace storage
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

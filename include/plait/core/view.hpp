@@ -1,6 +1,8 @@
 // Row-major views: how tensors go in and out without copies.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -70,3 +72,5 @@ class matrix_view {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -13,6 +13,8 @@
 // name a value of class type, without an error.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <concepts>
@@ -100,3 +102,5 @@ PLAIT_HD inline float warp_maximum(Block const& b, float x) {
 
 }  // namespace kernels
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The CPU's execution policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/core/storage.hpp>
 #include <plait/exec/host.hpp>
@@ -30,3 +32,5 @@ class cpu : public host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Attention of long prompts by cuDNN; there is nothing here unless PLAIT_CUDNN is defined, for all files of a program alike.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #if defined(PLAIT_CUDNN)
 
 #if defined(CUDNN_FRONTEND_VERSION) && !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
@@ -205,3 +207,5 @@ class cuda_attention {
 }  // namespace plait::inline PLAIT_ABI::exec
 
 #endif
+
+#include <plait/core/epilogue.hpp>

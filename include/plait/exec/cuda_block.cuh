@@ -1,6 +1,8 @@
 // A block of a CUDA device, as kernels see it (exec/block.hpp).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/block.hpp>
 
 #include <cub/block/block_reduce.cuh>
@@ -94,3 +96,5 @@ class cuda_block {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

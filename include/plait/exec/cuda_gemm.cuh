@@ -1,6 +1,8 @@
 // Products of matrices by cuBLASLt.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cuda_memory.cuh>
 #include <plait/exec/device.hpp>
 
@@ -120,3 +122,5 @@ class cuda_gemm {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

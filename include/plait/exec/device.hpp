@@ -1,6 +1,8 @@
 // What the execution policies of a device share, whoever runs their kernels: CUDA (exec/cuda.cuh), or fibers of this machine in the tests.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/arena.hpp>
 #include <plait/core/device_storage.hpp>
 #include <plait/core/half.hpp>
@@ -242,3 +244,5 @@ class device {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

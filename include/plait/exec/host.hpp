@@ -1,6 +1,8 @@
 // What the execution policies of this machine share: workspace and threads.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/arena.hpp>
 #include <plait/core/memory.hpp>
 #include <plait/core/view.hpp>
@@ -88,3 +90,5 @@ class host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The oracle's execution policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/storage.hpp>
 #include <plait/exec/host.hpp>
 
@@ -17,3 +19,5 @@ class reference : public host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The way back: from an architecture to the keys of a config.json.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_source.hpp>
 
 #include <nlohmann/json.hpp>
@@ -38,3 +40,5 @@ nlohmann::json hugging_face_keys(Architecture const& a) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

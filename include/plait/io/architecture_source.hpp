@@ -1,6 +1,8 @@
 // The text of a header that defines an architecture.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/message.hpp>
 #include <plait/policy/interleave.hpp>
 
@@ -97,3 +99,5 @@ class hybrid_text {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Puts a new checkpoint in the place of a directory's old one, in one moment.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/checkpoint.hpp>
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
@@ -292,3 +294,5 @@ class checkpoint_writer {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Families of checkpoints: how a config.json and the names of tensors of one model_type relate to architectures.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/config_file.hpp>
 #include <plait/io/jamba_architecture.hpp>
 #include <plait/io/mixtral_architecture.hpp>
@@ -105,3 +107,5 @@ config_file config_of(Architecture const& a, std::string const& file, std::strin
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Between a Jamba's config.json and types: the source of an architecture, the test that one is the checkpoint's, and the way back.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/architecture_source.hpp>
@@ -185,3 +187,5 @@ struct jamba_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Strict JSON: what the files of a checkpoint may contain, and nothing else.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/message.hpp>
 
 #include <nlohmann/json.hpp>
@@ -98,3 +100,5 @@ inline nlohmann::json parse_json(std::string_view text, std::string const& file)
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A model from a packed file, without reading it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/packed_file.hpp>
 #include <plait/io/plait_architecture.hpp>
 #include <plait/model/model_weights.hpp>
@@ -76,3 +78,5 @@ std::unique_ptr<Model> load_packed(std::string const& path, packed_options const
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

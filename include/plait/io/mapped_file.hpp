@@ -1,6 +1,8 @@
 // A file, mapped read-only.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/message.hpp>
 
 #include <fcntl.h>
@@ -91,3 +93,5 @@ class mapped_file {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

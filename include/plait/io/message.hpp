@@ -1,6 +1,8 @@
 // How errors quote what a file says: one line, escaped and bounded, whatever the file contains.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 
 #include <cstddef>
@@ -55,3 +57,5 @@ inline std::string in_quotes(std::string_view text) { return '"' + printable(tex
 [[noreturn]] inline void fail(std::string_view file, std::string const& sentence) { throw error(printable(file, 4096) + ": " + sentence); }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Between a Mixtral's config.json and types, and the names of its tensors.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/architecture_source.hpp>
@@ -122,3 +124,5 @@ struct mixtral_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

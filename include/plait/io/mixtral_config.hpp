@@ -1,6 +1,8 @@
 // config.json of a Mixtral checkpoint, as numbers.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/config_file.hpp>
 
 #include <string>
@@ -86,3 +88,5 @@ inline mixtral_config parse_mixtral_config(std::string_view text, std::string co
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A file that appears complete or not at all.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/mapped_file.hpp>
 #include <plait/io/message.hpp>
 
@@ -134,3 +136,5 @@ inline int sync_directory(std::string const& directory) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

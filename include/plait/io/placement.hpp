@@ -1,6 +1,8 @@
 // What sits where, found again from the layers themselves: the period and offset of a pattern, however its schedule is called.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/interleave.hpp>
 
@@ -52,3 +54,5 @@ inline interleave interleave_of(int layers, repeating_run const& attention, std:
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

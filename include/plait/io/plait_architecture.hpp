@@ -1,6 +1,8 @@
 // Between a config.json of plait's own type and architectures of any components.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/plait_config.hpp>
@@ -128,3 +130,5 @@ struct plait_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

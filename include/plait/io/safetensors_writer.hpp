@@ -1,6 +1,8 @@
 // Writes a safetensors file of f32 or bf16 tensors; the file appears complete or not at all.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/io/new_file.hpp>
 #include <plait/io/safetensors.hpp>
@@ -146,3 +148,5 @@ class safetensors_writer {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

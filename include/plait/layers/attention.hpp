@@ -1,6 +1,8 @@
 // Causal grouped-query attention.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/linear.hpp>
@@ -51,3 +53,5 @@ struct layer_of<attention> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // From a policy to its layer, and what every layer is given.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/layers/weights.hpp>
@@ -67,3 +69,5 @@ struct layer_of<none> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A ragged batch: which sequences go on, with which tokens, and which rows of the result are wanted.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
 
@@ -110,3 +112,5 @@ template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // What a sequence carries between calls: pages of keys and values, recurrent state, snapshots.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/memory.hpp>
 #include <plait/core/sequences.hpp>
 
@@ -373,3 +375,5 @@ class cache_pool : public basic_cache_pool<typename Model::state_type, typename 
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Random weights, as the published code draws them.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/tensor.hpp>
 
@@ -95,3 +97,5 @@ void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
 }
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

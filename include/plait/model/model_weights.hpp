@@ -1,6 +1,8 @@
 // The weights of an architecture: embedding, layers, final norm, head.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/model/plan.hpp>
 #include <plait/policy/check.hpp>
@@ -175,3 +177,5 @@ class model_weights {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // An architecture lowered to what a model runs: kinds of layers, and which kind layer i is.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -88,3 +90,5 @@ struct plan {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

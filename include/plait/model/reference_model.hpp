@@ -4,6 +4,8 @@
 // kept under its name. What the library computes anywhere else is compared with this.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/model/model_weights.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/attend.hpp>
@@ -223,3 +225,5 @@ class reference_model : public model_weights<C, storage::plain<double>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

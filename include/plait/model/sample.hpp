@@ -1,6 +1,8 @@
 // Choosing the next token.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/model/initialize.hpp>
 
@@ -47,3 +49,5 @@ class sampler {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

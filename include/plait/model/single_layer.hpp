@@ -1,6 +1,8 @@
 // One layer on its own: its weights, its state, forward.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/model/cache.hpp>
@@ -158,3 +160,5 @@ class single_layer {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

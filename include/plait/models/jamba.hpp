@@ -1,6 +1,8 @@
 // The published Jamba models as types.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/attention.hpp>
 #include <plait/layers/mamba.hpp>
 #include <plait/layers/mlp.hpp>
@@ -24,3 +26,5 @@ template <class Execution = exec::cpu<>>
 using jamba_reasoning_3b = model<configs::jamba_reasoning_3b, Execution>;
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Mixtral-8x7B as a type.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/attention.hpp>
 #include <plait/layers/moe.hpp>
 #include <plait/model/model.hpp>
@@ -12,3 +14,5 @@ template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

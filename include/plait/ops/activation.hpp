@@ -1,6 +1,8 @@
 // The scalar functions, in double, as the reference uses them.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cmath>
@@ -14,3 +16,5 @@ inline double silu(double x) { return x / (1 + std::exp(-x)); }
 inline double softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

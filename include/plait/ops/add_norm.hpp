@@ -1,6 +1,8 @@
 // add_norm: the residual add and the norm behind it, in one pass; inner_norms: several norms side by side in a row.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -59,3 +61,5 @@ struct add_norm_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

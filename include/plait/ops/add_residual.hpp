@@ -1,6 +1,8 @@
 // add_residual: a residual add with no norm behind it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
@@ -26,3 +28,5 @@ struct add_residual_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

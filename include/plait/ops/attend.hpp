@@ -1,6 +1,8 @@
 // attend: keys and values to their pages, then causal grouped-query attention over them.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <cmath>
@@ -78,3 +80,5 @@ struct attend_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

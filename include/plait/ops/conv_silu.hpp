@@ -1,6 +1,8 @@
 // conv_silu: depthwise causal convolution, bias and SiLU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -41,3 +43,5 @@ struct conv_silu_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -4,6 +4,8 @@
 // are specialisations, so that a missing one is a sentence; with overloads, one that is not included would silently be passed over.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/reference.hpp>
@@ -14,3 +16,5 @@ template <class Exec>
 inline constexpr bool missing = false;
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

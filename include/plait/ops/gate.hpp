@@ -1,6 +1,8 @@
 // gate: the router's product and its choices.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/linear.hpp>
 #include <plait/ops/route.hpp>
 
@@ -26,3 +28,5 @@ void gate(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // gated_linear: gate and up projection with SwiGLU, in one pass.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -34,3 +36,5 @@ struct gated_linear_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

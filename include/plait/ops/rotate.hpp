@@ -1,6 +1,8 @@
 // rotate: rotary positions of queries and keys.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -57,3 +59,5 @@ struct rotate_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // selective_ssm: Mamba's state-space part, from what x_proj selects for each token to the gated output.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/dispatch.hpp>
 #include <plait/ops/linear.hpp>
@@ -63,3 +65,5 @@ void selective_ssm(Exec& exec, sequences<typename Exec::value_type> const& seqs,
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Grouped-query attention as a policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -49,3 +51,5 @@ constexpr std::int64_t extra_flops(attention const& p, int d_model, std::int64_t
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The rules between components. Each layer states its own (layers/).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/rule.hpp>
 
@@ -78,3 +80,5 @@ struct check {
 };
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

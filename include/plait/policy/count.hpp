@@ -1,6 +1,8 @@
 // Counts: what a configuration costs, before anything is allocated.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -177,3 +179,5 @@ constexpr token_cost prefill_cost(Architecture const& c, precision const& as, st
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

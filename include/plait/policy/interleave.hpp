@@ -1,6 +1,8 @@
 // Which layer gets which mixer and which feed-forward.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 namespace plait {
 
 /// Jamba's schedule, in the paper's letters: `blocks` blocks of l = layers_per_block layers, attention : recurrent = a : m =
@@ -28,3 +30,5 @@ struct interleave {
 };
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

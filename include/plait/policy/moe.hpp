@@ -1,6 +1,8 @@
 // The mixture of experts as a policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -45,3 +47,5 @@ constexpr std::int64_t extra_flops(moe const& p, int d_model, std::int64_t) {
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Which element type each kind of tensor has.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <cstdint>
 
 namespace plait {
@@ -41,3 +43,5 @@ constexpr std::int64_t matrix_bytes(dtype t, std::int64_t rows, std::int64_t col
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

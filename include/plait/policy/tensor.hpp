@@ -2,6 +2,8 @@
 // checkpoint names are all derived.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <cstdint>
 #include <string_view>
 
@@ -100,3 +102,5 @@ constexpr int experts_chosen(Policy const& p) {
 
 }  // namespace policies
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

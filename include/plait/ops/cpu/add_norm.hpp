@@ -1,6 +1,8 @@
 // add_norm on the CPU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -29,3 +31,5 @@ struct add_norm_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

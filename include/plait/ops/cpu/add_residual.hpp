@@ -1,6 +1,8 @@
 // add_residual on the CPU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_residual.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -20,3 +22,5 @@ struct add_residual_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -5,6 +5,8 @@
 // sums therefore do not depend on which rows it shares a tile with, nor on whether one thread takes all splits of a long context or many.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
@@ -225,3 +227,5 @@ struct attend_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

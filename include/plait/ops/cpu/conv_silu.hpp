@@ -1,6 +1,8 @@
 // conv_silu on the CPU: token by token, channels side by side in a register; the window's rows stay in the L1 cache.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -67,3 +69,5 @@ struct conv_silu_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // embed on the CPU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/embed.hpp>
 
@@ -15,3 +17,5 @@ struct embed_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

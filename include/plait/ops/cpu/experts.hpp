@@ -1,6 +1,8 @@
 // experts on the CPU: tokens gathered by expert, each expert's weights read once for all of its tokens.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/gated_linear.hpp>
 #include <plait/ops/experts.hpp>
@@ -74,3 +76,5 @@ struct experts_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // gated_linear on the CPU, and the pass over one panel that experts share with it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
 #include <plait/ops/gated_linear.hpp>
@@ -58,3 +60,5 @@ struct gated_linear_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // linear on the CPU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
 #include <plait/ops/linear.hpp>
@@ -63,3 +65,5 @@ struct linear_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

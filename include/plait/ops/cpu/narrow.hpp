@@ -2,6 +2,8 @@
 // has them (ops/cpu/panel_product.hpp makes the same sums without).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/ops/cpu/simd.hpp>
 
@@ -96,3 +98,5 @@ inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
 #endif
 
 }  // namespace plait::inline PLAIT_ABI::simd
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Activations as the kernels read them: rounded to what they are multiplied in, in groups of rows.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/host.hpp>
@@ -210,3 +212,5 @@ packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x)
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
+
+#include <plait/core/epilogue.hpp>

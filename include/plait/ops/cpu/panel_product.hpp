@@ -6,6 +6,8 @@
 // High-Performance Matrix Multiplication, 2008).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/panel_matrix.hpp>
 #include <plait/core/view.hpp>
 #include <plait/ops/cpu/narrow.hpp>
@@ -371,3 +373,5 @@ void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
+
+#include <plait/core/epilogue.hpp>

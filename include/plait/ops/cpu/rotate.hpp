@@ -1,6 +1,8 @@
 // rotate on the CPU: the angles of a token once, then its heads.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/rotate.hpp>
@@ -43,3 +45,5 @@ struct rotate_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

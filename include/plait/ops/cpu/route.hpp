@@ -1,6 +1,8 @@
 // route on the CPU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/route.hpp>
@@ -31,3 +33,5 @@ struct route_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // selective_scan on the CPU: channels side by side in a register, a run of states in registers, tiles in the L1 cache.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/selective_scan.hpp>
@@ -108,3 +110,5 @@ struct selective_scan_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

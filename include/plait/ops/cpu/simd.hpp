@@ -4,6 +4,8 @@
 // results do not depend on the instruction set, on alignment or on how a range is cut (docs/design.md, numerics).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 // g++ 12 takes its own `__m512 __Y = __Y;` in <immintrin.h> for an uninitialized use (GCC PR 105593).
@@ -184,3 +186,5 @@ class lane_sum {
 };
 
 }  // namespace plait::inline PLAIT_ABI::simd
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // add_norm on a device: a block a row; the three norms inside Mamba in one launch.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -93,3 +95,5 @@ struct inner_norms_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

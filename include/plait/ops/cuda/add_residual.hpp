@@ -1,6 +1,8 @@
 // add_residual on a device.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/add_residual.hpp>
 #include <plait/ops/cuda/update_rows.hpp>
@@ -16,3 +18,5 @@ struct add_residual_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // One step of a recurrence as a value that can be composed: what a parallel scan over tokens scans.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/exec/block.hpp>
 
@@ -39,3 +41,5 @@ struct compose {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // New keys and values to their pages, on a device.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -81,3 +83,5 @@ struct append_pages {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // attend on a device: which kernels, and how work is shared out.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -141,3 +143,5 @@ struct attend_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // One new token a sequence: attention over long contexts, bf16 keys and values (Flash-Decoding: Dao et al., 2023).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/fragments.hpp>
@@ -330,3 +332,5 @@ struct attend_combine {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

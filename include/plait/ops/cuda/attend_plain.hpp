@@ -1,6 +1,8 @@
 // Attention on a device in f32 arithmetic, for every type and width.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -101,3 +103,5 @@ struct attend_plain {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

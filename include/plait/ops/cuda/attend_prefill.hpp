@@ -1,6 +1,8 @@
 // Many new tokens a sequence: attention by tiles of queries, bf16 keys and values (FlashAttention-2: Dao, arXiv:2307.08691).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -266,3 +268,5 @@ struct attend_prefill {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

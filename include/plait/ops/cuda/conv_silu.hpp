@@ -1,6 +1,8 @@
 // conv_silu on a device: a thread takes some channels through a tile of tokens, with the window in registers.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -169,3 +171,5 @@ struct conv_silu_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

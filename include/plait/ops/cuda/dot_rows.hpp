@@ -1,6 +1,8 @@
 // Products with f32 weights: the router's, at any number of rows, and, for comparison, all of a device whose weights are f32.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -100,3 +102,5 @@ void dot_rows(Exec& exec, matrix_view<X const> x, device_weights<dtype::f32> con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

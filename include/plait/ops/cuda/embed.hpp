@@ -1,6 +1,8 @@
 // embed on a device: a thread takes eight values of a row.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/embed.hpp>
@@ -52,3 +54,5 @@ struct embed_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -5,6 +5,8 @@
 // Many choices: rows are gathered by expert, how many each has is fetched, and a library multiplies expert by expert.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/gated_linear.hpp>
 #include <plait/ops/cuda/gather_rows.hpp>
 #include <plait/ops/cuda/update_rows.hpp>
@@ -162,3 +164,5 @@ struct experts_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

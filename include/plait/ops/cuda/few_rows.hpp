@@ -5,6 +5,8 @@
 // core/device_storage.hpp). The warps of a block share its columns, and add up what they have in a fixed order.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -320,3 +322,5 @@ struct few_rows {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

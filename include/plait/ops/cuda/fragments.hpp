@@ -3,6 +3,8 @@
 // Lane (g, j) is lane 4 g + j. An 8 x 8 tile of bf16 is one word a lane: (row g, columns 2 j and 2 j + 1).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/math.hpp>
 
@@ -88,3 +90,5 @@ PLAIT_HD inline void load_transposed(Block const& b, void const* row, std::uint3
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // gate on a device: one launch for few tokens, else one op after the other.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/linear.hpp>
 #include <plait/ops/cuda/route.hpp>
 #include <plait/ops/gate.hpp>
@@ -66,3 +68,5 @@ struct gate_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

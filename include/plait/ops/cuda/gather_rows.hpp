@@ -1,6 +1,8 @@
 // gather_rows on a device.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/gather_rows.hpp>
@@ -46,3 +48,5 @@ struct gather_rows_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // few_rows (few_rows.hpp) launched: which groups of rows, and what a block's warps share.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/few_rows.hpp>
 #include <plait/ops/cuda/gather_rows.hpp>
@@ -75,3 +77,5 @@ void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> const& args, std
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // linear on a device.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/dot_rows.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
@@ -55,3 +57,5 @@ struct linear_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

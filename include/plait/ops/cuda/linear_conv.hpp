@@ -1,6 +1,8 @@
 // linear_conv on a device: one launch where every sequence has one token, else one op after the other.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/conv_silu.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/linear.hpp>
@@ -34,3 +36,5 @@ struct linear_conv_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Products of many rows: a library's, with what it does not do around it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -87,3 +89,5 @@ class many_rows {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Arithmetic of kernels: the device's instructions where there is one, plain functions on this machine.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 
 #include <bit>
@@ -135,3 +137,5 @@ PLAIT_HD inline void int8_to_bf16(std::uint32_t bytes, std::uint32_t& even, std:
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

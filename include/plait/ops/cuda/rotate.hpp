@@ -1,6 +1,8 @@
 // rotate on a device: a thread takes a pair of every head of a row.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/rotate.hpp>
@@ -55,3 +57,5 @@ struct rotate_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -4,6 +4,8 @@
 // the same expert. So every place follows from counts alone, and no order of threads can show.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/route.hpp>
@@ -258,3 +260,5 @@ struct route_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Choosing the next tokens on a device: greedily, or by chance.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -134,3 +136,5 @@ void choose_drawn(exec::device<P, Runtime>& exec, matrix_view<float const> logit
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // selective_scan on a device: which kernel, and how work is shared out.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/selective_scan_blocks.hpp>
 #include <plait/ops/cuda/selective_scan_step.hpp>
@@ -78,3 +80,5 @@ struct selective_scan_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

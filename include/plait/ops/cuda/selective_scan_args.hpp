@@ -1,6 +1,8 @@
 // What the kernels of selective_scan share: what they are given, and in which order states are added up.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -40,3 +42,5 @@ PLAIT_HD inline float sum_for_each_lane(Block const& b, int lane, float (&part)[
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // selective_scan on a device, few channels: tokens are scanned over, as maps of the state (Blelloch, CMU-CS-90-190; arXiv:2312.00752, 3.3).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/affine.hpp>
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
@@ -94,3 +96,5 @@ struct selective_scan_blocks {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // selective_scan on a device, many channels: tiles of them go through the tokens one after the other.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
 namespace plait::inline PLAIT_ABI::kernels {
@@ -165,3 +167,5 @@ struct selective_scan_tiles {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

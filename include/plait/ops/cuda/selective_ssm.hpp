@@ -1,6 +1,8 @@
 // selective_ssm on a device: one launch where every sequence has one token, else one op after the other.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/add_norm.hpp>
 #include <plait/ops/cuda/linear.hpp>
@@ -164,3 +166,5 @@ struct selective_ssm_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

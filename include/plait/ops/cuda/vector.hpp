@@ -1,6 +1,8 @@
 // Some values of a row at once, mostly eight.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/view.hpp>
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/math.hpp>
@@ -113,3 +115,5 @@ PLAIT_HD inline bool aligned_rows(float const* at, std::int64_t stride) {
 struct no_shared {};
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>
