@@ -208,10 +208,23 @@ void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_co
   out["peak_GB/s"] = on.bytes / 1e9;
 }
 
+/// A place of each type's own.
+template <class T>
+inline char type_place = 0;
+
+/// What tells a type from others within one run, without RTTI.
+template <class T>
+std::string type_key() {
+  return std::to_string(reinterpret_cast<std::uintptr_t>(&type_place<T>)) + " ";
+}
+
 }  // namespace detail
 
+/// A registered benchmark: benchmark::Benchmark from version 1.9.5 of Google Benchmark on, in its namespace internal before.
+using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchmark(std::declval<char const*>(), std::declval<void (*)(::benchmark::State&)>()))>;
+
 /// What is registered, for what Google Benchmark has to say further: for (auto* b : registered) b->MinTime(2)->Repetitions(5);
-using registered = std::vector<::benchmark::internal::Benchmark*>;
+using registered = std::vector<registration*>;
 
 }  // namespace plait::inline PLAIT_ABI::bench
 

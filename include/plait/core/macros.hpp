@@ -8,6 +8,17 @@
     "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
 #endif
 
+// Fatal, as else every throw and catch would be an error of its own; g++ has no other way than a file that is not there.
+#if defined(__GNUC__) && !defined(__EXCEPTIONS)
+#if defined(__clang__)
+#pragma clang diagnostic fatal "-W#warnings"
+#warning "plait: errors are exceptions (plait::error): compile without -fno-exceptions"
+#else
+#error "plait: errors are exceptions (plait::error): compile without -fno-exceptions"
+#include <stop-at-the-error-above>
+#endif
+#endif
+
 // The level this translation unit is compiled for. PLAIT_PACKET is the number of floats in a vector register, PLAIT_ISA the level's name.
 // PLAIT_AVX512_BF16, PLAIT_AVX512_VNNI and PLAIT_AVX_VNNI are 1 where the extension of that name is used: only behind them does code use its
 // instructions. PLAIT_BF16_DOT and PLAIT_INT8_DOT say which arithmetic products take, not which instructions make it: pairs of bf16 and

@@ -7,7 +7,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <charconv>
 #include <cmath>
 #include <string>
 
@@ -17,10 +16,7 @@ namespace plait::inline PLAIT_ABI::io {
 /// null.
 inline nlohmann::json number_of(float value) {
   if (!std::isfinite(value)) return nullptr;
-  std::string const text = float_text(value);
-  double shortest = 0;
-  std::from_chars(text.data(), text.data() + text.size(), shortest);
-  return shortest;
+  return nlohmann::json::parse(float_text(value));
 }
 
 /// The keys that Hugging Face's families share. An architecture knows of no special tokens, so they are null.
