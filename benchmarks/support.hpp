@@ -170,7 +170,7 @@ void measure(benchmark::State& state) {
 
 /// 1 to `most` tokens on an empty sequence, in powers of two.
 template <class Case>
-benchmark::internal::Benchmark* tokens(char const* name, std::int64_t most = 2048) {
+auto* tokens(char const* name, std::int64_t most = 2048) {
   auto* const b = benchmark::RegisterBenchmark(name, measure<Case>);
   for (std::int64_t n = 1; n <= most; n *= 2) b->Args({n, 0});
   return b->ArgNames({"tokens", "context"})->UseRealTime()->Unit(benchmark::kMicrosecond);

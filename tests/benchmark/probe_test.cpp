@@ -36,6 +36,13 @@ TEST_CASE("the chains compute what they say") {
   // sum <- 0.999 sum + 0.001 goes to 1, whatever it began with
   float const after = bench::detail::f32_chains::run(20000);
   CHECK(after == doctest::Approx(bench::detail::f32_chains::chains).epsilon(1e-3));
+#if PLAIT_BF16_DOT
+  CHECK(bench::detail::bf16_chains::run(1000) == 0.5f * 1000 * bench::detail::bf16_chains::chains);
+#endif
+#if PLAIT_INT8_DOT
+  using int8_chains = bench::detail::int8_chains;
+  CHECK(int8_chains::run(1000) == 1000.0f * int8_chains::step * int8_chains::chains);
+#endif
   // 1 + 2 + ... in lanes: of 1024 ones that is 1024 / width in each
   buffer<float> ones(1024);
   for (int i = 0; i < 1024; ++i) ones[i] = 1;

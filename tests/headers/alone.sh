@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Every header compiles alone, without warnings. Where there is no Google Benchmark, those that include it are left out.
+# Every header compiles alone and without warnings, behind macros that other people's headers define (foreign_macros.hpp), and leaves these
+# macros as they were. Where there is no Google Benchmark, headers that include it are left out.
 #   alone.sh INCLUDE_DIR COMPILER [FLAGS...]
 set -u
 include=$1; shift
+foreign=$(cd "$(dirname "$0")" && pwd)/foreign_macros.hpp
 found=1
 echo '#include <benchmark/benchmark.h>' | "$@" -x c++ -fsyntax-only - 2>/dev/null || found=0
 one() {
@@ -11,10 +13,25 @@ one() {
     echo "SKIPPED: $header needs Google Benchmark" >&2
     return
   fi
-  echo "#include <$header>" | "$@" -x c++ -fsyntax-only -Werror -I"$include" - 2>&1 | head -5 | sed "s|^|$header: |"
+  echo "#include <$header>" | "$@" -include "$foreign" -x c++ -fsyntax-only -Werror -I"$include" - 2>&1 | head -5 | sed "s|^|$header: |"
 }
-export -f one; export include found
-headers=$(cd "$include" && find plait -name '*.hpp' | sort)
+# What macros there are behind the lines of standard input.
+macros() { "$@" -include "$foreign" -x c++ -dM -E -I"$include" - | LC_ALL=C sort; }
+export -f one; export include found foreign
+headers=$(cd "$include" && find plait -name '*.hpp' | grep -vx 'plait/core/epilogue.hpp' | sort)
 problems=$(echo "$headers" | xargs -P "$(nproc)" -I{} bash -c 'one {} "$@"' _ "$@")
 echo "$(wc -l <<<"$headers") headers"
+
+# Every header but those of plait's includes alone, or of macros alone, stands between the prologue and the epilogue.
+for header in $(cd "$include" && find plait -name '*.hpp' -o -name '*.cuh'); do
+  [[ $header == plait/core/prologue.hpp || $header == plait/core/epilogue.hpp ]] && continue
+  code=$(sed -e ':a' -e '/\\$/N; s/\\\n//; ta' "$include/$header" | grep -vE '^ *(//.*)?$' | grep -vxF '#pragma once')
+  grep -vE '^ *#' <<<"$code" | grep -q . || grep -E '^ *# *include' <<<"$code" | grep -qv '<plait/' || continue
+  [ "$(head -n 1 <<<"$code")" = '#include <plait/core/prologue.hpp>' ] && [ "$(tail -n 1 <<<"$code")" = '#include <plait/core/epilogue.hpp>' ] ||
+    problems+=$'\n'"$header: its first include has to be plait/core/prologue.hpp and its last line that of plait/core/epilogue.hpp"
+done
+for header in plait/policy.hpp plait/plait.hpp; do
+  lost=$(LC_ALL=C comm -23 <(macros "$@" </dev/null) <(echo "#include <$header>" | macros "$@"))
+  [ -z "$lost" ] || problems+=$'\n'"$header does not leave other people's macros as they were: $lost"
+done
 if [ -n "$problems" ]; then echo "$problems"; exit 1; fi

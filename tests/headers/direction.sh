@@ -2,7 +2,7 @@
 # Includes go one way: policy <- core <- exec <- ops <- layers <- model <- {models, io, benchmark}; emulator stands on exec, and only
 # umbrella headers include it. Eigen is included by ops/cpu alone, JSON by
 # io, Google Benchmark by benchmark; CUDA by headers *.cuh alone, which no other includes.
-# Everything but the policies is in the inline namespace.
+# core's prologue and epilogue, which have no includes, are for all. Everything but the policies is in the inline namespace.
 #   direction.sh INCLUDE_DIR
 set -u
 cd "$1/plait" || exit 1
@@ -24,13 +24,14 @@ while IFS=: read -r file line; do
   [[ $from == ops && $file != ops/cpu/* && $line == *'<plait/ops/cpu/'* ]] && { echo "$file must not include $line"; status=1; }
   [[ $from == ops && $file != ops/cuda/* && $line == *'<plait/ops/cuda/'* ]] && { echo "$file must not include $line"; status=1; }
   [[ $file != *.cuh && $line == *'.cuh>'* ]] && { echo "$file must not include $line: a plain C++ build sees no CUDA"; status=1; }
-done < <(grep -rE '^#include <plait/' . --include='*.hpp' --include='*.cuh')
+done < <(grep -rE '^#include <plait/' . --include='*.hpp' --include='*.cuh' | grep -vE '<plait/core/(prologue|epilogue)\.hpp>')
+grep -E '^ *# *include' core/{prologue,epilogue}.hpp && { echo 'the prologue and the epilogue include nothing'; status=1; }
 grep -rnE '^#include <(cu|nv|thrust)' . --include='*.hpp' && { echo 'CUDA is for headers *.cuh'; status=1; }
 grep -rlE '^#include <Eigen' . | grep -v '^./ops/cpu/' && { echo 'Eigen is for ops/cpu'; status=1; }
 grep -rlE '^#include <nlohmann' . | grep -v '^./io/' && { echo 'JSON is for io'; status=1; }
 grep -rlE '^#include <benchmark' . | grep -v '^./benchmark/' && { echo 'Google Benchmark is for benchmark'; status=1; }
 grep -lE '^#include <(benchmark/|plait/(ops|exec|layers|model|models|io)/)' benchmark/{names,roofline,routing,call,explain}.hpp && { echo 'explain and what it needs include policy and core alone'; status=1; }
-grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
+grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|plait/core/(prologue|epilogue)\.hpp>|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
 grep -rhE '^namespace plait' . --exclude-dir=policy | grep -vE '^namespace plait::inline PLAIT_ABI(::[a-z]+)* \{$' && { echo 'only policies are outside the inline namespace'; status=1; }
 grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }
 exit $status

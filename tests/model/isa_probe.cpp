@@ -23,25 +23,30 @@ inline constexpr auto odd = [] {
   return c;
 }();
 
-bool supported() {
+/// The first of the extensions this file is compiled for that this machine lacks; null where it has them all.
+char const* lacking() {
 #if defined(__x86_64__)
-#if PLAIT_BF16_DOT
-  if (!__builtin_cpu_supports("avx512bf16")) return false;
-#endif
-#if PLAIT_INT8_DOT && PLAIT_PACKET == 16
-  if (!__builtin_cpu_supports("avx512vnni")) return false;
-#elif PLAIT_INT8_DOT
-  unsigned a = 0, b = 0, c = 0, d = 0;  // compilers of 2022 know no name for it
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & 1u << 4) == 0) return false;
-#endif
 #if PLAIT_PACKET == 16
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bw");
+  if (!__builtin_cpu_supports("avx512f")) return "AVX512F";
+  if (!__builtin_cpu_supports("avx512dq")) return "AVX512DQ";
+  if (!__builtin_cpu_supports("avx512bw")) return "AVX512BW";
+  if (!__builtin_cpu_supports("avx512vl")) return "AVX512VL";
 #elif PLAIT_PACKET == 8
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (!__builtin_cpu_supports("avx2")) return "AVX2";
+  if (!__builtin_cpu_supports("fma")) return "FMA";
+#endif
+#if PLAIT_AVX512_BF16
+  if (!__builtin_cpu_supports("avx512bf16")) return "AVX512_BF16";
+#endif
+#if PLAIT_AVX512_VNNI
+  if (!__builtin_cpu_supports("avx512vnni")) return "AVX512_VNNI";
+#endif
+#if PLAIT_AVX_VNNI
+  unsigned a = 0, b = 0, c = 0, d = 0;  // compilers of 2022 know no name for it
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & 1u << 4) == 0) return "AVX_VNNI";
 #endif
 #endif
-  return true;
+  return nullptr;
 }
 
 template <plait::precision P>
@@ -70,11 +75,8 @@ void print_logits() {
 }  // namespace
 
 int main() {
-  if (!supported()) {
-    std::printf(
-        "this machine lacks the "
-        "instruction set for %d-float registers\n",
-        PLAIT_PACKET);
+  if (char const* const extension = lacking()) {
+    std::printf("this machine lacks %s\n", extension);
     return 77;
   }
   print_logits<plait::f32>();

@@ -2,6 +2,8 @@
 // any storage.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/view.hpp>
 #include <plait/model/initialize.hpp>
@@ -76,3 +78,5 @@ void fill(Model& m) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

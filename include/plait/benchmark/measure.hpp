@@ -2,6 +2,8 @@
 // roofline of the run, timing, counters.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/explain.hpp>
 #include <plait/benchmark/check.hpp>
@@ -210,7 +212,20 @@ void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_co
   out["peak_GB/s"] = on.bytes / 1e9;
 }
 
+/// A place of each type's own.
+template <class T>
+inline char type_place = 0;
+
+/// What tells a type from others within one run, without RTTI.
+template <class T>
+std::string type_key() {
+  return std::to_string(reinterpret_cast<std::uintptr_t>(&type_place<T>)) + " ";
+}
+
 }  // namespace detail
+
+/// A registered benchmark: benchmark::Benchmark from version 1.9.5 of Google Benchmark on, in its namespace internal before.
+using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchmark(std::declval<char const*>(), std::declval<void (*)(::benchmark::State&)>()))>;
 
 /// What is registered, for what Google Benchmark has to say further: for (auto* b : registered)
 /// b->MinTime(2)->Repetitions(5);
@@ -234,6 +249,8 @@ void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_co
 /// Cost: one piece of work is kept, the last, until `run` ends or another is measured
 /// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp,
 ///   tests/compile_fail/benchmark.cpp
-using registered = std::vector<::benchmark::internal::Benchmark*>;
+using registered = std::vector<registration*>;
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A model's sequences, and the call of forward that is timed.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/fill.hpp>
 #include <plait/benchmark/fill_model.hpp>
@@ -173,3 +175,5 @@ class model_steps {
 };
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -7,6 +7,8 @@
 // Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/fill.hpp>
 #include <plait/core/buffer.hpp>
 #include <plait/core/memory.hpp>
@@ -79,3 +81,5 @@ matrix<T> fetch(matrix_view<T const> shown) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -17,10 +17,13 @@
 // Test: tests/benchmark/probe_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/ops/cpu/narrow.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -29,6 +32,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <fstream>
@@ -81,22 +85,21 @@ struct f32_chains {
 };
 
 #if PLAIT_BF16_DOT
-/// Pairs of bf16 products added to f32.
+/// Pairs of bf16 products added to f32, by the instruction of the products.
 struct bf16_chains {
   static constexpr int chains = 12;
-  static constexpr double flops_a_round = 4.0 * chains * 16;
-  static constexpr char const* name = "bf16 dot (AVX512_BF16)";
+  static constexpr double flops_a_round = 4.0 * chains * simd::width;
+  static constexpr char const* name = simd::dot_bf16_name;
+  /// A lane of the sum of all chains: 2 * 0.25 a chain and round.
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      __m512 sum[chains] = {((void)I, _mm512_set1_ps(0.1f * static_cast<float>(I)))...};
-      __m512bh const a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(-0.5f));
-      for (std::int64_t i = 0; i < rounds; ++i) {
-        ((sum[I] = _mm512_dpbf16_ps(sum[I], a, a)), ...);
-        __asm__ volatile("" : "+v"(sum[0]));  // a sum of equal terms is no product
-      }
-      __m512 all = sum[0];
-      for (int i = 1; i < chains; ++i) all = _mm512_add_ps(all, sum[i]);
-      return _mm512_cvtss_f32(all);
+      simd::packet sum[chains] = {((void)I, simd::set(0.0f))...};
+      simd::integers const halves = simd::words(std::bit_cast<float>(0x3f003f00));
+      for (std::int64_t i = 0; i < rounds; ++i) ((sum[I] = simd::dot_bf16(sum[I], halves, halves)), ...);
+      for (int i = 1; i < chains; ++i) sum[0] = simd::add(sum[0], sum[i]);
+      alignas(64) float lanes[simd::width];
+      simd::store(lanes, sum[0]);
+      return lanes[0];
     }
     (std::make_integer_sequence<int, chains>{});
   }
@@ -106,22 +109,35 @@ using bf16_chains = f32_chains;
 #endif
 
 #if PLAIT_INT8_DOT
-/// Fours of int8 products added to int32.
+/// Hides from the compiler that words stay the same from round to round.
+inline void renew(simd::integers& words) { __asm__ volatile("" : "+v"(words)); }
+
+/// Quads of int8 products added to int32, by the instructions of the products. Where these are several, a part of the work is done once for
+/// all the rows or for both registers of a panel: so they work on four rows and two registers, as the products do.
 struct int8_chains {
-  static constexpr int chains = 12;
-  static constexpr double flops_a_round = 8.0 * chains * 16;
-  static constexpr char const* name = "int8 dot (AVX512_VNNI)";
+  static constexpr int chains = simd::keeps_offset ? 12 : 8;
+  static constexpr int rows = simd::keeps_offset ? 1 : 4;
+  static constexpr double flops_a_round = 8.0 * chains * simd::width;
+  static constexpr char const* name = simd::dot_int8_name;
+  /// What a round adds to each chain.
+  static constexpr int step = 4 * (simd::keeps_offset ? 131 : 131 - 128) * -2;
+  /// A lane of the sum of all chains.
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
-      __m512i sum[chains] = {((void)I, _mm512_set1_epi32(I))...};
-      __m512i const a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-2);
+      simd::byte_sum sum[chains] = {((void)I, simd::words(0.0f))...};
+      simd::integers w[2], x[rows];
+      for (simd::integers& words : w) words = simd::words(std::bit_cast<float>(0x83838383));  // 131 four times
+      for (simd::integers& words : x) words = simd::words(std::bit_cast<float>(0xfefefefe));  // -2 four times
       for (std::int64_t i = 0; i < rounds; ++i) {
-        ((sum[I] = _mm512_dpbusd_epi32(sum[I], a, b)), ...);
-        __asm__ volatile("" : "+v"(sum[0]));
+        for (simd::integers& words : w) renew(words);
+        for (simd::integers& words : x) renew(words);
+        ((sum[I] = simd::dot_int8(sum[I], w[I % 2], x[I / 2 % rows])), ...);
       }
-      __m512i all = sum[0];
-      for (int i = 1; i < chains; ++i) all = _mm512_add_epi32(all, sum[i]);
-      return static_cast<float>(_mm512_cvtsi512_si32(all));
+      simd::packet all = simd::value(sum[0]);
+      for (int i = 1; i < chains; ++i) all = simd::add(all, simd::value(sum[i]));
+      alignas(64) float lanes[simd::width];
+      simd::store(lanes, all);
+      return lanes[0];
     }
     (std::make_integer_sequence<int, chains>{});
   }
@@ -214,3 +230,5 @@ roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

@@ -11,6 +11,8 @@
 // Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/half.hpp>
@@ -78,3 +80,5 @@ roofline probe_roofline(Exec& exec, dtype products) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

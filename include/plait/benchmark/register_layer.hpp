@@ -1,6 +1,8 @@
 // A layer as a benchmark.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/fill.hpp>
@@ -24,7 +26,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -388,7 +389,7 @@ registered register_layer(std::string const& name, layer_options const& options 
       if constexpr (work::is_mixer) alone = continues<width, L::policy>() == continuation::none;
       std::vector<std::int64_t> contexts = options.context;
       if (!work::is_mixer || alone) contexts = {0};
-      std::string const key = std::string(typeid(work).name()) + name_of(options.weights) + name_of(options.routing) +
+      std::string const key = detail::type_key<work>() + name_of(options.weights) + name_of(options.routing) +
                               std::to_string(options.max_bytes) + " " + std::to_string(double(options.settings.norm_eps)) + " " +
                               std::to_string(double(options.settings.rope_theta));
       for (int const threads : detail::threads_of<Exec>(name, options.threads))
@@ -420,3 +421,5 @@ registered register_layer(std::string const& name, layer_options const& options 
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

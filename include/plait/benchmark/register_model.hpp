@@ -1,6 +1,8 @@
 // A whole model as a benchmark.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/explain.hpp>
@@ -26,7 +28,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <typeinfo>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::bench {
@@ -293,7 +294,7 @@ registered register_model(std::string const& name, model_options const& options 
                   " of d_model " + std::to_string(config.d_model));
     std::vector<std::int64_t> contexts = options.context;
     if (work::model_type::continues() == continuation::none) contexts = {0};
-    std::string const key = std::string(typeid(work).name()) + name_of(options.weights) + name_of(options.routing) +
+    std::string const key = detail::type_key<work>() + name_of(options.weights) + name_of(options.routing) +
                             std::to_string(options.max_bytes) + " " + std::to_string(options.max_check_bytes);
     for (int const threads : detail::threads_of<Exec>(name, options.threads))
       for (std::int64_t const sequences : options.sequences)
@@ -333,3 +334,5 @@ registered register_model(std::string const& name, model_options const& options 
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
+
+#include <plait/core/epilogue.hpp>

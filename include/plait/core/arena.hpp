@@ -2,6 +2,8 @@
 // first call.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
@@ -119,3 +121,5 @@ class arena {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

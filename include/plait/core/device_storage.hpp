@@ -2,6 +2,8 @@
 // everything else f32.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/half.hpp>
 #include <plait/core/int8_block.hpp>
@@ -262,3 +264,5 @@ struct device {
 
 }  // namespace storage
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The one exception type: everything plait refuses at run time.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <stdexcept>
@@ -19,3 +21,5 @@ class error : public std::runtime_error {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -7,6 +7,8 @@
 // Test: tests/core/half_test.cpp for every one of the 65,536 values of both
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <bit>
@@ -62,3 +64,5 @@ struct bf16_t {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

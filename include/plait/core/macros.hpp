@@ -23,28 +23,39 @@
     "plait: -ffast-math and its parts (-Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math, -fno-signed-zeros) break what plait promises (exact order of operations, infinities in softmax); compile without them"
 #endif
 
-/// Floats in one vector register of the instruction set this translation unit is compiled for, and
-/// whether it can make dot products of 16-bit and of 8-bit pieces (PLAIT_BF16_DOT, PLAIT_INT8_DOT).
+// Fatal, as else every throw and catch would be an error of its own; g++ has no other way than a file that is not there.
+#if defined(__GNUC__) && !defined(__EXCEPTIONS)
+#if defined(__clang__)
+#pragma clang diagnostic fatal "-W#warnings"
+#warning "plait: errors are exceptions (plait::error): compile without -fno-exceptions"
+#else
+#error "plait: errors are exceptions (plait::error): compile without -fno-exceptions"
+#include <stop-at-the-error-above>
+#endif
+#endif
+
+/// The level this translation unit is compiled for. PLAIT_PACKET is the number of floats in a vector register, PLAIT_ISA the level's name.
+/// PLAIT_AVX512_BF16, PLAIT_AVX512_VNNI and PLAIT_AVX_VNNI are 1 where the extension of that name is used: only behind them does code use its
+/// instructions. PLAIT_BF16_DOT and PLAIT_INT8_DOT say which arithmetic products take, not which instructions make it: pairs of bf16 and
+/// quads of int8 in one 32-bit word, or floats. Quads of int8 are multiplied by VNNI or by plain AVX2.
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define PLAIT_PACKET 16
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
 /// The instruction set's name, a part of PLAIT_ABI.
 #define PLAIT_ISA avx512_bf16
-/// Whether there are dot products of 16-bit pairs.
-#define PLAIT_BF16_DOT 1
-/// Whether there are dot products of 8-bit quads.
-#define PLAIT_INT8_DOT 1
+#define PLAIT_AVX512_BF16 1
+#define PLAIT_AVX512_VNNI 1
 #elif defined(__AVX512VNNI__)
 #define PLAIT_ISA avx512_vnni
-#define PLAIT_INT8_DOT 1
+#define PLAIT_AVX512_VNNI 1
 #else
 #define PLAIT_ISA avx512
 #endif
 #elif defined(__AVX2__) && defined(__FMA__)
 #define PLAIT_PACKET 8
-#define PLAIT_INT8_DOT 1
 #if defined(__AVXVNNI__)
 #define PLAIT_ISA avx2_vnni
+#define PLAIT_AVX_VNNI 1
 #else
 #define PLAIT_ISA avx2
 #endif
@@ -52,12 +63,17 @@
 #define PLAIT_PACKET 4
 #define PLAIT_ISA base
 #endif
-#if !defined(PLAIT_BF16_DOT)
-#define PLAIT_BF16_DOT 0
+#if !defined(PLAIT_AVX512_BF16)
+#define PLAIT_AVX512_BF16 0
 #endif
-#if !defined(PLAIT_INT8_DOT)
-#define PLAIT_INT8_DOT 0
+#if !defined(PLAIT_AVX512_VNNI)
+#define PLAIT_AVX512_VNNI 0
 #endif
+#if !defined(PLAIT_AVX_VNNI)
+#define PLAIT_AVX_VNNI 0
+#endif
+#define PLAIT_BF16_DOT PLAIT_AVX512_BF16
+#define PLAIT_INT8_DOT (PLAIT_AVX512_VNNI || PLAIT_PACKET == 8)
 
 #if defined(_OPENMP)
 /// Whether there is OpenMP, a part of PLAIT_ABI.

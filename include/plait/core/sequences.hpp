@@ -2,6 +2,8 @@
 // pages lie.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cstddef>
@@ -90,3 +92,5 @@ struct page_layout {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -3,6 +3,8 @@
 // yet.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #if defined(PLAIT_CUDNN)
 
 #if defined(CUDNN_FRONTEND_VERSION) && !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
@@ -228,3 +230,5 @@ class cuda_attention {
 }  // namespace plait::inline PLAIT_ABI::exec
 
 #endif
+
+#include <plait/core/epilogue.hpp>

@@ -4,6 +4,8 @@
 // launched as a whole.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/arena.hpp>
 #include <plait/core/device_storage.hpp>
 #include <plait/core/half.hpp>
@@ -271,3 +273,5 @@ class device {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // that runs here.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/arena.hpp>
 #include <plait/core/memory.hpp>
 #include <plait/core/view.hpp>
@@ -111,3 +113,5 @@ class host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Comparing a config.json with an architecture: what the families' `require_same` share.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_source.hpp>
 #include <plait/io/message.hpp>
 #include <plait/policy/attention.hpp>
@@ -83,3 +85,5 @@ class architecture_check {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

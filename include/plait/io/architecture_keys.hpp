@@ -9,11 +9,12 @@
 // Test: tests/io/family_test.cpp, tests/io/save_golden_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_source.hpp>
 
 #include <nlohmann/json.hpp>
 
-#include <charconv>
 #include <cmath>
 #include <string>
 
@@ -23,10 +24,7 @@ namespace plait::inline PLAIT_ABI::io {
 /// Infinities and NaN, which JSON has not, are null.
 inline nlohmann::json number_of(float value) {
   if (!std::isfinite(value)) return nullptr;
-  std::string const text = float_text(value);
-  double shortest = 0;
-  std::from_chars(text.data(), text.data() + text.size(), shortest);
-  return shortest;
+  return nlohmann::json::parse(float_text(value));
 }
 
 /// The keys that Hugging Face's families share. An architecture knows of no special tokens, so they
@@ -47,3 +45,5 @@ nlohmann::json hugging_face_keys(Architecture const& a) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // old or the new one, also after a crash or a kill.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/checkpoint.hpp>
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
@@ -322,3 +324,5 @@ class checkpoint_writer {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // config.json: the file, and typed access to its keys.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
 
@@ -187,3 +189,5 @@ class config_reader {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -19,6 +19,8 @@
 //   makes of the keys
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/architecture_source.hpp>
@@ -205,3 +207,5 @@ struct jamba_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // rename puts in its place.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/mapped_file.hpp>
 #include <plait/io/message.hpp>
 
@@ -146,3 +148,5 @@ inline int sync_directory(std::string const& directory) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

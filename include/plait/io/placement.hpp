@@ -2,6 +2,8 @@
 // its schedule is called.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/interleave.hpp>
 
@@ -63,3 +65,5 @@ inline interleave interleave_of(int layers, repeating_run const& attention, std:
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

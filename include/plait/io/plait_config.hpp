@@ -1,6 +1,8 @@
 // config.json of plait's own model type: an architecture, layer by layer.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/config_file.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -123,3 +125,5 @@ inline plait_config parse_plait_config(std::string_view text, std::string const&
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The header of an architecture of plait's own type, as far as its components are plait's.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/io/placement.hpp>
 #include <plait/io/plait_architecture.hpp>
 
@@ -173,3 +175,5 @@ inline std::string architecture_source(plait_config const& c, std::string_view n
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

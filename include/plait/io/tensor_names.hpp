@@ -1,6 +1,8 @@
 // The names of a model's tensors in files.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/tensor.hpp>
@@ -96,3 +98,5 @@ class tensor_names {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // XXH64 with seed 0: the checksum of packed files.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <algorithm>
@@ -87,3 +89,5 @@ class xxh64 {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // projection.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/linear.hpp>
@@ -59,3 +61,5 @@ struct layer_of<attention> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

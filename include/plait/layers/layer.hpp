@@ -1,6 +1,8 @@
 // How a policy finds its layer, and what every layer is given.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/layers/weights.hpp>
@@ -113,3 +115,5 @@ struct layer_of<none> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Mamba-1 with Jamba's inner norms.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/ops/linear.hpp>
 #include <plait/ops/linear_conv.hpp>
@@ -71,3 +73,5 @@ struct layer_of<mamba> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

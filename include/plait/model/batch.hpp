@@ -10,6 +10,8 @@
 // Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
 
@@ -146,3 +148,5 @@ template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // `reference_model` derive from it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/model/plan.hpp>
 #include <plait/policy/check.hpp>
@@ -186,3 +188,5 @@ class model_weights {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

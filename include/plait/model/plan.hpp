@@ -2,6 +2,8 @@
 // kind, its place and its state.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -94,3 +96,5 @@ struct plan {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -15,6 +15,8 @@
 // Test: tests/io/embedded_test.cpp, tests/tools/generate_test.sh
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/model/initialize.hpp>
 
@@ -62,3 +64,5 @@ class sampler {
 };
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Layers that use the same weights.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/model/plan.hpp>
 
@@ -64,3 +66,5 @@ void share_layer(Model& model, int from, int to) {
 }
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

@@ -4,6 +4,8 @@
 // Test: tests/models/jamba_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/attention.hpp>
 #include <plait/layers/moe.hpp>
 #include <plait/model/model.hpp>
@@ -16,3 +18,5 @@ template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 
 }  // namespace plait::inline PLAIT_ABI
+
+#include <plait/core/epilogue.hpp>

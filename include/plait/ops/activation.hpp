@@ -6,6 +6,8 @@
 // Test: tests/layers/golden_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cmath>
@@ -19,3 +21,5 @@ inline double silu(double x) { return x / (1 + std::exp(-x)); }
 inline double softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

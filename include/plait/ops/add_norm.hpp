@@ -1,6 +1,8 @@
 // The residual add and the norm behind it, in one pass; and several norms side by side in a row.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -65,3 +67,5 @@ struct add_norm_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Keys and values to their pages, then causal grouped-query attention over them.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <cmath>
@@ -89,3 +91,5 @@ struct attend_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Depthwise causal convolution, bias and SiLU.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -45,3 +47,5 @@ struct conv_silu_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -7,6 +7,8 @@
 // Test: tests/compile_fail/misuse.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/reference.hpp>
@@ -18,3 +20,5 @@ template <class Exec>
 inline constexpr bool missing = false;
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

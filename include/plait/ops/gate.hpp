@@ -1,6 +1,8 @@
 // The router's product and its choices: what a mixture of experts does before its experts.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/linear.hpp>
 #include <plait/ops/route.hpp>
 
@@ -30,3 +32,5 @@ void gate(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Rotary positions of queries and keys, in place.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -67,3 +69,5 @@ struct rotate_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Which experts a token visits, and with what weight.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/dispatch.hpp>
 #include <plait/policy/moe.hpp>
 
@@ -148,3 +150,5 @@ struct route_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -3,6 +3,8 @@
 // instantiated; nothing else has to be called.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/rule.hpp>
 
@@ -97,3 +99,5 @@ struct check {
 };
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // Jamba's schedule: which layer gets which mixer and which feed-forward.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 namespace plait {
 
 /// Jamba's schedule, in the paper's letters: `blocks` blocks of l = layers_per_block layers,
@@ -36,3 +38,5 @@ struct interleave {
 };
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

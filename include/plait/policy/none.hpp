@@ -1,6 +1,8 @@
 // The empty slot: the sublayer has no norm, no weights and no residual.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 namespace plait {
 
 /// A slot of a hybrid that is not there: the sublayer then has no norm, no weights and no residual.
@@ -15,3 +17,5 @@ template <class Visit>
 constexpr void describe(none const&, int, Visit&&) {}
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // argument of the counts.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <cstdint>
 
 namespace plait {
@@ -60,3 +62,5 @@ constexpr std::int64_t matrix_bytes(dtype t, std::int64_t rows, std::int64_t col
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

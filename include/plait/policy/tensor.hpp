@@ -3,6 +3,8 @@
 // say of itself.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <cstdint>
 #include <string_view>
 
@@ -118,3 +120,5 @@ constexpr int experts_chosen(Policy const& p) {
 
 }  // namespace policies
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

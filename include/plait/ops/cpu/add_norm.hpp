@@ -6,6 +6,8 @@
 // Test: tests/ops/add_norm_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -34,3 +36,5 @@ struct add_norm_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

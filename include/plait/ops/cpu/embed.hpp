@@ -4,6 +4,8 @@
 // Test: tests/ops/embed_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/embed.hpp>
 
@@ -18,3 +20,5 @@ struct embed_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

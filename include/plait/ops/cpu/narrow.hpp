@@ -10,6 +10,8 @@
 // Test: tests/ops/precision_test.cpp, tests/model/isa_probe.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/ops/cpu/simd.hpp>
 
@@ -63,6 +65,7 @@ inline packet load_f16(void const* p) {
 }
 
 #if PLAIT_BF16_DOT
+inline constexpr char const* dot_bf16_name = "bf16 dot (AVX512_BF16)";
 /// sum + the products of the bfloat16 in the words of w and x.
 inline packet dot_bf16(packet sum, integers w, integers x) {
   // Not the intrinsic: g++ 12 spills its accumulators.
@@ -76,21 +79,24 @@ inline packet dot_bf16(packet sum, integers w, integers x) {
 /// 127.
 using byte_sum = integers;
 inline packet value(byte_sum sum) { return Eigen::internal::pcast<integers, packet>(sum); }
-#if PLAIT_PACKET == 16
+#if PLAIT_AVX512_VNNI
 /// Whether w is taken as it is; else its offset of 128 is taken back before, not afterwards.
 inline constexpr bool keeps_offset = true;
+inline constexpr char const* dot_int8_name = "int8 dot (AVX512_VNNI)";
 inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
   return sum;
 }
-#elif defined(__AVXVNNI__)
+#elif PLAIT_AVX_VNNI
 inline constexpr bool keeps_offset = true;
+inline constexpr char const* dot_int8_name = "int8 dot (AVX_VNNI)";
 inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
   asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
   return sum;
 }
 #else
 inline constexpr bool keeps_offset = false;
+inline constexpr char const* dot_int8_name = "int8 multiply-add of pairs (AVX2)";
 inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
   // Unsigned times signed with 16-bit sums: the sign of x goes to w, so that two products of at most 127 * 128 fit.
   __m256i const weights = _mm256_xor_si256(w, _mm256_set1_epi8(static_cast<char>(0x80)));
@@ -101,3 +107,5 @@ inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
 #endif
 
 }  // namespace plait::inline PLAIT_ABI::simd
+
+#include <plait/core/epilogue.hpp>

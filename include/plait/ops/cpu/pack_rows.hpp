@@ -2,6 +2,8 @@
 // groups of rows, [word][row].
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/host.hpp>
@@ -68,10 +70,12 @@ struct row_format<dtype::bf16> {
     row += first;
     std::int64_t i = 0;
 #if PLAIT_BF16_DOT
+#if PLAIT_AVX512_BF16
     for (; 2 * i + 32 <= n; i += 16) {
       auto const pairs = _mm512_cvtne2ps_pbh(simd::load(row + 2 * i + 16), simd::load(row + 2 * i));
       __builtin_memcpy(out + i, &pairs, sizeof(pairs));
     }
+#endif
     for (; 2 * i + 1 < n; ++i)
       out[i] = std::bit_cast<float>(std::uint32_t{to_bf16(row[2 * i])} | std::uint32_t{to_bf16(row[2 * i + 1])} << 16);
     if (2 * i < n) out[i] = std::bit_cast<float>(std::uint32_t{to_bf16(row[2 * i])});
@@ -223,3 +227,5 @@ packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x)
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
+
+#include <plait/core/epilogue.hpp>

@@ -6,6 +6,8 @@
 // Test: tests/ops/rotate_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/rotate.hpp>
@@ -48,3 +50,5 @@ struct rotate_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -3,6 +3,8 @@
 // columns.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -109,3 +111,5 @@ void dot_rows(Exec& exec, matrix_view<X const> x, device_weights<dtype::f32> con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

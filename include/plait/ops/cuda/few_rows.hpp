@@ -9,6 +9,8 @@
 // goes into reading weights, past the L1 cache, with several tiles a warp on their way.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -336,3 +338,5 @@ struct few_rows {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>

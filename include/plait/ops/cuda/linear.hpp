@@ -2,6 +2,8 @@
 // (many_rows.hpp), then the bias. f32 weights, the router's among them: dot_rows.hpp.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/dot_rows.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
@@ -58,3 +60,5 @@ struct linear_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

@@ -5,6 +5,8 @@
 // Test: tests/model/device_test.cpp
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/conv_silu.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/linear.hpp>
@@ -38,3 +40,5 @@ struct linear_conv_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#include <plait/core/epilogue.hpp>

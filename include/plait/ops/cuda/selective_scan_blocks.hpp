@@ -3,6 +3,8 @@
 // 512 tokens at a time, four a thread, for one state after the other.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/ops/cuda/affine.hpp>
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
@@ -101,3 +103,5 @@ struct selective_scan_blocks {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
+
+#include <plait/core/epilogue.hpp>
