@@ -1,8 +1,6 @@
 // One call of forward, and what a layer costs in it.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/macros.hpp>
 #include <plait/policy/count.hpp>
@@ -47,5 +45,3 @@ call_cost layer_cost(Policy const& p, int d_model, precision const& as, call con
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -14,8 +14,6 @@
 //   tests/benchmark/device_register_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/half.hpp>
@@ -132,5 +130,3 @@ void copy_weights(From& from, To& to) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // What a call of a model costs, layer by layer, and how fast it can be at most.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
@@ -180,5 +178,3 @@ inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // any storage.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 #include <plait/core/view.hpp>
 #include <plait/model/initialize.hpp>
@@ -78,5 +76,3 @@ void fill(Model& m) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

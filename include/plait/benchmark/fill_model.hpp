@@ -1,8 +1,6 @@
 // A model's weights, such that every layer's experts are reached as wanted.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/fill.hpp>
 #include <plait/benchmark/routing.hpp>
 #include <plait/policy/hybrid.hpp>
@@ -110,5 +108,3 @@ void fill_routed(Model& m, routing r) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // roofline of the run, timing, counters.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/explain.hpp>
 #include <plait/benchmark/check.hpp>
@@ -252,5 +250,3 @@ using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchma
 using registered = std::vector<registration*>;
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A model's sequences, and the call of forward that is timed.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/fill.hpp>
 #include <plait/benchmark/fill_model.hpp>
@@ -175,5 +173,3 @@ class model_steps {
 };
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

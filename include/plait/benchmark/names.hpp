@@ -4,8 +4,6 @@
 // Test: tests/benchmark/explain_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -55,5 +53,3 @@ constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwi
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -7,8 +7,6 @@
 // Test: tests/benchmark/register_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/macros.hpp>
 #include <plait/layers/layer.hpp>
@@ -50,5 +48,3 @@ struct model_options {
 };
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

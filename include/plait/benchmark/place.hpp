@@ -7,8 +7,6 @@
 // Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/fill.hpp>
 #include <plait/core/buffer.hpp>
 #include <plait/core/memory.hpp>
@@ -81,5 +79,3 @@ matrix<T> fetch(matrix_view<T const> shown) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -17,8 +17,6 @@
 // Test: tests/benchmark/probe_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
@@ -230,5 +228,3 @@ roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -11,8 +11,6 @@
 // Test: tests/benchmark/device_register_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/half.hpp>
@@ -80,5 +78,3 @@ roofline probe_roofline(Exec& exec, dtype products) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

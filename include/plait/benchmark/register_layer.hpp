@@ -1,8 +1,6 @@
 // A layer as a benchmark.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/fill.hpp>
@@ -421,5 +419,3 @@ registered register_layer(std::string const& name, layer_options const& options 
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

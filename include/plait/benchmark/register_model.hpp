@@ -1,8 +1,6 @@
 // A whole model as a benchmark.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/explain.hpp>
@@ -334,5 +332,3 @@ registered register_model(std::string const& name, model_options const& options 
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

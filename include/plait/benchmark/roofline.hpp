@@ -1,8 +1,6 @@
 // What a machine can do at most: a peak of arithmetic and a bandwidth.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -35,5 +33,3 @@ constexpr dtype arithmetic_of(precision const& p) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // How tokens are spread over experts, made so and not hoped for.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/count.hpp>
 
@@ -107,5 +105,3 @@ inline void write_logits(std::int32_t const* experts, std::int64_t k, std::int64
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The main function of a benchmark.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/benchmark/measure.hpp>
 
 #include <benchmark/benchmark.h>
@@ -38,5 +36,3 @@ static inline int run(int argc, char** argv) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::bench
-
-#include <plait/core/epilogue.hpp>

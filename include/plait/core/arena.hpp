@@ -2,8 +2,6 @@
 // first call.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
@@ -121,5 +119,3 @@ class arena {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

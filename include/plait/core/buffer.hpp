@@ -2,8 +2,6 @@
 // type; or one that is borrowed, and read-only.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -123,5 +121,3 @@ class buffer {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // everything else f32.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 #include <plait/core/half.hpp>
 #include <plait/core/int8_block.hpp>
@@ -264,5 +262,3 @@ struct device {
 
 }  // namespace storage
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The one exception type: everything plait refuses at run time.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <stdexcept>
@@ -21,5 +19,3 @@ class error : public std::runtime_error {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

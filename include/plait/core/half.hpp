@@ -7,8 +7,6 @@
 // Test: tests/core/half_test.cpp for every one of the 65,536 values of both
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <bit>
@@ -64,5 +62,3 @@ struct bf16_t {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Blocks of 32 8-bit weights that share a scale.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 
 #include <algorithm>
@@ -39,5 +37,3 @@ inline std::uint16_t quantize_block(float const* values, std::int64_t n, std::ui
 }
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Where sequences keep pages and state: this machine's memory, or a device's.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
@@ -32,5 +30,3 @@ struct host_memory {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

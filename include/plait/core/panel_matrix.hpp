@@ -1,8 +1,6 @@
 // Linear maps packed for the CPU, as f32, bf16 or int8.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 #include <plait/core/half.hpp>
 #include <plait/core/int8_block.hpp>
@@ -166,5 +164,3 @@ class panel_matrix : public tensor_shape {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // pages lie.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <cstddef>
@@ -92,5 +90,3 @@ struct page_layout {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -29,8 +29,6 @@
 // Test: tests/layers/weights_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 #include <plait/core/panel_matrix.hpp>
 #include <plait/core/tensor_shape.hpp>
@@ -157,5 +155,3 @@ struct packed {
 
 }  // namespace storage
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

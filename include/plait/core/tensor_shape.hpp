@@ -1,8 +1,6 @@
 // What all tensor types share.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/tensor.hpp>
 
@@ -26,5 +24,3 @@ class tensor_shape {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

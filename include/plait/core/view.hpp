@@ -1,8 +1,6 @@
 // A row-major matrix that somebody else owns: how activations go in and out without copies.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -87,5 +85,3 @@ class matrix_view {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -17,8 +17,6 @@
 // a null function for some types that name a value of class type, without an error.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <concepts>
@@ -123,5 +121,3 @@ PLAIT_HD inline float warp_maximum(Block const& b, float x) {
 
 }  // namespace kernels
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // threads.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 #include <plait/core/storage.hpp>
 #include <plait/exec/host.hpp>
@@ -42,5 +40,3 @@ class cpu : public host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

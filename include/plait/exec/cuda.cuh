@@ -2,8 +2,6 @@
 // `exec::device`.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #if !defined(__CUDACC__)
 #error "plait: exec/cuda.cuh has kernels in it: compile this file with nvcc, as .cu"
 #elif !defined(__CUDACC_RELAXED_CONSTEXPR__)
@@ -370,5 +368,3 @@ using cuda_aliased = void(cuda<f32>, cuda<bf16>, cuda<int8>, cuda<experts_int8>)
 }  // namespace detail
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

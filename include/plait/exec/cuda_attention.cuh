@@ -3,8 +3,6 @@
 // yet.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #if defined(PLAIT_CUDNN)
 
 #if defined(CUDNN_FRONTEND_VERSION) && !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
@@ -230,5 +228,3 @@ class cuda_attention {
 }  // namespace plait::inline PLAIT_ABI::exec
 
 #endif
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // device: its threads, shuffles, matrix instructions, and CUB's reductions and scans.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/block.hpp>
 
 #include <cub/block/block_reduce.cuh>
@@ -101,5 +99,3 @@ class cuda_block {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Errors of CUDA as sentences, and the end of a device. What CUDA answers, as sentences.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 
 #include <cublasLt.h>
@@ -122,5 +120,3 @@ class cuda_check {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

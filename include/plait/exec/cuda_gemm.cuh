@@ -1,8 +1,6 @@
 // Products of many rows by cuBLASLt.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cuda_memory.cuh>
 #include <plait/exec/device.hpp>
 
@@ -126,5 +124,3 @@ class cuda_gemm {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The memory of the current device (core/memory.hpp).
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cuda_error.cuh>
 
 #include <cuda_runtime_api.h>
@@ -105,5 +103,3 @@ struct cuda_memory {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

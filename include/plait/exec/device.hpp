@@ -4,8 +4,6 @@
 // launched as a whole.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/arena.hpp>
 #include <plait/core/device_storage.hpp>
 #include <plait/core/half.hpp>
@@ -273,5 +271,3 @@ class device {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // that runs here.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/arena.hpp>
 #include <plait/core/memory.hpp>
 #include <plait/core/view.hpp>
@@ -113,5 +111,3 @@ class host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

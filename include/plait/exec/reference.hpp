@@ -2,8 +2,6 @@
 // weights row-major in double.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/storage.hpp>
 #include <plait/exec/host.hpp>
 
@@ -24,5 +22,3 @@ class reference : public host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::exec
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Comparing a config.json with an architecture: what the families' `require_same` share.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/architecture_source.hpp>
 #include <plait/io/message.hpp>
 #include <plait/policy/attention.hpp>
@@ -85,5 +83,3 @@ class architecture_check {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -9,8 +9,6 @@
 // Test: tests/io/family_test.cpp, tests/io/save_golden_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/architecture_source.hpp>
 
 #include <nlohmann/json.hpp>
@@ -45,5 +43,3 @@ nlohmann::json hugging_face_keys(Architecture const& a) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -12,8 +12,6 @@
 // Test: tests/io/jamba_config_test.cpp, tests/tools/plait_config_test.sh
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/message.hpp>
 #include <plait/policy/interleave.hpp>
 
@@ -114,5 +112,3 @@ class hybrid_text {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The weights of a directory by name, in one file or in shards.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
 #include <plait/io/safetensors.hpp>
@@ -161,5 +159,3 @@ class checkpoint {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // old or the new one, also after a crash or a kill.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/checkpoint.hpp>
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
@@ -324,5 +322,3 @@ class checkpoint_writer {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // config.json: the file, and typed access to its keys.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
 
@@ -189,5 +187,3 @@ class config_reader {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -22,8 +22,6 @@
 // Test: tests/io/family_test.cpp, tests/io/save_golden_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/config_file.hpp>
 #include <plait/io/jamba_architecture.hpp>
 #include <plait/io/mixtral_architecture.hpp>
@@ -134,5 +132,3 @@ config_file config_of(Architecture const& a, std::string const& file, std::strin
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -19,8 +19,6 @@
 //   makes of the keys
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/architecture_source.hpp>
@@ -207,5 +205,3 @@ struct jamba_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // resolve.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/config_file.hpp>
 
 #include <cstdint>
@@ -121,5 +119,3 @@ inline jamba_config parse_jamba_config(std::string_view text, std::string const&
 inline jamba_config read_jamba_config(std::string const& path) { return parse_jamba_config(config_file(path)); }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

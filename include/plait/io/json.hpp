@@ -7,8 +7,6 @@
 // Test: tests/io/json_test.cpp, tests/fuzz/json.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/message.hpp>
 
 #include <nlohmann/json.hpp>
@@ -109,5 +107,3 @@ inline nlohmann::json parse_json(std::string_view text, std::string const& file)
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

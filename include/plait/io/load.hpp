@@ -1,8 +1,6 @@
 // A model from a directory with config.json and safetensors.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/checkpoint.hpp>
 #include <plait/io/config_file.hpp>
 #include <plait/io/family.hpp>
@@ -162,5 +160,3 @@ std::unique_ptr<Model> load(std::string const& directory, load_options const& op
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

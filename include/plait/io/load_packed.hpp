@@ -2,8 +2,6 @@
 // the memory.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/packed_file.hpp>
 #include <plait/io/plait_architecture.hpp>
 #include <plait/model/model_weights.hpp>
@@ -107,5 +105,3 @@ std::unique_ptr<Model> load_packed(std::string const& path, packed_options const
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A file, mapped read-only. The bytes of a regular file while an object lives.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/message.hpp>
 
 #include <fcntl.h>
@@ -100,5 +98,3 @@ class mapped_file {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

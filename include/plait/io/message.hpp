@@ -6,8 +6,6 @@
 // Test: tests/io/json_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 
 #include <cstddef>
@@ -64,5 +62,3 @@ inline std::string in_quotes(std::string_view text) { return '"' + printable(tex
 [[noreturn]] inline void fail(std::string_view file, std::string const& sentence) { throw error(printable(file, 4096) + ": " + sentence); }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

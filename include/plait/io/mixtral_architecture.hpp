@@ -15,8 +15,6 @@
 //   tests/io/transformers_roundtrip.sh
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/architecture_source.hpp>
@@ -139,5 +137,3 @@ struct mixtral_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

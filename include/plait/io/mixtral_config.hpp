@@ -2,8 +2,6 @@
 // resolve.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/config_file.hpp>
 
 #include <string>
@@ -104,5 +102,3 @@ inline mixtral_config parse_mixtral_config(std::string_view text, std::string co
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // rename puts in its place.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/mapped_file.hpp>
 #include <plait/io/message.hpp>
 
@@ -148,5 +146,3 @@ inline int sync_directory(std::string const& directory) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

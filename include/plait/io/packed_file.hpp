@@ -1,8 +1,6 @@
 // A packed file: the weights of a model as they lie in memory, to be mapped.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/buffer.hpp>
 #include <plait/core/panel_matrix.hpp>
 #include <plait/io/config_file.hpp>
@@ -257,5 +255,3 @@ class packed_file {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Tensors of a checkpoint into panels, by several threads.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/panel_matrix.hpp>
 #include <plait/exec/host.hpp>
 #include <plait/io/checkpoint.hpp>
@@ -141,5 +139,3 @@ class parallel_packer : private exec::host {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // its schedule is called.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/interleave.hpp>
 
@@ -65,5 +63,3 @@ inline interleave interleave_of(int layers, repeating_run const& attention, std:
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

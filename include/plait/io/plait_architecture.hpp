@@ -15,8 +15,6 @@
 // Test: tests/io/family_test.cpp, tests/io/save_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/architecture_check.hpp>
 #include <plait/io/architecture_keys.hpp>
 #include <plait/io/plait_config.hpp>
@@ -145,5 +143,3 @@ struct plait_family {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // config.json of plait's own model type: an architecture, layer by layer.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/config_file.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -125,5 +123,3 @@ inline plait_config parse_plait_config(std::string_view text, std::string const&
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

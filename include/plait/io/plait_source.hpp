@@ -1,8 +1,6 @@
 // The header of an architecture of plait's own type, as far as its components are plait's.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/placement.hpp>
 #include <plait/io/plait_architecture.hpp>
 
@@ -175,5 +173,3 @@ inline std::string architecture_source(plait_config const& c, std::string_view n
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A safetensors file, validated before anything of it is used.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/json.hpp>
 #include <plait/io/mapped_file.hpp>
 #include <plait/io/tensor_view.hpp>
@@ -193,5 +191,3 @@ class safetensors {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

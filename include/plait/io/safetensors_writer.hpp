@@ -1,8 +1,6 @@
 // Writes a file of f32 or bf16 tensors, which appears complete or not at all (new_file.hpp).
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 #include <plait/io/new_file.hpp>
 #include <plait/io/safetensors.hpp>
@@ -166,5 +164,3 @@ class safetensors_writer {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A model to a directory.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/checkpoint_writer.hpp>
 #include <plait/io/config_file.hpp>
 #include <plait/io/family.hpp>
@@ -96,5 +94,3 @@ void save(Model const& model, std::string const& directory, save_options const& 
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

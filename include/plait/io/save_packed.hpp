@@ -1,8 +1,6 @@
 // A model to a packed file.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/io/new_file.hpp>
 #include <plait/io/packed_file.hpp>
 #include <plait/io/plait_architecture.hpp>
@@ -96,5 +94,3 @@ void save_packed(Model const& model, std::string const& path) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The names of a model's tensors in files.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/tensor.hpp>
@@ -98,5 +96,3 @@ class tensor_names {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

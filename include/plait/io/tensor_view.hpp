@@ -1,8 +1,6 @@
 // One tensor of a file as it lies there, and reading it as numbers.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 #include <plait/io/message.hpp>
 
@@ -148,5 +146,3 @@ read(tensor_view const& t) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

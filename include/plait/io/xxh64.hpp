@@ -1,8 +1,6 @@
 // XXH64 with seed 0: the checksum of packed files.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <algorithm>
@@ -89,5 +87,3 @@ class xxh64 {
 };
 
 }  // namespace plait::inline PLAIT_ABI::io
-
-#include <plait/core/epilogue.hpp>

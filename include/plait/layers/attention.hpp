@@ -2,8 +2,6 @@
 // projection.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/linear.hpp>
@@ -61,5 +59,3 @@ struct layer_of<attention> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // How a policy finds its layer, and what every layer is given.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/layers/weights.hpp>
@@ -115,5 +113,3 @@ struct layer_of<none> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Mamba-1 with Jamba's inner norms.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/ops/linear.hpp>
 #include <plait/ops/linear_conv.hpp>
@@ -73,5 +71,3 @@ struct layer_of<mamba> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The dense SwiGLU feed-forward.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/ops/gated_linear.hpp>
 #include <plait/ops/linear.hpp>
@@ -41,5 +39,3 @@ struct layer_of<mlp> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

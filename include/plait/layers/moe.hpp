@@ -1,8 +1,6 @@
 // The mixture of experts.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/ops/experts.hpp>
 #include <plait/ops/gate.hpp>
@@ -54,5 +52,3 @@ struct layer_of<moe> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The layer norm, with the residual add before it.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/policy/norm.hpp>
@@ -34,5 +32,3 @@ struct layer_of<rms_norm> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

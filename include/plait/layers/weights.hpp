@@ -1,8 +1,6 @@
 // The weights of one component, made from its list of tensors.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/storage.hpp>
 
 #include <algorithm>
@@ -118,5 +116,3 @@ class weights {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -10,8 +10,6 @@
 // Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
 
@@ -148,5 +146,3 @@ template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // write), recurrent state, snapshots.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/memory.hpp>
 #include <plait/core/sequences.hpp>
 
@@ -417,5 +415,3 @@ class cache_pool : public basic_cache_pool<typename Model::state_type, typename 
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

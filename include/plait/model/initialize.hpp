@@ -2,8 +2,6 @@
 // visiting.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/policy/tensor.hpp>
 
@@ -111,5 +109,3 @@ void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
 }
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The model: weights, and forward over any batch on top of any state.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/layers/norm.hpp>
@@ -287,5 +285,3 @@ class model : public model_weights<C, typename Exec::storage_type> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

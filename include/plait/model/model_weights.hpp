@@ -2,8 +2,6 @@
 // `reference_model` derive from it.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/layer.hpp>
 #include <plait/model/plan.hpp>
 #include <plait/policy/check.hpp>
@@ -188,5 +186,3 @@ class model_weights {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

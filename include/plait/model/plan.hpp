@@ -2,8 +2,6 @@
 // kind, its place and its state.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -96,5 +94,3 @@ struct plan {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -5,8 +5,6 @@
 // is compared with this.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/model/model_weights.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/attend.hpp>
@@ -234,5 +232,3 @@ class reference_model : public model_weights<C, storage::plain<double>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -15,8 +15,6 @@
 // Test: tests/io/embedded_test.cpp, tests/tools/generate_test.sh
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 #include <plait/model/initialize.hpp>
 
@@ -64,5 +62,3 @@ class sampler {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Layers that use the same weights.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/error.hpp>
 #include <plait/model/plan.hpp>
 
@@ -66,5 +64,3 @@ void share_layer(Model& model, int from, int to) {
 }
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

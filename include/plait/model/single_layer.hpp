@@ -2,8 +2,6 @@
 // no norm, no residual.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/model/cache.hpp>
@@ -180,5 +178,3 @@ class single_layer {
 };
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The published Jamba models as types. Jamba v0.1 and its successors, and the paper's notation.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/attention.hpp>
 #include <plait/layers/mamba.hpp>
 #include <plait/layers/mlp.hpp>
@@ -40,5 +38,3 @@ template <class Execution = exec::cpu<>>
 using jamba_reasoning_3b = model<configs::jamba_reasoning_3b, Execution>;
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

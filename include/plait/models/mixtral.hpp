@@ -4,8 +4,6 @@
 // Test: tests/models/jamba_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/layers/attention.hpp>
 #include <plait/layers/moe.hpp>
 #include <plait/model/model.hpp>
@@ -18,5 +16,3 @@ template <class Execution = exec::cpu<>>
 using mixtral_8x7b = model<configs::mixtral_8x7b, Execution>;
 
 }  // namespace plait::inline PLAIT_ABI
-
-#include <plait/core/epilogue.hpp>

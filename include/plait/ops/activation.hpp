@@ -6,8 +6,6 @@
 // Test: tests/layers/golden_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 #include <cmath>
@@ -21,5 +19,3 @@ inline double silu(double x) { return x / (1 + std::exp(-x)); }
 inline double softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

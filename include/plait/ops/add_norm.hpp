@@ -1,8 +1,6 @@
 // The residual add and the norm behind it, in one pass; and several norms side by side in a row.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -67,5 +65,3 @@ struct add_norm_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

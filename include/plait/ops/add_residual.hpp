@@ -1,8 +1,6 @@
 // A residual add with no norm behind it: the end of a stack without a head.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
@@ -33,5 +31,3 @@ struct add_residual_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

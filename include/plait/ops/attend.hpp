@@ -1,8 +1,6 @@
 // Keys and values to their pages, then causal grouped-query attention over them.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <cmath>
@@ -91,5 +89,3 @@ struct attend_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

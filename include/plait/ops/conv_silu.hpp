@@ -1,8 +1,6 @@
 // Depthwise causal convolution, bias and SiLU.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -47,5 +45,3 @@ struct conv_silu_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -7,8 +7,6 @@
 // Test: tests/compile_fail/misuse.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/reference.hpp>
@@ -20,5 +18,3 @@ template <class Exec>
 inline constexpr bool missing = false;
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

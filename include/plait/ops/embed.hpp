@@ -1,8 +1,6 @@
 // Rows of the embedding table.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <span>
@@ -37,5 +35,3 @@ struct embed_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

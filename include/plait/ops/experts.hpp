@@ -1,8 +1,6 @@
 // The chosen experts of every token, and their weighted sum.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/activation.hpp>
 #include <plait/ops/route.hpp>
 
@@ -55,5 +53,3 @@ struct experts_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

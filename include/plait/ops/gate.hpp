@@ -1,8 +1,6 @@
 // The router's product and its choices: what a mixture of experts does before its experts.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/linear.hpp>
 #include <plait/ops/route.hpp>
 
@@ -32,5 +30,3 @@ void gate(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

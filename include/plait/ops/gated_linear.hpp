@@ -1,8 +1,6 @@
 // Gate and up projection with SwiGLU, in one pass.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -39,5 +37,3 @@ struct gated_linear_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

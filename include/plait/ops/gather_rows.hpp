@@ -1,8 +1,6 @@
 // Chosen rows of a matrix.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <algorithm>
@@ -37,5 +35,3 @@ struct gather_rows_op<Exec> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

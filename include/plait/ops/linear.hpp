@@ -1,8 +1,6 @@
 // One input, several linear maps.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -69,5 +67,3 @@ struct linear_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

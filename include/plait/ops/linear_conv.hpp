@@ -1,8 +1,6 @@
 // Mamba's input projection, and the convolution of its first half.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/linear.hpp>
 
@@ -33,5 +31,3 @@ void linear_conv(Exec& exec, sequences<typename Exec::value_type> const& seqs, m
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

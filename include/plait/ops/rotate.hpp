@@ -1,8 +1,6 @@
 // Rotary positions of queries and keys, in place.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 
 #include <array>
@@ -69,5 +67,3 @@ struct rotate_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Which experts a token visits, and with what weight.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/dispatch.hpp>
 #include <plait/policy/moe.hpp>
 
@@ -150,5 +148,3 @@ struct route_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The recurrence of Mamba-1, with softplus, D and gate.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/activation.hpp>
 #include <plait/ops/dispatch.hpp>
 
@@ -66,5 +64,3 @@ struct selective_scan_op<exec::reference> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // dt_proj and scan.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/dispatch.hpp>
 #include <plait/ops/linear.hpp>
@@ -75,5 +73,3 @@ void selective_ssm(Exec& exec, sequences<typename Exec::value_type> const& seqs,
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // in layers/attention.hpp and ops/attend.hpp.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -69,5 +67,3 @@ constexpr std::int64_t extra_flops(attention const& p, int d_model, std::int64_t
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

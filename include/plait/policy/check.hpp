@@ -3,8 +3,6 @@
 // instantiated; nothing else has to be called.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/rule.hpp>
 
@@ -99,5 +97,3 @@ struct check {
 };
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // compile time or at run time, for any architecture.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -206,5 +204,3 @@ constexpr token_cost prefill_cost(Architecture const& c, precision const& as, st
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

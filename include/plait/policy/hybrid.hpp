@@ -1,8 +1,6 @@
 // The composition: which component sits in which slot, and the knobs of each.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/interleave.hpp>
 #include <plait/policy/none.hpp>
 #include <plait/policy/norm.hpp>
@@ -85,5 +83,3 @@ constexpr void visit_layer(Architecture const& c, int i, Visit&& visit) {
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Jamba's schedule: which layer gets which mixer and which feed-forward.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 namespace plait {
 
 /// Jamba's schedule, in the paper's letters: `blocks` blocks of l = layers_per_block layers,
@@ -38,5 +36,3 @@ struct interleave {
 };
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

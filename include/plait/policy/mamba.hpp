@@ -1,8 +1,6 @@
 // Mamba-1 with Jamba's inner norms as a policy. The computation is in layers/mamba.hpp.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -79,5 +77,3 @@ constexpr std::int64_t extra_flops(mamba const& p, int d_model, std::int64_t) {
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The dense SwiGLU feed-forward as a policy.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -40,5 +38,3 @@ constexpr void knobs(mlp const& p, int, Visit&& visit) {
 constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) { return 5 * std::int64_t{p.d_ff}; }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The mixture of experts as a policy: top_k of num_experts SwiGLU experts a token.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -63,5 +61,3 @@ constexpr std::int64_t extra_flops(moe const& p, int d_model, std::int64_t) {
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The empty slot: the sublayer has no norm, no weights and no residual.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 namespace plait {
 
 /// A slot of a hybrid that is not there: the sublayer then has no norm, no weights and no residual.
@@ -17,5 +15,3 @@ template <class Visit>
 constexpr void describe(none const&, int, Visit&&) {}
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // The layer norm as a policy. Its eps is a real and travels at run time (`hybrid::norm_eps`).
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -28,5 +26,3 @@ constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
 constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // argument of the counts.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <cstdint>
 
 namespace plait {
@@ -62,5 +60,3 @@ constexpr std::int64_t matrix_bytes(dtype t, std::int64_t rows, std::int64_t col
 }
 
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

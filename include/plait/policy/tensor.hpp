@@ -3,8 +3,6 @@
 // say of itself.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <cstdint>
 #include <string_view>
 
@@ -120,5 +118,3 @@ constexpr int experts_chosen(Policy const& p) {
 
 }  // namespace policies
 }  // namespace plait
-
-#include <plait/core/epilogue.hpp>

@@ -6,8 +6,6 @@
 // Test: tests/ops/add_norm_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -36,5 +34,3 @@ struct add_norm_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

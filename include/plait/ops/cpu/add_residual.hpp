@@ -2,8 +2,6 @@
 // Test: tests/ops/add_residual_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_residual.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -23,5 +21,3 @@ struct add_residual_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -21,8 +21,6 @@
 // Test: tests/ops/attend_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
@@ -246,5 +244,3 @@ struct attend_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

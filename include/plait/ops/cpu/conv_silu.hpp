@@ -8,8 +8,6 @@
 // Test: tests/ops/conv_silu_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/cpu/simd.hpp>
@@ -78,5 +76,3 @@ struct conv_silu_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

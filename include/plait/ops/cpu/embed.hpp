@@ -4,8 +4,6 @@
 // Test: tests/ops/embed_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/embed.hpp>
 
@@ -20,5 +18,3 @@ struct embed_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -8,8 +8,6 @@
 // Test: tests/ops/experts_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/gated_linear.hpp>
 #include <plait/ops/experts.hpp>
@@ -84,5 +82,3 @@ struct experts_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

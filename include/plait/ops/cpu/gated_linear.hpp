@@ -7,8 +7,6 @@
 // Test: tests/ops/gated_linear_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
 #include <plait/ops/gated_linear.hpp>
@@ -66,5 +64,3 @@ struct gated_linear_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

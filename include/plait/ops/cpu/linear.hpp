@@ -7,8 +7,6 @@
 // Test: tests/ops/linear_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/panel_product.hpp>
 #include <plait/ops/linear.hpp>
@@ -71,5 +69,3 @@ struct linear_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -10,8 +10,6 @@
 // Test: tests/ops/precision_test.cpp, tests/model/isa_probe.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 #include <plait/ops/cpu/simd.hpp>
 
@@ -107,5 +105,3 @@ inline byte_sum dot_int8(byte_sum sum, integers w, integers x) {
 #endif
 
 }  // namespace plait::inline PLAIT_ABI::simd
-
-#include <plait/core/epilogue.hpp>

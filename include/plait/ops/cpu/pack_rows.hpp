@@ -2,8 +2,6 @@
 // groups of rows, [word][row].
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/host.hpp>
@@ -227,5 +225,3 @@ packed_rows<Activations> pack_rows(exec::host& exec, matrix_view<float const> x)
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
-
-#include <plait/core/epilogue.hpp>

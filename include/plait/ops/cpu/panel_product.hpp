@@ -20,8 +20,6 @@
 // Test: tests/ops/linear_test.cpp, tests/ops/precision_test.cpp, tests/model/isa_probe.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/panel_matrix.hpp>
 #include <plait/core/view.hpp>
 #include <plait/ops/cpu/narrow.hpp>
@@ -398,5 +396,3 @@ void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_
 }
 
 }  // namespace plait::inline PLAIT_ABI::panels
-
-#include <plait/core/epilogue.hpp>

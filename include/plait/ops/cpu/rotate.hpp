@@ -6,8 +6,6 @@
 // Test: tests/ops/rotate_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/rotate.hpp>
@@ -50,5 +48,3 @@ struct rotate_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

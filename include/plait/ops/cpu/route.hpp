@@ -6,8 +6,6 @@
 // Test: tests/ops/route_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/route.hpp>
@@ -38,5 +36,3 @@ struct route_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -11,8 +11,6 @@
 // Test: tests/ops/selective_scan_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/selective_scan.hpp>
@@ -123,5 +121,3 @@ struct selective_scan_op<exec::cpu<P>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

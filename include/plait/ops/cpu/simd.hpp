@@ -21,8 +21,6 @@
 // Test: tests/ops/cpu/simd_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 
 // g++ 12 takes its own `__m512 __Y = __Y;` in <immintrin.h> for an uninitialized use (GCC PR 105593).
@@ -217,5 +215,3 @@ class lane_sum {
 };
 
 }  // namespace plait::inline PLAIT_ABI::simd
-
-#include <plait/core/epilogue.hpp>

@@ -3,8 +3,6 @@
 // the row is scaled.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/add_norm.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -101,5 +99,3 @@ struct inner_norms_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/add_residual.hpp>
 #include <plait/ops/cuda/update_rows.hpp>
@@ -19,5 +17,3 @@ struct add_residual_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -3,8 +3,6 @@
 // `thrust::inclusive_scan` and a block's scan.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/macros.hpp>
 #include <plait/exec/block.hpp>
 
@@ -46,5 +44,3 @@ struct compose {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

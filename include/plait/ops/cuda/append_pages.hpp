@@ -3,8 +3,6 @@
 // so that a grid needs no lengths.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -90,5 +88,3 @@ struct append_pages {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

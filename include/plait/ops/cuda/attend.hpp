@@ -19,8 +19,6 @@
 // Test: tests/ops/cuda/attend_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/attend.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -164,5 +162,3 @@ struct attend_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -3,8 +3,6 @@
 // and a run of pages. It is bound by reading the pages once.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/fragments.hpp>
@@ -352,5 +350,3 @@ struct attend_combine {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Attention for every type and width: a block a query and head, its warps a page each in turn.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -108,5 +106,3 @@ struct attend_plain {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

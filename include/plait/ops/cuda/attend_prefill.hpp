@@ -3,8 +3,6 @@
 // row a query of one head, and walks the pages up to the last one that a row sees.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/append_pages.hpp>
@@ -280,5 +278,3 @@ struct attend_prefill {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

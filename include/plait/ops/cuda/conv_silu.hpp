@@ -4,8 +4,6 @@
 // write the new one.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/conv_silu.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -183,5 +181,3 @@ struct conv_silu_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -3,8 +3,6 @@
 // columns.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -111,5 +109,3 @@ void dot_rows(Exec& exec, matrix_view<X const> x, device_weights<dtype::f32> con
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

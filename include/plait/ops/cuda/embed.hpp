@@ -2,8 +2,6 @@
 // Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/embed.hpp>
@@ -56,5 +54,3 @@ struct embed_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

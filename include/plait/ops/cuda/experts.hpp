@@ -18,8 +18,6 @@
 // Test: tests/ops/cuda/experts_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/gated_linear.hpp>
 #include <plait/ops/cuda/gather_rows.hpp>
 #include <plait/ops/cuda/update_rows.hpp>
@@ -178,5 +176,3 @@ struct experts_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

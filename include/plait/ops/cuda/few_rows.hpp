@@ -9,8 +9,6 @@
 // goes into reading weights, past the L1 cache, with several tiles a warp on their way.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -338,5 +336,3 @@ struct few_rows {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -8,8 +8,6 @@
 // Test: tests/ops/cuda/attend_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/math.hpp>
 
@@ -98,5 +96,3 @@ PLAIT_HD inline void load_transposed(Block const& b, void const* row, std::uint3
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

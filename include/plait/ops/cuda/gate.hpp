@@ -5,8 +5,6 @@
 // Test: tests/model/device_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/linear.hpp>
 #include <plait/ops/cuda/route.hpp>
 #include <plait/ops/gate.hpp>
@@ -73,5 +71,3 @@ struct gate_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

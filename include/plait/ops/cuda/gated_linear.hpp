@@ -4,8 +4,6 @@
 // Test: tests/ops/cuda/gated_linear_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/dot_rows.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
@@ -46,5 +44,3 @@ struct gated_linear_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

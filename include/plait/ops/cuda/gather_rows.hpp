@@ -2,8 +2,6 @@
 // stand at multiples of 16 bytes of some that do not.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/gather_rows.hpp>
@@ -50,5 +48,3 @@ struct gather_rows_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

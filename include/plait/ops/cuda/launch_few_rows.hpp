@@ -2,8 +2,6 @@
 // the device busy, the others on other rows of the weights.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/few_rows.hpp>
 #include <plait/ops/cuda/gather_rows.hpp>
@@ -84,5 +82,3 @@ void launch_few_rows(Exec& exec, kernels::few_rows_args<Stored> const& args, std
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // (many_rows.hpp), then the bias. f32 weights, the router's among them: dot_rows.hpp.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/dot_rows.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/many_rows.hpp>
@@ -60,5 +58,3 @@ struct linear_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

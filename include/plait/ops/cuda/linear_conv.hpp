@@ -5,8 +5,6 @@
 // Test: tests/model/device_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/conv_silu.hpp>
 #include <plait/ops/cuda/launch_few_rows.hpp>
 #include <plait/ops/cuda/linear.hpp>
@@ -40,5 +38,3 @@ struct linear_conv_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -5,8 +5,6 @@
 // Test: tests/ops/cuda/linear_test.cpp, tests/ops/cuda/gated_linear_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -95,5 +93,3 @@ class many_rows {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

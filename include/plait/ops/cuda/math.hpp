@@ -6,8 +6,6 @@
 // Test: tests/ops/cuda/pointwise_test.cpp, tests/ops/cuda/selective_scan_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/half.hpp>
 
 #include <bit>
@@ -147,5 +145,3 @@ PLAIT_HD inline void int8_to_bf16(std::uint32_t bytes, std::uint32_t& even, std:
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A block a token and sequence, a thread a pair of every head.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 #include <plait/ops/rotate.hpp>
@@ -61,5 +59,3 @@ struct rotate_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -2,8 +2,6 @@
 // logits are.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -148,5 +146,3 @@ void choose_drawn(exec::device<P, Runtime>& exec, matrix_view<float const> logit
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

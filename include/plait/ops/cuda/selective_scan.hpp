@@ -11,8 +11,6 @@
 // Test: tests/ops/cuda/selective_scan_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/selective_scan_blocks.hpp>
 #include <plait/ops/cuda/selective_scan_step.hpp>
@@ -93,5 +91,3 @@ struct selective_scan_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

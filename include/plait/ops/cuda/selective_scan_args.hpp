@@ -1,8 +1,6 @@
 // What the three kernels are given, and the order in which they add up states.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/sequences.hpp>
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/vector.hpp>
@@ -45,5 +43,3 @@ PLAIT_HD inline float sum_for_each_lane(Block const& b, int lane, float (&part)[
 }
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -3,8 +3,6 @@
 // 512 tokens at a time, four a thread, for one state after the other.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/affine.hpp>
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
@@ -103,5 +101,3 @@ struct selective_scan_blocks {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

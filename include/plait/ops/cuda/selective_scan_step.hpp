@@ -1,8 +1,6 @@
 // selective_scan on a device, one token a sequence. One token, or none, of each sequence.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
 namespace plait::inline PLAIT_ABI::kernels {
@@ -78,5 +76,3 @@ struct selective_scan_step {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -4,8 +4,6 @@
 // way.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/ops/cuda/selective_scan_args.hpp>
 
 namespace plait::inline PLAIT_ABI::kernels {
@@ -176,5 +174,3 @@ struct selective_scan_tiles {
 };
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

@@ -8,8 +8,6 @@
 // Test: tests/ops/cuda/selective_ssm_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/add_norm.hpp>
 #include <plait/ops/cuda/linear.hpp>
@@ -175,5 +173,3 @@ struct selective_ssm_op<exec::device<P, Runtime>> {
 };
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // A matrix changed by another of its shape: a residual or a bias added, or the gate of SwiGLU.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/exec/device.hpp>
 #include <plait/ops/cuda/vector.hpp>
 
@@ -57,5 +55,3 @@ void update_rows(Exec& exec, matrix_view<X> x, matrix_view<Y> y) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::ops
-
-#include <plait/core/epilogue.hpp>

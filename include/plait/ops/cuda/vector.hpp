@@ -4,8 +4,6 @@
 // Test: tests/ops/cuda/pointwise_test.cpp
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/core/view.hpp>
 #include <plait/exec/block.hpp>
 #include <plait/ops/cuda/math.hpp>
@@ -120,5 +118,3 @@ PLAIT_HD inline bool aligned_rows(float const* at, std::int64_t stride) {
 struct no_shared {};
 
 }  // namespace plait::inline PLAIT_ABI::kernels
-
-#include <plait/core/epilogue.hpp>

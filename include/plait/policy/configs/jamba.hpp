@@ -1,8 +1,6 @@
 // The published Jamba configurations, in `plait::configs`.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/attention.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/mamba.hpp>
@@ -73,5 +71,3 @@ inline constexpr auto jamba_reasoning_3b = [] {
 }();
 
 }  // namespace plait::configs
-
-#include <plait/core/epilogue.hpp>

@@ -1,8 +1,6 @@
 // Mixtral-8x7B, which the Jamba paper compares itself with. Mixtral-8x7B, in `plait::configs`.
 #pragma once
 
-#include <plait/core/prologue.hpp>
-
 #include <plait/policy/attention.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/moe.hpp>
@@ -25,5 +23,3 @@ inline constexpr hybrid<attention, none, none, moe> mixtral_8x7b{
     .rope_theta = 1e6f};
 
 }  // namespace plait::configs
-
-#include <plait/core/epilogue.hpp>
