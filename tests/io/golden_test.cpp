@@ -1,11 +1,11 @@
-// A golden checkpoint: what transformers computes, and what the double reference computes, against plait. Built once for each
-// directory in tests/golden, whose architecture comes from its config.json (plait_add_architecture).
+// Golden checkpoints: what transformers computes, and what the double reference computes, against plait. The types come from each
+// config.json (golden_checkpoints.hpp, which CMake writes).
 #include "golden.hpp"
 
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
 
-#include <plait_architecture.hpp>
+#include <golden_checkpoints.hpp>
 
 #include <doctest/doctest.h>
 
@@ -20,28 +20,24 @@ namespace {
 
 using test::relative_difference;
 using test::golden;
-using model = checkpoint_architecture::model<>;
-using reference = plait::reference_model<checkpoint_architecture::config>;
-constexpr std::int64_t vocab = model::vocab_size;
-
-std::string const directory = PLAIT_GOLDEN_CHECKPOINT;
-
 /// One sequence on the CPU, `chunk` tokens a call; keeps what an observer sees.
+template <class Model>
 struct run {
+  static constexpr std::int64_t vocab = Model::vocab_size;
   plait::exec::cpu<> exec;
-  plait::cache_pool<model> pool;
-  plait::cache<model> cache = pool.make();
+  plait::cache_pool<Model> pool;
+  plait::cache<Model> cache = pool.make();
   std::vector<float> logits;
   std::map<std::string, std::vector<double>> seen;
 
-  run(model const& net, std::vector<std::int32_t> const& ids, std::int64_t chunk, bool observe = false) {
+  run(Model const& net, std::vector<std::int32_t> const& ids, std::int64_t chunk, bool observe = false) {
     net.reserve(exec, chunk);
     cache.reserve(std::int64_t(ids.size()) + 32);
     for (std::size_t at = 0; at < ids.size(); at += std::size_t(chunk))
       forward(net, std::span(ids).subspan(at, std::min(std::size_t(chunk), ids.size() - at)), observe);
   }
-  void forward(model const& net, std::span<std::int32_t const> ids, bool observe = false) {
-    plait::batch<model> batch;
+  void forward(Model const& net, std::span<std::int32_t const> ids, bool observe = false) {
+    plait::batch<Model> batch;
     batch.add(cache, ids, plait::rows::all);
     std::size_t const before = logits.size();
     logits.resize(before + ids.size() * std::size_t(vocab));
@@ -56,13 +52,17 @@ struct run {
 
 }  // namespace
 
-TEST_CASE("the checkpoint has the counted parameters") {
-  std::ifstream file(directory + "/golden.json");
+TEST_CASE_TEMPLATE("the checkpoint has the counted parameters", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  std::ifstream file(std::string(Checkpoint::directory) + "/golden.json");
   auto const about = nlohmann::json::parse(file);
-  CHECK(plait::count(model::config).total_parameters == about.at("parameters").get<std::int64_t>());
+  CHECK(plait::count(Checkpoint::config).total_parameters == about.at("parameters").get<std::int64_t>());
 }
 
-TEST_CASE("logits, intermediates and caches") {
+TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  using model = plait::model<Checkpoint::config>;
+  using reference = plait::reference_model<Checkpoint::config>;
+  constexpr std::int64_t vocab = model::vocab_size;
+  std::string const directory = Checkpoint::directory;
   golden const g(directory);
   auto const net = plait::io::load<model>(directory);
   auto const oracle = plait::io::load<reference>(directory);
@@ -70,7 +70,7 @@ TEST_CASE("logits, intermediates and caches") {
     CAPTURE(b);
     std::int64_t const length = g.length(b);
     std::vector<std::int32_t> const ids = g.sequence(b);
-    reference::record record;
+    typename reference::record record;
     plait::reference_matrix const expected = oracle->forward(ids, &record);
 
     // Both in double, by different code and in another order; and norm_eps is a float here, off by up to 3e-8 of itself, which where it
@@ -80,7 +80,7 @@ TEST_CASE("logits, intermediates and caches") {
     // f32 against double: the largest of transformers' own f32 errors on these checkpoints is 4.3e-6, but for one token of 1,157 with
     // 8.5e-6; about twice that is allowed, and the weakest of the small-print mistakes moves logits by 1e-5 without a Mamba layer (1.6e-4
     // with rotary positions) and 7e-5 with one.
-    run const whole(*net, ids, length, true);
+    run<model> const whole(*net, ids, length, true);
     CHECK(relative_difference(g.of_stored("logits_f64", b, whole.logits), g.stored("logits_f64", b)) < 2e-5);
     CHECK(relative_difference(whole.logits, expected.values) < 2e-5);
 
@@ -101,12 +101,12 @@ TEST_CASE("logits, intermediates and caches") {
     CHECK(whole.seen.size() >= 3 + 3 * std::size_t(model::config.num_layers()));
 
     // What the cache holds, in plait's layouts: conv [W-1][d] where transformers keeps [d][W], ssm [N][d] for [d][N], keys by page.
-    run& state = const_cast<run&>(whole);
+    auto& state = const_cast<run<model>&>(whole);
     std::vector<std::byte*> pages(std::size_t(length / plait::page_tokens + 1));
     state.cache.page_table(length, pages.data());
     for (int i = 0; i < model::config.num_layers(); ++i) {
       CAPTURE(i);
-      auto const& place = plait::plan<checkpoint_architecture::config>::places[std::size_t(i)];
+      auto const& place = plait::plan<Checkpoint::config>::places[std::size_t(i)];
       std::string const cache = "cache." + std::to_string(i) + ".";
       if (g.file.find(cache + "k") != nullptr) {
         auto const& shape = g.file.at(cache + "k").shape;
@@ -143,12 +143,12 @@ TEST_CASE("logits, intermediates and caches") {
 
     // Chunks give the same bits. (Token by token is for the short ones; a long one has the steps below.)
     for (std::int64_t chunk : {1, 2, 5, 7, 64, 100, 1000})
-      if (chunk < length && length / chunk < 200) CHECK(run(*net, ids, chunk).logits == whole.logits);
+      if (chunk < length && length / chunk < 200) CHECK(run<model>(*net, ids, chunk).logits == whole.logits);
 
     // Decoding step by step agrees with transformers' cached decode.
     if (auto const* const decode = g.file.find("decode.logits"); decode != nullptr) {
       std::int64_t const steps = std::min(decode->shape[1], length - 1);
-      run stepped(*net, {ids.begin(), ids.end() - steps}, length - steps);
+      run<model> stepped(*net, {ids.begin(), ids.end() - steps}, length - steps);
       stepped.cache.reserve(length);
       for (std::int64_t t = length - steps; t < length; ++t) stepped.forward(*net, {&ids[std::size_t(t)], 1});
       std::vector<float> const last(stepped.logits.end() - steps * vocab, stepped.logits.end());
@@ -157,7 +157,7 @@ TEST_CASE("logits, intermediates and caches") {
 
     // Greedy tokens are the same ones: the drawn inputs leave a gap of 1e-3 at every step.
     auto const greedy = g.part("greedy.tokens", b);
-    run generation(*net, ids, length);
+    run<model> generation(*net, ids, length);
     std::vector<double> tokens;
     std::vector<float> rows;
     for (std::size_t i = 0; i < greedy.size(); ++i) {
@@ -172,7 +172,10 @@ TEST_CASE("logits, intermediates and caches") {
   }
 }
 
-TEST_CASE("a padded batch is its sequences, ragged") {
+TEST_CASE_TEMPLATE("a padded batch is its sequences, ragged", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  using model = plait::model<Checkpoint::config>;
+  constexpr std::int64_t vocab = model::vocab_size;
+  std::string const directory = Checkpoint::directory;
   golden const g(directory);
   auto const net = plait::io::load<model>(directory);
   plait::exec::cpu<> exec;
@@ -192,7 +195,7 @@ TEST_CASE("a padded batch is its sequences, ragged") {
   auto at = logits.begin();
   for (auto const& sequence : ids) {
     auto const end = at + std::ptrdiff_t(sequence.size()) * vocab;
-    CHECK(std::vector<float>(at, end) == run(*net, sequence, std::int64_t(sequence.size())).logits);
+    CHECK(std::vector<float>(at, end) == run<model>(*net, sequence, std::int64_t(sequence.size())).logits);
     at = end;
   }
 }

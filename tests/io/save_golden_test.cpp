@@ -1,12 +1,12 @@
-// io/save.hpp on a golden checkpoint: loaded, saved and loaded again, every tensor has the same bits. Built once for each directory in
-// tests/golden, whose architecture comes from its config.json.
+// io/save.hpp on golden checkpoints: loaded, saved and loaded again, every tensor has the same bits. The types come from each config.json
+// (golden_checkpoints.hpp, which CMake writes).
 #include "files.hpp"
 #include "tensor_bag.hpp"
 
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
 
-#include <plait_architecture.hpp>
+#include <golden_checkpoints.hpp>
 
 #include <cstdint>
 #include <cstring>
@@ -16,11 +16,10 @@
 
 namespace {
 
-using model = checkpoint_architecture::model<>;
-using reference = plait::reference_model<checkpoint_architecture::config>;
-using bag = plait::test::tensor_bag<checkpoint_architecture::config>;  // rows as they are in the file, without a layout
-
-std::string const directory = PLAIT_GOLDEN_CHECKPOINT;
+template <class Checkpoint>
+using model = plait::model<Checkpoint::config>;
+template <class Checkpoint>
+using bag = plait::test::tensor_bag<Checkpoint::config>;  // rows as they are in the file, without a layout
 
 /// The bits of every tensor, in order.
 template <class Model>
@@ -37,35 +36,38 @@ std::vector<std::uint32_t> bits(Model& m) {
   });
   return out;
 }
+template <class Checkpoint>
 std::vector<std::uint32_t> const& original() {
-  static std::vector<std::uint32_t> const all = bits(*plait::io::load<bag>(directory));
+  static std::vector<std::uint32_t> const all = bits(*plait::io::load<bag<Checkpoint>>(Checkpoint::directory));
   return all;
 }
 
 }  // namespace
 
-TEST_CASE("the same bits, from the packed and from the double model, in one file and in shards") {
-  REQUIRE(original().size() == static_cast<std::size_t>(plait::count(checkpoint_architecture::config).total_parameters));
-  auto const net = plait::io::load<model>(directory);
-  auto const oracle = plait::io::load<reference>(directory);
-  CHECK(bits(*net) == original());
-  CHECK(bits(*oracle) == original());
+TEST_CASE_TEMPLATE("the same bits, from the packed and from the double model, in one file and in shards", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  std::string const directory = Checkpoint::directory;
+  REQUIRE(original<Checkpoint>().size() == static_cast<std::size_t>(plait::count(Checkpoint::config).total_parameters));
+  auto const net = plait::io::load<model<Checkpoint>>(directory);
+  auto const oracle = plait::io::load<plait::reference_model<Checkpoint::config>>(directory);
+  CHECK(bits(*net) == original<Checkpoint>());
+  CHECK(bits(*oracle) == original<Checkpoint>());
   for (std::int64_t const shard_bytes : {1'000'000'000, 30'000}) {
     CAPTURE(shard_bytes);
     plait::test::temporary_directory const dir;
     plait::io::save(*net, dir / "packed", {.shard_bytes = shard_bytes});
     plait::io::save(*oracle, dir / "double", {.shard_bytes = shard_bytes});
     for (std::string const& path : {dir / "packed", dir / "double"}) {
-      CHECK(bits(*plait::io::load<bag>(path)) == original());
-      CHECK(bits(*plait::io::load<model>(path)) == original());
+      CHECK(bits(*plait::io::load<bag<Checkpoint>>(path)) == original<Checkpoint>());
+      CHECK(bits(*plait::io::load<model<Checkpoint>>(path)) == original<Checkpoint>());
       CHECK(std::filesystem::exists(path + "/model.safetensors") == (shard_bytes > 30'000));
     }
   }
 }
 
-TEST_CASE("the config.json that is written says what the original says, and the original may stay") {
+TEST_CASE_TEMPLATE("the config.json that is written says what the original says, and the original may stay", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  std::string const directory = Checkpoint::directory;
   plait::test::temporary_directory const dir;
-  auto const net = plait::io::load<bag>(directory);
+  auto const net = plait::io::load<bag<Checkpoint>>(directory);
   plait::io::save(*net, dir / "new");
   plait::io::config_file const was(directory), is(dir / "new");
   CHECK(plait::io::architecture_source(is) == plait::io::architecture_source(was));
@@ -75,13 +77,14 @@ TEST_CASE("the config.json that is written says what the original says, and the 
   dir.write("config.json", plait::test::contents(directory + "/config.json"));
   plait::io::save(*net, dir.path());
   CHECK(plait::test::contents(dir / "config.json") == plait::test::contents(directory + "/config.json"));
-  CHECK(bits(*plait::io::load<bag>(dir.path())) == original());
+  CHECK(bits(*plait::io::load<bag<Checkpoint>>(dir.path())) == original<Checkpoint>());
 }
 
-TEST_CASE("the tensors are those of the original, by name") {
+TEST_CASE_TEMPLATE("the tensors are those of the original, by name", Checkpoint, PLAIT_GOLDEN_CHECKPOINTS) {
+  std::string const directory = Checkpoint::directory;
   plait::io::checkpoint const was(directory);
   plait::test::temporary_directory const dir;
-  plait::io::save(*plait::io::load<bag>(directory), dir / "new");
+  plait::io::save(*plait::io::load<bag<Checkpoint>>(directory), dir / "new");
   plait::io::checkpoint const is(dir / "new");
   bool fused = false;
   for (std::string_view const name : was.names()) {

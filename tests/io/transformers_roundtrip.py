@@ -2,7 +2,7 @@
 
     transformers_roundtrip.py RESAVE DIRECTORY [RESAVE DIRECTORY]...
 
-RESAVE is the program of tests/io/resave.cpp, built for the checkpoint in DIRECTORY.
+RESAVE is the program of tests/io/resave.cpp, with the architecture of the checkpoint in DIRECTORY.
 """
 
 import json

@@ -1,5 +1,6 @@
 // Single operations and layers against float64 results of an independent implementation (golden/layers).
 #include <plait/io/safetensors.hpp>
+#include <plait/ops/cpu/simd.hpp>
 #include <plait/plait.hpp>
 
 #include <support/data.hpp>

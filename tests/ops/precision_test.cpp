@@ -4,6 +4,7 @@
 #include <plait/ops/cpu/gated_linear.hpp>
 #include <plait/ops/cpu/linear.hpp>
 #include <plait/ops/cpu/route.hpp>
+#include <plait/ops/cpu/simd.hpp>
 
 #include <support/data.hpp>
 #include <support/executors.hpp>

@@ -2,22 +2,34 @@
 // Test: tests/ops/add_residual_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/add_residual.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+struct add_residual_cpu {
+  static void run(exec::host& exec, matrix_view<float> x, matrix_view<float const> y);
+};
+
+template <precision P>
+struct add_residual_op<exec::cpu<P>> : add_residual_cpu {};
+
+}  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
 #include <plait/ops/cpu/simd.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
 
-template <precision P>
-struct add_residual_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, matrix_view<float> x, matrix_view<float const> y) {
-    exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
-      float* const row = x.row(t);
-      simd::for_each_packet(x.cols(), [&](std::int64_t i, std::int64_t n) {
-        simd::store(row + i, simd::add(simd::load(row + i, n), simd::load(y.row(t) + i, n)), n);
-      });
+PLAIT_OP void add_residual_cpu::run(exec::host& exec, matrix_view<float> x, matrix_view<float const> y) {
+  exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
+    float* const row = x.row(t);
+    simd::for_each_packet(x.cols(), [&](std::int64_t i, std::int64_t n) {
+      simd::store(row + i, simd::add(simd::load(row + i, n), simd::load(y.row(t) + i, n)), n);
     });
-  }
-};
+  });
+}
 
 }  // namespace plait::inline PLAIT_ABI::ops
+#endif

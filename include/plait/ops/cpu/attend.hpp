@@ -21,8 +21,24 @@
 // Test: tests/ops/attend_test.cpp, tests/model/invariance_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/attend.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <class Value>
+struct attend_cpu {
+  static void run(exec::host& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
+                  matrix_view<float const> k, matrix_view<float const> v, matrix_view<float> out);
+};
+
+template <precision P>
+struct attend_op<exec::cpu<P>> : attend_cpu<typename exec::cpu<P>::kv_type> {};
+
+}  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
 #include <plait/ops/cpu/panel_product.hpp>
 
 #include <algorithm>
@@ -30,9 +46,9 @@
 
 namespace plait::inline PLAIT_ABI::ops {
 
-template <precision P>
-struct attend_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
+template <class Value>
+struct attend_kernel {
+  static void run(exec::host& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
                   matrix_view<float const> k, matrix_view<float const> v, matrix_view<float> out) {
     exec.parallel(seqs.count * shape.kv_heads,
                   [&](std::int64_t i, int) { append_to_pages<value>(seqs, shape, i / shape.kv_heads, i % shape.kv_heads, k, v); });
@@ -86,7 +102,7 @@ struct attend_op<exec::cpu<P>> {
   }
 
  private:
-  using value = typename exec::cpu<P>::kv_type;
+  using value = Value;
   static constexpr int most = panels::max_rows(dtype::f32);
   static constexpr std::int64_t block = page_tokens, tile_rows = 4 * most, blocks_a_split = 16, partials_a_thread = 4;
   static_assert(block % panels::panel == 0 && block % 16 == 0);
@@ -243,4 +259,11 @@ struct attend_op<exec::cpu<P>> {
   }
 };
 
+template <class Value>
+void attend_cpu<Value>::run(exec::host& exec, sequences<float> const& seqs, attend_shape shape, matrix_view<float const> q,
+                            matrix_view<float const> k, matrix_view<float const> v, matrix_view<float> out) {
+  attend_kernel<Value>::run(exec, seqs, shape, q, k, v, out);
+}
+
 }  // namespace plait::inline PLAIT_ABI::ops
+#endif

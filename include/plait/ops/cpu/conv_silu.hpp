@@ -8,32 +8,15 @@
 // Test: tests/ops/conv_silu_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/ops/conv_silu.hpp>
-#include <plait/ops/cpu/simd.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
 
-template <precision P>
-struct conv_silu_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, matrix_view<float const> u, channel_tensor const& taps,
-                  channel_tensor const* bias, matrix_view<float> y) {
-    std::int64_t const blocks = (taps.rows() + simd::width - 1) / simd::width, run = std::min(most_blocks, exec.grain(blocks * seqs.count));
-    std::int64_t const runs = (blocks + run - 1) / run;
-    exec.parallel(seqs.count * runs, [&](std::int64_t item, int) {
-      std::int64_t const c = item % runs * run * simd::width, n = std::min(run * simd::width, taps.rows() - c);
-      switch (taps.cols()) {
-        case 2:
-          return channels<2>(seqs, item / runs, c, n, u, taps, bias, y);
-        case 3:
-          return channels<3>(seqs, item / runs, c, n, u, taps, bias, y);
-        case 4:
-          return channels<4>(seqs, item / runs, c, n, u, taps, bias, y);
-        default:
-          return channels<0>(seqs, item / runs, c, n, u, taps, bias, y);
-      }
-    });
-  }
+struct conv_silu_cpu {
+  static void run(exec::host& exec, sequences<float> const& seqs, matrix_view<float const> u, channel_tensor const& taps,
+                  channel_tensor const* bias, matrix_view<float> y);
 
  private:
   /// Blocks (registers) of channels that a thread takes through all tokens: the window's rows and
@@ -45,34 +28,68 @@ struct conv_silu_op<exec::cpu<P>> {
   /// over them is unrolled; else 0.
   template <int Taps>
   static void channels(sequences<float> const& seqs, std::int64_t s, std::int64_t c, std::int64_t n, matrix_view<float const> u,
-                       channel_tensor const& taps, channel_tensor const* bias, matrix_view<float> y) {
-    using namespace simd;
-    std::int64_t const d = taps.rows(), count = Taps > 0 ? Taps : taps.cols(), kept = count - 1;
-    std::int64_t const first = seqs.first_row[s], tokens = seqs.tokens(s);
-    float const *const tap = taps.column(0) + c, *const start = bias != nullptr ? bias->column(0) + c : nullptr;
-    float* const window = seqs.state_of(s) + c;
-    auto const input = [&](std::int64_t t) { return t < 0 ? window + (kept + t) * d : u.row(first + t) + c; };
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      float const* rows[Taps > 0 ? Taps : 1];
-      for (int k = 0; k < Taps; ++k) rows[k] = input(t - kept + k);
-      auto const row = [&](std::int64_t k) { return Taps > 0 ? rows[k] : input(t - kept + k); };
-      float* const out = y.row(first + t) + c;
-      float const* const next = t + 1 < tokens ? u.row(first + t + 1) + c : out;
-      auto const at = [&](std::int64_t i, std::int64_t m) __attribute__((always_inline)) {
-        __builtin_prefetch(next + i);
-        packet sum = start != nullptr ? load(start + i, m) : set(0.0f);
-        for (std::int64_t k = 0; k < count; ++k) sum = fma(load(tap + k * d + i, m), load(row(k) + i, m), sum);
-        store(out + i, simd::silu(sum), m);
-      };
-      std::int64_t i = 0;
-      for (; i + width <= n; i += width) at(i, width);
-      if (i < n) at(i, n - i);
-    }
-    for (std::int64_t k = 0; k < kept; ++k) {  // oldest first, so that a window moved on by few tokens is read before it is written
-      float const* const from = input(tokens - kept + k);
-      for_each_packet(n, [&](std::int64_t i, std::int64_t m) { store(window + k * d + i, load(from + i, m), m); });
-    }
-  }
+                       channel_tensor const& taps, channel_tensor const* bias, matrix_view<float> y);
 };
 
+template <precision P>
+struct conv_silu_op<exec::cpu<P>> : conv_silu_cpu {};
+
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
+#include <plait/ops/cpu/simd.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+PLAIT_OP void conv_silu_cpu::run(exec::host& exec, sequences<float> const& seqs, matrix_view<float const> u, channel_tensor const& taps,
+                                 channel_tensor const* bias, matrix_view<float> y) {
+  std::int64_t const blocks = (taps.rows() + simd::width - 1) / simd::width, run = std::min(most_blocks, exec.grain(blocks * seqs.count));
+  std::int64_t const runs = (blocks + run - 1) / run;
+  exec.parallel(seqs.count * runs, [&](std::int64_t item, int) {
+    std::int64_t const c = item % runs * run * simd::width, n = std::min(run * simd::width, taps.rows() - c);
+    switch (taps.cols()) {
+      case 2:
+        return channels<2>(seqs, item / runs, c, n, u, taps, bias, y);
+      case 3:
+        return channels<3>(seqs, item / runs, c, n, u, taps, bias, y);
+      case 4:
+        return channels<4>(seqs, item / runs, c, n, u, taps, bias, y);
+      default:
+        return channels<0>(seqs, item / runs, c, n, u, taps, bias, y);
+    }
+  });
+}
+
+template <int Taps>
+void conv_silu_cpu::channels(sequences<float> const& seqs, std::int64_t s, std::int64_t c, std::int64_t n, matrix_view<float const> u,
+                             channel_tensor const& taps, channel_tensor const* bias, matrix_view<float> y) {
+  using namespace simd;
+  std::int64_t const d = taps.rows(), count = Taps > 0 ? Taps : taps.cols(), kept = count - 1;
+  std::int64_t const first = seqs.first_row[s], tokens = seqs.tokens(s);
+  float const *const tap = taps.column(0) + c, *const start = bias != nullptr ? bias->column(0) + c : nullptr;
+  float* const window = seqs.state_of(s) + c;
+  auto const input = [&](std::int64_t t) { return t < 0 ? window + (kept + t) * d : u.row(first + t) + c; };
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float const* rows[Taps > 0 ? Taps : 1];
+    for (int k = 0; k < Taps; ++k) rows[k] = input(t - kept + k);
+    auto const row = [&](std::int64_t k) { return Taps > 0 ? rows[k] : input(t - kept + k); };
+    float* const out = y.row(first + t) + c;
+    float const* const next = t + 1 < tokens ? u.row(first + t + 1) + c : out;
+    auto const at = [&](std::int64_t i, std::int64_t m) __attribute__((always_inline)) {
+      __builtin_prefetch(next + i);
+      packet sum = start != nullptr ? load(start + i, m) : set(0.0f);
+      for (std::int64_t k = 0; k < count; ++k) sum = fma(load(tap + k * d + i, m), load(row(k) + i, m), sum);
+      store(out + i, simd::silu(sum), m);
+    };
+    std::int64_t i = 0;
+    for (; i + width <= n; i += width) at(i, width);
+    if (i < n) at(i, n - i);
+  }
+  for (std::int64_t k = 0; k < kept; ++k) {  // oldest first, so that a window moved on by few tokens is read before it is written
+    float const* const from = input(tokens - kept + k);
+    for_each_packet(n, [&](std::int64_t i, std::int64_t m) { store(window + k * d + i, load(from + i, m), m); });
+  }
+}
+
+}  // namespace plait::inline PLAIT_ABI::ops
+#endif

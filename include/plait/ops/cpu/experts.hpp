@@ -8,32 +8,52 @@
 // Test: tests/ops/experts_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
-#include <plait/ops/cpu/gated_linear.hpp>
 #include <plait/ops/experts.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
+
+template <dtype Stored, dtype Activations>
+struct experts_cpu {
+  static void run(exec::host& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix<Stored> const& gate,
+                  panel_matrix<Stored> const& up, panel_matrix<Stored> const& down, matrix_view<float> y);
+};
 
 template <precision P>
 struct experts_op<exec::cpu<P>> {
   template <dtype Stored>
   static void run(exec::cpu<P>& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix<Stored> const& gate,
                   panel_matrix<Stored> const& up, panel_matrix<Stored> const& down, matrix_view<float> y) {
-    constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
+    experts_cpu<Stored, activation_type(Stored, exec::cpu<P>::compute)>::run(exec, x, plan, gate, up, down, y);
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
+#include <plait/ops/cpu/gated_linear.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <dtype Stored, dtype Activations>
+struct experts_kernel {
+  static void run(exec::host& exec, matrix_view<float const> x, routing<float> const& plan, panel_matrix<Stored> const& gate,
+                  panel_matrix<Stored> const& up, panel_matrix<Stored> const& down, matrix_view<float> y) {
     std::int64_t const d = x.cols(), f = gate.rows(), choices = plan.expert.cols(), rows = x.rows() * choices;
     if (rows == 0) return;
     arena::frame const scratch(exec.workspace);
-    panels::packed_rows<activations> const gathered(exec, rows, d), packed(exec, rows, f);
+    panels::packed_rows<Activations> const gathered(exec, rows, d), packed(exec, rows, f);
     matrix_view<float> const hidden = exec.template matrix<float>(rows, f), outputs = exec.template matrix<float>(rows, d);
 
-    pack<activations>(exec, plan, gathered, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
-    for_runs<activations>(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, panels::group_runs const& runs, std::int64_t run) {
-      panels::multiply_gated<Stored, activations>(gate, up, e, p, gathered, plan.first[e], runs, run, hidden);
+    pack(exec, plan, gathered, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
+    for_runs(exec, plan, gate.panels(), [&](std::int64_t e, std::int64_t p, panels::group_runs const& runs, std::int64_t run) {
+      panels::multiply_gated<Stored, Activations>(gate, up, e, p, gathered, plan.first[e], runs, run, hidden);
     });
-    pack<activations>(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
-    for_runs<activations>(exec, plan, panels::items<Stored, activations>(down),
+    pack(exec, plan, packed, f, [&](std::int64_t row) { return hidden.row(row); });
+    for_runs(exec, plan, panels::items<Stored, Activations>(down),
                           [&](std::int64_t e, std::int64_t item, panels::group_runs const& runs, std::int64_t run) {
-                            panels::multiply_item<Stored, activations>(down, e, item, packed, plan.first[e], runs, run, nullptr, outputs);
+                            panels::multiply_item<Stored, Activations>(down, e, item, packed, plan.first[e], runs, run, nullptr, outputs);
                           });
     exec.parallel(x.rows(), exec.grain(x.rows()), [&](std::int64_t t, int) {
       simd::for_each_packet(d, [&](std::int64_t c, std::int64_t count) {
@@ -46,20 +66,19 @@ struct experts_op<exec::cpu<P>> {
   }
 
  private:
-  template <dtype Activations>
   static panels::row_groups groups_of(routing<float> const& plan, std::int64_t e) {
     return {plan.first[e + 1] - plan.first[e], panels::max_rows(Activations)};
   }
 
   /// Packs every expert's rows, a group of them an item.
-  template <dtype Activations, class RowOf>
-  static void pack(exec::cpu<P>& exec, routing<float> const& plan, panels::packed_rows<Activations> const& packed, std::int64_t k,
+  template <class RowOf>
+  static void pack(exec::host& exec, routing<float> const& plan, panels::packed_rows<Activations> const& packed, std::int64_t k,
                    RowOf const& row_of) {
     std::int64_t const threads = exec.threads();  // each takes its share of every expert's groups
     std::int64_t const items = plan.num_experts * threads;
     exec.parallel(items, plan.expert.rows() * plan.expert.cols() < 8 ? items : 1, [&](std::int64_t item, int) {
       std::int64_t const e = item / threads;
-      panels::row_groups const groups = groups_of<Activations>(plan, e);
+      panels::row_groups const groups = groups_of(plan, e);
       for (std::int64_t g = item % threads; g < groups.count(); g += threads) {
         std::int64_t const row = plan.first[e] + groups.first(g);
         panels::pack_group<Activations>([&](std::int64_t m) { return row_of(row + m); }, groups.size(g), k, packed.at(row),
@@ -68,17 +87,24 @@ struct experts_op<exec::cpu<P>> {
     });
   }
 
-  /// Calls body(expert, item, runs, run) for every expert and item of its matrix, run by run of the
-  /// expert's groups. Threads take items as they come, so that an expert with many tokens holds up
-  /// nobody.
-  template <dtype Activations, class Body>
-  static void for_runs(exec::cpu<P>& exec, routing<float> const& plan, std::int64_t items_a_matrix, Body const& body) {
+  /// Calls body(expert, item, runs, run) for every expert and item of its matrix, run by run of the expert's groups. Threads take
+  /// items as they come, so that an expert with many tokens holds up nobody.
+  template <class Body>
+  static void for_runs(exec::host& exec, routing<float> const& plan, std::int64_t items_a_matrix, Body const& body) {
     exec.parallel(plan.num_experts * items_a_matrix, exec.grain(plan.num_experts * items_a_matrix) / 4 + 1, [&](std::int64_t item, int) {
       std::int64_t const e = item / items_a_matrix, p = item % items_a_matrix;
-      panels::group_runs const runs{groups_of<Activations>(plan, e)};
+      panels::group_runs const runs{groups_of(plan, e)};
       for (std::int64_t run = 0; run < runs.count(); ++run) body(e, p, runs, run);
     });
   }
 };
 
+template <dtype Stored, dtype Activations>
+void experts_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float const> x, routing<float> const& plan,
+                                           panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
+                                           panel_matrix<Stored> const& down, matrix_view<float> y) {
+  experts_kernel<Stored, Activations>::run(exec, x, plan, gate, up, down, y);
+}
+
 }  // namespace plait::inline PLAIT_ABI::ops
+#endif

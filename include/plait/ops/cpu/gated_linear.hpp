@@ -7,9 +7,31 @@
 // Test: tests/ops/gated_linear_test.cpp, tests/ops/precision_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
-#include <plait/ops/cpu/panel_product.hpp>
 #include <plait/ops/gated_linear.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+template <dtype Stored, dtype Activations>
+struct gated_linear_cpu {
+  static void run(exec::host& exec, matrix_view<float const> x, panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
+                  matrix_view<float> y);
+};
+
+template <precision P>
+struct gated_linear_op<exec::cpu<P>> {
+  template <dtype Stored>
+  static void run(exec::cpu<P>& exec, matrix_view<float const> x, panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
+                  matrix_view<float> y) {
+    gated_linear_cpu<Stored, activation_type(Stored, exec::cpu<P>::compute)>::run(exec, x, gate, up, y);
+  }
+};
+
+}  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
+#include <plait/ops/cpu/panel_product.hpp>
 
 namespace plait::inline PLAIT_ABI::panels {
 
@@ -46,21 +68,18 @@ void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const
 
 namespace plait::inline PLAIT_ABI::ops {
 
-template <precision P>
-struct gated_linear_op<exec::cpu<P>> {
-  template <dtype Stored>
-  static void run(exec::cpu<P>& exec, matrix_view<float const> x, panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
-                  matrix_view<float> y) {
-    constexpr dtype activations = activation_type(Stored, exec::cpu<P>::compute);
-    if (x.rows() == 0) return;
-    arena::frame const scratch(exec.workspace);
-    auto const packed = panels::pack_rows<activations>(exec, x);
-    panels::row_groups const groups{x.rows(), panels::max_rows(activations)};
-    panels::group_runs const runs{groups};
-    exec.parallel(runs.count() * gate.panels(), exec.grain(runs.count() * gate.panels()), [&](std::int64_t item, int) {
-      panels::multiply_gated<Stored, activations>(gate, up, 0, item % gate.panels(), packed, 0, runs, item / gate.panels(), y);
-    });
-  }
-};
+template <dtype Stored, dtype Activations>
+void gated_linear_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float const> x, panel_matrix<Stored> const& gate,
+                                                panel_matrix<Stored> const& up, matrix_view<float> y) {
+  if (x.rows() == 0) return;
+  arena::frame const scratch(exec.workspace);
+  auto const packed = panels::pack_rows<Activations>(exec, x);
+  panels::row_groups const groups{x.rows(), panels::max_rows(Activations)};
+  panels::group_runs const runs{groups};
+  exec.parallel(runs.count() * gate.panels(), exec.grain(runs.count() * gate.panels()), [&](std::int64_t item, int) {
+    panels::multiply_gated<Stored, Activations>(gate, up, 0, item % gate.panels(), packed, 0, runs, item / gate.panels(), y);
+  });
+}
 
 }  // namespace plait::inline PLAIT_ABI::ops
+#endif

@@ -6,33 +6,45 @@
 // Test: tests/ops/route_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
-#include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/route.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
 
-template <precision P>
-struct route_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, matrix_view<float const> logits, routing<float> const& plan, gate_weights weights) {
-    using namespace simd;
-    arena::frame const scratch(exec.workspace);
-    std::int64_t const n = logits.cols(), stride = (n + 15) / 16 * 16;
-    float* const memory = exec.workspace.template take<float>(exec.threads() * stride);
-    exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int thread) {
-      float* const p = memory + thread * stride;
-      float const* const row = logits.row(t);
-      float most = row[0], total = 0, chosen = 0;
-      for (std::int64_t e = 1; e < n; ++e) most = std::max(most, row[e]);
-      for_each_packet(n, [&](std::int64_t e, std::int64_t count) { store(p + e, exp(sub(load(row + e, count), set(most))), count); });
-      for (std::int64_t e = 0; e < n; ++e) total += p[e];
-      choose_largest(row, n, plan.expert.cols(), plan.expert.row(t));
-      for (std::int64_t j = 0; j < plan.expert.cols(); ++j) chosen += p[plan.expert(t, j)];
-      if (weights == gate_weights::renormalised) total = chosen;
-      for (std::int64_t j = 0; j < plan.expert.cols(); ++j) plan.weight(t, j) = p[plan.expert(t, j)] / total;
-    });
-    exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });
-  }
+struct route_cpu {
+  static void run(exec::host& exec, matrix_view<float const> logits, routing<float> const& plan, gate_weights weights);
 };
 
+template <precision P>
+struct route_op<exec::cpu<P>> : route_cpu {};
+
 }  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
+#include <plait/ops/cpu/simd.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+PLAIT_OP void route_cpu::run(exec::host& exec, matrix_view<float const> logits, routing<float> const& plan, gate_weights weights) {
+  using namespace simd;
+  arena::frame const scratch(exec.workspace);
+  std::int64_t const n = logits.cols(), stride = (n + 15) / 16 * 16;
+  float* const memory = exec.workspace.template take<float>(exec.threads() * stride);
+  exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int thread) {
+    float* const p = memory + thread * stride;
+    float const* const row = logits.row(t);
+    float most = row[0], total = 0, chosen = 0;
+    for (std::int64_t e = 1; e < n; ++e) most = std::max(most, row[e]);
+    for_each_packet(n, [&](std::int64_t e, std::int64_t count) { store(p + e, exp(sub(load(row + e, count), set(most))), count); });
+    for (std::int64_t e = 0; e < n; ++e) total += p[e];
+    choose_largest(row, n, plan.expert.cols(), plan.expert.row(t));
+    for (std::int64_t j = 0; j < plan.expert.cols(); ++j) chosen += p[plan.expert(t, j)];
+    if (weights == gate_weights::renormalised) total = chosen;
+    for (std::int64_t j = 0; j < plan.expert.cols(); ++j) plan.weight(t, j) = p[plan.expert(t, j)] / total;
+  });
+  exec.parallel(1, [&](std::int64_t, int) { group_by_expert(plan); });
+}
+
+}  // namespace plait::inline PLAIT_ABI::ops
+#endif

@@ -11,15 +11,29 @@
 // Test: tests/ops/selective_scan_test.cpp
 #pragma once
 
+#include <plait/core/compiled.hpp>
 #include <plait/exec/cpu.hpp>
-#include <plait/ops/cpu/simd.hpp>
 #include <plait/ops/selective_scan.hpp>
 
 namespace plait::inline PLAIT_ABI::ops {
 
+struct selective_scan_cpu {
+  static void run(exec::host& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
+                  channel_tensor const& d, matrix_view<float> y);
+};
+
 template <precision P>
-struct selective_scan_op<exec::cpu<P>> {
-  static void run(exec::cpu<P>& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
+struct selective_scan_op<exec::cpu<P>> : selective_scan_cpu {};
+
+}  // namespace plait::inline PLAIT_ABI::ops
+
+#if PLAIT_DEFINE_OPS
+#include <plait/ops/cpu/simd.hpp>
+
+namespace plait::inline PLAIT_ABI::ops {
+
+struct selective_scan_kernel {
+  static void run(exec::host& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
                   channel_tensor const& d, matrix_view<float> y) {
     std::int64_t const blocks = (a_log.rows() + width - 1) / width, run = std::min(most_blocks, exec.grain(blocks * seqs.count));
     std::int64_t const runs = (blocks + run - 1) / run;
@@ -120,4 +134,10 @@ struct selective_scan_op<exec::cpu<P>> {
   }
 };
 
+PLAIT_OP void selective_scan_cpu::run(exec::host& exec, sequences<float> const& seqs, scan_input<float> const& in, state_tensor const& a_log,
+                                      channel_tensor const& d, matrix_view<float> y) {
+  selective_scan_kernel::run(exec, seqs, in, a_log, d, y);
+}
+
 }  // namespace plait::inline PLAIT_ABI::ops
+#endif
