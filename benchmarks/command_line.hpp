@@ -46,10 +46,12 @@ inline bool take(std::string_view flag) {
     if (value("--weights=") == plait::bench::name_of(w)) return selected().weights = w, true;
   for (routing const r : {routing::random, routing::balanced, routing::zipf, routing::one})
     if (value("--routing=") == plait::bench::name_of(r)) return selected().routing = r, true;
-  if (std::string const most = value("--max-context="); !most.empty()) return (selected().max_context = number(most, 1L << 30)) > 0;
+  if (std::string const most = value("--max-context="); !most.empty())
+    return (selected().max_context = number(most, 1L << 30)) > 0;
   if (std::string list = value("--threads="); !list.empty()) {
     selected().threads.clear();
-    for (std::size_t comma = 0; !list.empty(); list.erase(0, comma == std::string::npos ? comma : comma + 1)) {
+    for (std::size_t comma = 0; !list.empty();
+         list.erase(0, comma == std::string::npos ? comma : comma + 1)) {
       comma = list.find(',');
       selected().threads.push_back(static_cast<int>(number(list.substr(0, comma), 4096)));
       if (selected().threads.back() == 0) return false;
@@ -65,10 +67,12 @@ int main(int argc, char** argv, Register&& register_all) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
     std::string_view const flag = argv[i];
-    if (flag.substr(0, 11) == "--benchmark" || flag == "--help" || flag.substr(0, 3) == "--v") argv[kept++] = argv[i];
+    if (flag.substr(0, 11) == "--benchmark" || flag == "--help" || flag.substr(0, 3) == "--v")
+      argv[kept++] = argv[i];
     else if (!take(flag)) {
       std::fprintf(stderr,
-                   "%s: %s: expected --threads=N[,N...], --weights=warm|cold, --routing=random|balanced|zipf|one, --large, --by-layer, "
+                   "%s: %s: expected --threads=N[,N...], --weights=warm|cold, "
+                   "--routing=random|balanced|zipf|one, --large, --by-layer, "
                    "--max-context=N, or a flag of Google Benchmark's (--help)\n",
                    argv[0], argv[i]);
       return 1;

@@ -1,4 +1,5 @@
-// Each kind of layer alone, in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp). A component of one's own is one more line.
+// Each kind of layer alone, in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp). A
+// component of one's own is one more line.
 #include "command_line.hpp"
 #include "shapes.hpp"
 
@@ -6,18 +7,20 @@
 
 namespace {
 
-constexpr std::int64_t most_tokens = 2048;
+constexpr std::int64_t max_tokens = 2048;
 
 template <auto Policy, class Exec>
 void add(char const* name) {
   using layer = plait::layer<bench::d_model, Policy>;
-  plait::bench::layer_options options{
-      .threads = bench::selected().threads, .weights = bench::selected().weights, .routing = bench::selected().routing};
+  plait::bench::layer_options options{.threads = bench::selected().threads,
+                                      .weights = bench::selected().weights,
+                                      .routing = bench::selected().routing};
   options.tokens.clear();
-  for (std::int64_t n = 1; n <= most_tokens; n *= 2) options.tokens.push_back(n);
+  for (std::int64_t n = 1; n <= max_tokens; n *= 2) options.tokens.push_back(n);
   plait::bench::register_layer<layer, Exec>(name, options);
   if (plait::policies::kv(Policy, bench::d_model) > 0) {  // what depends on the context
-    options.tokens = {1, 512}, options.context = {512, 2048, 8192};
+    options.tokens = {1, 512};
+    options.context = {512, 2048, 8192};
     plait::bench::register_layer<layer, Exec>(name, options);
   }
 }

@@ -1,6 +1,8 @@
-// Steps of a whole model: prefill of a prompt, decode of one sequence at several contexts, decode of several sequences together.
+// Steps of a whole model: prefill of a prompt, decode of one sequence at several contexts, decode
+// of several sequences together.
 //
-// By default a hybrid of 128 M parameters; with --large also the one of 932 M, whose layers the other benchmarks time (4 GB).
+// By default a hybrid of 128 M parameters; with --large also the one of 932 M, whose layers the
+// other benchmarks time (4 GB).
 #include "command_line.hpp"
 #include "shapes.hpp"
 
@@ -20,9 +22,11 @@ void add(std::string const& name) {
   options.tokens.clear();
   for (std::int64_t tokens = 2; tokens <= 2048; tokens *= 2) options.tokens.push_back(tokens);
   plait::bench::register_model<Config, Exec>(name + "/prefill", options);
-  options.tokens = {1}, options.context = {0, 128, 2048, 8192};
+  options.tokens = {1};
+  options.context = {0, 128, 2048, 8192};
   plait::bench::register_model<Config, Exec>(name + "/decode", options);
-  options.context = {64}, options.sequences = {2, 4, 8, 16, 32};
+  options.context = {64};
+  options.sequences = {2, 4, 8, 16, 32};
   plait::bench::register_model<Config, Exec>(name + "/decode_together", options);
 }
 

@@ -1,4 +1,5 @@
-// Every op alone, at the shapes it has in a hybrid of a quarter of Jamba v0.1's width (support.hpp).
+// Every op alone, at the shapes it has in a hybrid of a quarter of Jamba v0.1's width
+// (support.hpp).
 #include "support.hpp"
 
 namespace bench {
@@ -9,7 +10,8 @@ constexpr auto attention = config_1b.attention;
 constexpr auto mamba = config_1b.recurrent;
 constexpr auto mlp = config_1b.dense;
 constexpr auto moe = config_1b.sparse;
-constexpr std::int64_t inner = mamba.inner(d_model), rank = mamba.rank(d_model), states = mamba.d_state;
+constexpr std::int64_t inner = mamba.inner(d_model), rank = mamba.rank(d_model),
+                       states = mamba.d_state;
 
 /// What all cases share: the execution policy, and the workspace of one run.
 template <class Exec>
@@ -31,7 +33,8 @@ struct embed {
     using typename basic_case<Exec>::T;
     on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), y(n, d_model) {
       for (std::int64_t t = 0; t < n; ++t)
-        ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) % std::uint64_t(config_1b.vocab_size)));
+        ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) %
+                                                std::uint64_t(config_1b.vocab_size)));
     }
     void run() { ops::embed(this->exec, ids, *table, y.view()); }
     auto output() const { return y.read(); }
@@ -43,7 +46,8 @@ struct embed {
     std::shared_ptr<typename Exec::storage_type::table const> table = shared<Exec>([] {
       plait::tensor const t{.name = "embedding", .rows = config_1b.vocab_size, .cols = d_model};
       typename Exec::storage_type::table made;
-      made.allocate(t), fill(t, made, 3);
+      made.allocate(t);
+      fill(t, made, 3);
       return made;
     });
   };
@@ -53,14 +57,20 @@ struct add_norm {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, d_model, 2), out(n, d_model) {
+    on(Exec& e, std::int64_t n, std::int64_t)
+        : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, d_model, 2), out(n, d_model) {
       plait::tensor const t{.name = "weight", .role = plait::role::vector, .rows = d_model};
-      weight.allocate(t), fill(t, weight, 4);
+      weight.allocate(t);
+      fill(t, weight, 4);
     }
-    void run() { ops::add_norm(this->exec, x.view(), y.read(), weight, 1e-6f, out.view()); }  // x grows by y, a run at a time
+    void run() {
+      ops::add_norm(this->exec, x.view(), y.read(), weight, 1e-6f, out.view());
+    }  // x grows by y, a run at a time
     auto output() const { return out.read(); }
     double flops() const { return this->per_token(5.0 * d_model); }
-    double bytes() const { return this->per_token(4.0 * 4 * d_model); }  // x read and written, y, out
+    double bytes() const {
+      return this->per_token(4.0 * 4 * d_model);
+    }  // x read and written, y, out
 
     matrix<T> x, y, out;
     typename Exec::storage_type::template tensor<plait::role::vector> weight;
@@ -76,7 +86,9 @@ struct linear {
     on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, In, 1), y(n, Out) {
       this->reserve([&] { run(); });
     }
-    void run() { ops::linear(this->exec, x.read(), ops::into(y.view(), weights->template get<Name>())); }
+    void run() {
+      ops::linear(this->exec, x.read(), ops::into(y.view(), weights->template get<Name>()));
+    }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token(2.0 * In * Out); }
     double bytes() const { return 4.0 * In * Out + this->per_token(4.0 * (In + Out)); }
@@ -90,15 +102,19 @@ struct gated_linear {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, mlp.d_ff) {
+    on(Exec& e, std::int64_t n, std::int64_t)
+        : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, mlp.d_ff) {
       this->reserve([&] { run(); });
     }
     void run() {
-      ops::gated_linear(this->exec, x.read(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(), y.view());
+      ops::gated_linear(this->exec, x.read(), weights->template get<"gate_proj">(),
+                        weights->template get<"up_proj">(), y.view());
     }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token(4.0 * d_model * mlp.d_ff + 5.0 * mlp.d_ff); }
-    double bytes() const { return 4.0 * 2 * d_model * mlp.d_ff + this->per_token(4.0 * (d_model + mlp.d_ff)); }
+    double bytes() const {
+      return 4.0 * 2 * d_model * mlp.d_ff + this->per_token(4.0 * (d_model + mlp.d_ff));
+    }
 
     matrix<T> x, y;
     decltype(shared_weights<mlp, Exec>()) weights = shared_weights<mlp, Exec>();
@@ -110,10 +126,14 @@ struct conv_silu {
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
     on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), u(n, 2 * inner, 1), y(n, inner), sequence(n, 0, (mamba.d_conv - 1) * inner, 0) {}
+        : basic_case<Exec>(e, n),
+          u(n, 2 * inner, 1),
+          y(n, inner),
+          sequence(n, 0, (mamba.d_conv - 1) * inner, 0) {}
     void run() {  // the state moves on: from the second run, the window is that of the last tokens
-      ops::conv_silu(this->exec, sequence.view(), u.read().middle_cols(0, inner), weights->template get<"conv1d">(),
-                     weights->template find<"conv1d.bias">(), y.view());
+      ops::conv_silu(this->exec, sequence.view(), u.read().middle_cols(0, inner),
+                     weights->template get<"conv1d">(), weights->template find<"conv1d.bias">(),
+                     y.view());
     }
     auto output() const { return y.read(); }
     double flops() const { return this->per_token((2.0 * mamba.d_conv + 5) * inner); }
@@ -141,8 +161,8 @@ struct selective_scan {
     void run() {  // as above, the state moves on
       auto const in = uz.read();
       ops::selective_scan(this->exec, sequence.view(),
-                          {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(), bc.read().middle_cols(0, states),
-                           bc.read().middle_cols(states, states)},
+                          {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(),
+                           bc.read().middle_cols(0, states), bc.read().middle_cols(states, states)},
                           weights->template get<"A_log">(), weights->template get<"D">(), y.view());
     }
     auto output() const { return y.read(); }
@@ -161,7 +181,8 @@ struct attend {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    static constexpr std::int64_t dim = attention.dim(d_model), q_cols = attention.num_heads * dim, kv_cols = attention.num_kv_heads * dim;
+    static constexpr std::int64_t dim = attention.dim(d_model), q_cols = attention.num_heads * dim,
+                                  kv_cols = attention.num_kv_heads * dim;
     on(Exec& e, std::int64_t n, std::int64_t cached)
         : basic_case<Exec>(e, n),
           context(cached),
@@ -173,15 +194,19 @@ struct attend {
       this->reserve([&] { run(); });
     }
     void run() {
-      ops::attend(this->exec, sequence.view(), {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim}, q.read(),
-                  k.read(), v.read(), y.view());
+      ops::paged_attention(
+          this->exec, sequence.view(),
+          {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim}, q.read(),
+          k.read(), v.read(), y.view());
     }
     auto output() const { return y.read(); }
     double flops() const {
-      return this->per_token(double(extra_flops(attention, d_model, 1)) * (double(context) + 0.5 * double(this->tokens + 1)));
+      return this->per_token(double(extra_flops(attention, d_model, 1)) *
+                             (double(context) + 0.5 * double(this->tokens + 1)));
     }
     double bytes() const {
-      return 4.0 * 2 * kv_cols * double(context) + this->per_token(4.0 * (2 * q_cols + 4 * kv_cols));
+      return 4.0 * 2 * kv_cols * double(context) +
+             this->per_token(4.0 * (2 * q_cols + 4 * kv_cols));
     }  // new k, v: read, written
 
     std::int64_t context;
@@ -212,7 +237,9 @@ struct route {
               first.data(),
               moe.num_experts};
     }
-    void run() { ops::route(this->exec, logits.read(), plan(), plait::gate_weights::as_they_are); }
+    void run() {
+      ops::route(this->exec, logits.read(), plan(), plait::router_weights::as_they_are);
+    }
     auto output() const { return weight.read(); }
     double flops() const { return this->per_token(5.0 * moe.num_experts); }
     double bytes() const { return this->per_token(4.0 * (moe.num_experts + 4 * moe.top_k)); }
@@ -227,19 +254,25 @@ struct experts {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), routing(e, n, 0), x(n, d_model, 2), y(n, d_model) {
+    on(Exec& e, std::int64_t n, std::int64_t)
+        : basic_case<Exec>(e, n), routing(e, n, 0), x(n, d_model, 2), y(n, d_model) {
       routing.run();
       this->reserve([&] { run(); });
     }
     void run() {
-      ops::experts(this->exec, x.read(), routing.plan(), weights->template get<"gate_proj">(), weights->template get<"up_proj">(),
-                   weights->template get<"down_proj">(), y.view());
+      ops::experts(this->exec, x.read(), routing.plan(), weights->template get<"gate_proj">(),
+                   weights->template get<"up_proj">(), weights->template get<"down_proj">(),
+                   y.view());
     }
     auto output() const { return y.read(); }
-    double flops() const { return this->per_token(moe.top_k * (6.0 * d_model * moe.d_ff + 5.0 * moe.d_ff + 2.0 * d_model)); }
+    double flops() const {
+      return this->per_token(moe.top_k *
+                             (6.0 * d_model * moe.d_ff + 5.0 * moe.d_ff + 2.0 * d_model));
+    }
     double bytes() const {
       double reached = 0;
-      for (std::int64_t e = 0; e < moe.num_experts; ++e) reached += routing.first[e + 1] > routing.first[e];
+      for (std::int64_t e = 0; e < moe.num_experts; ++e)
+        reached += routing.first[e + 1] > routing.first[e];
       return 4.0 * 3 * d_model * moe.d_ff * reached + this->per_token(4.0 * 2 * d_model);
     }
 
@@ -253,7 +286,8 @@ struct gather_rows {
   template <class Exec>
   struct on : basic_case<Exec> {
     using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(4096, d_model, 1), y(n, d_model) {
+    on(Exec& e, std::int64_t n, std::int64_t)
+        : basic_case<Exec>(e, n), x(4096, d_model, 1), y(n, d_model) {
       for (std::int64_t t = 0; t < n; ++t) rows.push_back(t * 1237 % 4096);
     }
     void run() { ops::gather_rows(this->exec, x.read(), rows.data(), y.view()); }

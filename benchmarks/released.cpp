@@ -1,6 +1,7 @@
-// The released Jamba v0.1, all 32 layers in int8, on a machine with 24 GB: its four blocks share the weights of the first, 13.6 GB, drawn
-// at random. Every layer is computed and reads its weights from memory, for a block is far larger than any cache; only their number in
-// memory is not the released one. Prefill, decode, and memory beside the counts.
+// The released Jamba v0.1, all 32 layers in int8, on a machine with 24 GB: its four blocks share
+// the weights of the first, 13.6 GB, drawn at random. Every layer is computed and reads its weights
+// from memory, for a block is far larger than any cache; only their number in memory is not the
+// released one. Prefill, decode, and memory beside the counts.
 //
 //   bench_released [threads]
 #include <plait/plait.hpp>
@@ -23,9 +24,12 @@ using model = plait::jamba_v0_1<plait::exec::cpu<precision>>;
 constexpr int layers_a_block = plait::configs::jamba_v0_1.layers.layers_per_block;
 constexpr int layers = plait::configs::jamba_v0_1.num_layers();
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
-/// Uniform numbers of the published deviation, every row from a stream of its own, rows shared over threads.
+/// Uniform numbers of the published deviation, every row from a stream of its own, rows shared over
+/// threads.
 template <class Tensor>
 void fill(plait::tensor const& t, Tensor& data, std::uint64_t stream, int threads) {
   if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, stream);
@@ -37,7 +41,9 @@ void fill(plait::tensor const& t, Tensor& data, std::uint64_t stream, int thread
       for (std::int64_t i = rows * thread / threads; i < rows * (thread + 1) / threads; ++i) {
         auto state = static_cast<std::uint32_t>(plait::detail::mix(stream, std::uint64_t(i)));
         for (float& v : row)
-          v = static_cast<float>(static_cast<std::int32_t>(state = state * 1664525u + 1013904223u)) * (0.0346f / 2147483648.0f);
+          v = static_cast<float>(
+                  static_cast<std::int32_t>(state = state * 1664525u + 1013904223u)) *
+              (0.0346f / 2147483648.0f);
         data.set_row(i / t.rows, i % t.rows, row.data());
       }
     });
@@ -53,19 +59,26 @@ double resident_gib() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  model::exec_type exec = argc > 1 ? model::exec_type(std::max(1, std::atoi(argv[1]))) : model::exec_type();
+  model::exec_type exec =
+      argc > 1 ? model::exec_type(std::max(1, std::atoi(argv[1]))) : model::exec_type();
   double const start = now();
   model net;  // 54 GB of pages that nobody has touched
   net.for_each_tensor([&](int layer, std::string_view part, plait::tensor const& t, auto& data) {
     if (layer < layers_a_block)
-      fill(t, data, plait::detail::mix(plait::detail::mix(std::uint64_t(layer + 2), part), std::string_view(t.name)), exec.threads());
+      fill(t, data,
+           plait::detail::mix(plait::detail::mix(std::uint64_t(layer + 2), part),
+                              std::string_view(t.name)),
+           exec.threads());
   });
   for (int i = layers_a_block; i < layers; ++i) plait::share_layer(net, i % layers_a_block, i);
   std::int64_t const all = plait::weight_bytes(model::config, precision);
-  std::printf("Jamba v0.1, %d layers, int8 weights and arithmetic, %d threads, packets of %d floats\n", layers, exec.threads(),
-              PLAIT_PACKET);
-  std::printf("weights: %.1f GB counted for 32 layers; drawn and packed for 8 in %.0f s, resident %.2f GiB\n", double(all) * 1e-9,
-              now() - start, resident_gib());
+  std::printf(
+      "Jamba v0.1, %d layers, int8 weights and arithmetic, %d threads, packets of %d floats\n",
+      layers, exec.threads(), PLAIT_PACKET);
+  std::printf(
+      "weights: %.1f GB counted for 32 layers; drawn and packed for 8 in %.0f s, resident %.2f "
+      "GiB\n",
+      double(all) * 1e-9, now() - start, resident_gib());
 
   std::int64_t const longest = 512;
   net.reserve(exec, longest, 1);
@@ -74,7 +87,8 @@ int main(int argc, char** argv) {
   auto const forward = [&](plait::cache<model>& sequence, std::int64_t tokens) {
     std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
     for (std::size_t i = 0; i < ids.size(); ++i)
-      ids[i] = static_cast<std::int32_t>((sequence.length() + std::int64_t(i)) * 7919 % model::vocab_size);
+      ids[i] = static_cast<std::int32_t>((sequence.length() + std::int64_t(i)) * 7919 %
+                                         model::vocab_size);
     sequence.reserve(tokens);
     plait::batch<model> batch;
     batch.add(sequence, ids);
@@ -84,22 +98,31 @@ int main(int argc, char** argv) {
   };
   auto sequence = pool.make();
   double const prefill = forward(sequence, longest);
-  std::printf("prefill of %lld tokens: %.2f s, %.1f tokens/s, %.0f GFLOP/s\n", static_cast<long long>(longest), prefill,
-              double(longest) / prefill,
-              double(plait::prefill_cost(model::config, precision, longest).flops) * double(longest) / prefill * 1e-9);
+  std::printf("prefill of %lld tokens: %.2f s, %.1f tokens/s, %.0f GFLOP/s\n",
+              static_cast<long long>(longest), prefill, double(longest) / prefill,
+              double(plait::prefill_cost(model::config, precision, longest).flops) *
+                  double(longest) / prefill * 1e-9);
   std::vector<double> steps;
   for (int i = 0; i < 8; ++i) steps.push_back(forward(sequence, 1));
   std::sort(steps.begin(), steps.end());
   double const step = steps[steps.size() / 2];
-  std::printf("decode at %lld tokens: %.3f s a token, median of %zu (%.3f to %.3f); %.2f GB a token, %.1f GB/s\n",
-              static_cast<long long>(longest), step, steps.size(), steps.front(), steps.back(),
-              double(plait::decode_cost(model::config, precision, longest).bytes) * 1e-9,
-              double(plait::decode_cost(model::config, precision, longest).bytes) / step * 1e-9);
-  std::printf("cache: %.1f MB of pages (%.1f counted for %lld tokens), %.1f MB of recurrent state\n", double(pool.page_bytes()) * 1e-6,
-              double(plait::kv_cache_bytes(model::config, sequence.length(), plait::value_bytes(precision.kv))) * 1e-6,
-              static_cast<long long>(sequence.length()), double(plait::recurrent_state_bytes(model::config)) * 1e-6);
-  std::int64_t const block = (all - 2 * plait::matrix_bytes(precision.weights, model::vocab_size, model::d_model)) / 4 +
-                             2 * plait::matrix_bytes(precision.weights, model::vocab_size, model::d_model);
-  std::printf("resident at most: %.2f GiB; counted for one block, embedding and head: %.2f GiB\n", resident_gib(),
-              double(block) / 1073741824.0);
+  std::printf(
+      "decode at %lld tokens: %.3f s a token, median of %zu (%.3f to %.3f); %.2f GB a token, %.1f "
+      "GB/s\n",
+      static_cast<long long>(longest), step, steps.size(), steps.front(), steps.back(),
+      double(plait::decode_cost(model::config, precision, longest).bytes) * 1e-9,
+      double(plait::decode_cost(model::config, precision, longest).bytes) / step * 1e-9);
+  std::printf(
+      "cache: %.1f MB of pages (%.1f counted for %lld tokens), %.1f MB of recurrent state\n",
+      double(pool.page_bytes()) * 1e-6,
+      double(plait::kv_cache_bytes(model::config, sequence.length(),
+                                   plait::value_bytes(precision.kv))) *
+          1e-6,
+      static_cast<long long>(sequence.length()),
+      double(plait::recurrent_state_bytes(model::config)) * 1e-6);
+  std::int64_t const block =
+      (all - 2 * plait::matrix_bytes(precision.weights, model::vocab_size, model::d_model)) / 4 +
+      2 * plait::matrix_bytes(precision.weights, model::vocab_size, model::d_model);
+  std::printf("resident at most: %.2f GiB; counted for one block, embedding and head: %.2f GiB\n",
+              resident_gib(), double(block) / 1073741824.0);
 }

@@ -20,7 +20,8 @@ static_assert(plait::count(config_1b).total_parameters == 932'269'728);
 /// The same with half the widths and half the experts.
 inline constexpr auto config_128m = [] {
   auto c = config_1b;
-  c.d_model = 512, c.vocab_size = 16384;
+  c.d_model = 512;
+  c.vocab_size = 16384;
   c.attention = {.num_heads = 8, .num_kv_heads = 2};
   c.recurrent.dt_rank = 32;
   c.dense.d_ff = c.sparse.d_ff = 1792;

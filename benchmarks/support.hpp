@@ -1,10 +1,13 @@
-// What the benchmarks of ops need beside plait/benchmark.hpp: cases, their check against the reference, counters.
+// What the benchmarks of ops need beside plait/benchmark.hpp: cases, their check against the
+// reference, counters.
 //
-// A case is a struct with a member template `on<Exec>`, constructed with (exec, tokens, context): it owns inputs and outputs, and
+// A case is a struct with a member template `on<Exec>`, constructed with (exec, tokens, context):
+// it owns inputs and outputs, and
 //   run()                   does the work once more, from the same starting point
 //   output()                [tokens, columns]; row t depends only on inputs up to row t
 //   flops(), bytes()        of one run
-// The same source runs on exec::cpu and on exec::reference, and the first rows of its inputs are the same whatever `tokens`.
+// The same source runs on exec::cpu and on exec::reference, and the first rows of its inputs are
+// the same whatever `tokens`.
 #pragma once
 
 #include "command_line.hpp"
@@ -34,7 +37,8 @@ using plait::bench::fill;
 using plait::bench::matrix;
 
 inline plait::exec::cpu<> make_cpu() {
-  return selected().threads.empty() ? plait::exec::cpu<>() : plait::exec::cpu<>(selected().threads.front());
+  return selected().threads.empty() ? plait::exec::cpu<>()
+                                    : plait::exec::cpu<>(selected().threads.front());
 }
 
 // ---- Weights
@@ -58,7 +62,9 @@ auto shared_weights() {
   return shared<Exec>([] {
     plait::weights<Policy, d_model, typename Exec::storage_type> w;
     w.allocate();
-    w.for_each([](plait::tensor const& t, auto& data) { fill(t, data, plait::detail::mix(1, std::string_view(t.name))); });
+    w.for_each([](plait::tensor const& t, auto& data) {
+      fill(t, data, plait::detail::mix(1, std::string_view(t.name)));
+    });
     return w;
   });
 }
@@ -67,17 +73,25 @@ auto shared_weights() {
 template <class T>
 class one_sequence {
  public:
-  one_sequence(std::int64_t tokens, std::int64_t context, std::int64_t state_values, std::int64_t page_values)
+  one_sequence(std::int64_t tokens, std::int64_t context, std::int64_t state_values,
+               std::int64_t page_values)
       : first_row_{0, tokens},
         length_(context),
         state_(1, std::max<std::int64_t>(1, state_values)),
-        pages_((context + tokens + plait::page_tokens - 1) / plait::page_tokens, std::max<std::int64_t>(1, page_values), 77) {
-    for (std::int64_t p = 0; p < pages_.view().rows(); ++p) table_.push_back(reinterpret_cast<std::byte*>(pages_.view().row(p)));
-    state_pointer_ = state_.view().data(), table_pointer_ = table_.data();
+        pages_((context + tokens + plait::page_tokens - 1) / plait::page_tokens,
+               std::max<std::int64_t>(1, page_values), 77) {
+    for (std::int64_t p = 0; p < pages_.view().rows(); ++p)
+      table_.push_back(reinterpret_cast<std::byte*>(pages_.view().row(p)));
+    state_pointer_ = state_.view().data();
+    table_pointer_ = table_.data();
   }
   one_sequence(one_sequence const&) = delete;
   plait::sequences<T> view() const {
-    return {.count = 1, .first_row = first_row_, .length = &length_, .state = &state_pointer_, .pages = &table_pointer_};
+    return {.count = 1,
+            .first_row = first_row_,
+            .length = &length_,
+            .state = &state_pointer_,
+            .pages = &table_pointer_};
   }
 
  private:
@@ -88,12 +102,14 @@ class one_sequence {
   std::byte* const* table_pointer_;
 };
 
-// ---- The check -------------------------------------------------------------------------------------------------------------------------
+// ---- The check
+// -------------------------------------------------------------------------------------------------------------------------
 
 /// Rows that the reference, slow as it is, computes too.
 inline constexpr std::int64_t checked_rows = 3;
 
-/// Compares the first rows with the reference, once for each context: a sentence, or nothing if they agree. An f32 sum of a few
+/// Compares the first rows with the reference, once for each context: a sentence, or nothing if
+/// they agree. An f32 sum of a few
 /// thousand products is off by about 1e-6 of the largest outputs; a wrong kernel by more than 1e-4.
 template <class Case>
 std::string const& disagreement(std::int64_t context) {
@@ -104,8 +120,10 @@ std::string const& disagreement(std::int64_t context) {
   plait::exec::reference reference;
   typename Case::template on<plait::exec::cpu<>> fast(cpu, checked_rows, context);
   typename Case::template on<plait::exec::reference> slow(reference, checked_rows, context);
-  fast.run(), slow.run();
-  at->second = plait::bench::compare(fast.output(), slow.output()).complaint(plait::bench::tolerance(plait::f32, false));
+  fast.run();
+  slow.run();
+  at->second = plait::bench::compare(fast.output(), slow.output())
+                   .complaint(plait::bench::tolerance(plait::f32, false));
   return at->second;
 }
 
@@ -115,14 +133,17 @@ bool first_rows_are_the_same(Fast& many, std::int64_t tokens, std::int64_t conte
   auto cpu = make_cpu();
   std::int64_t const rows = std::min(tokens, checked_rows);
   Fast few(cpu, rows, context);
-  few.run(), many.run();
+  few.run();
+  many.run();
   for (std::int64_t r = 0; r < std::min(rows, few.output().rows()); ++r)
-    if (std::memcmp(few.output().row(r), many.output().row(r), static_cast<std::size_t>(few.output().cols()) * sizeof(float)) != 0)
+    if (std::memcmp(few.output().row(r), many.output().row(r),
+                    static_cast<std::size_t>(few.output().cols()) * sizeof(float)) != 0)
       return false;
   return true;
 }
 
-// ---- Running a case --------------------------------------------------------------------------------------------------------------------
+// ---- Running a case
+// --------------------------------------------------------------------------------------------------------------------
 
 /// Tokens, operations and bytes a second. The latter two are counted, not measured: see README.md.
 inline void count(benchmark::State& state, std::int64_t tokens, double flops, double bytes) {
@@ -132,14 +153,19 @@ inline void count(benchmark::State& state, std::int64_t tokens, double flops, do
   state.counters["bytes"] = Counter(bytes, Counter::kIsIterationInvariantRate);
 }
 
-/// What `make` makes, kept until other arguments come: Google Benchmark calls a benchmark several times until it runs long enough, and
-/// building and checking a case each time would take longer than timing it.
+/// What `make` makes, kept until other arguments come: Google Benchmark calls a benchmark several
+/// times until it runs long enough, and building and checking a case each time would take longer
+/// than timing it.
 template <class Work>
 class kept_for {
  public:
   template <class Make>
   Work& operator()(std::vector<std::int64_t> arguments, Make const& make) {
-    if (!work_ || arguments != arguments_) work_.reset(), work_ = make(), arguments_ = std::move(arguments);
+    if (!work_ || arguments != arguments_) {
+      work_.reset();
+      work_ = make();
+      arguments_ = std::move(arguments);
+    }
     return *work_;
   }
 
@@ -154,7 +180,8 @@ void measure(benchmark::State& state) {
     plait::exec::cpu<> exec = make_cpu();
     typename Case::template on<plait::exec::cpu<>> work;
     std::string wrong;
-    session(std::int64_t tokens, std::int64_t context) : work(exec, tokens, context), wrong(disagreement<Case>(context)) {
+    session(std::int64_t tokens, std::int64_t context)
+        : work(exec, tokens, context), wrong(disagreement<Case>(context)) {
       if (wrong.empty() && !first_rows_are_the_same<Case>(work, tokens, context))
         wrong = "the first rows are not those of a call with few tokens, bit for bit";
     }

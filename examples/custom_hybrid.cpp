@@ -1,11 +1,12 @@
-// A hybrid of one's own: copy a published configuration, change some knobs, instantiate it, and run a ragged batch.
+// A hybrid of one's own: copy a published configuration, change some hyperparameters, instantiate
+// it, and run a ragged batch.
 #include <plait/plait.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <vector>
 
-// A wrong knob (say, num_kv_heads = 3) would be a sentence from the compiler.
+// A wrong hyperparameter (say, num_kv_heads = 3) would be a sentence from the compiler.
 inline constexpr auto mine = [] {
   auto c = plait::configs::jamba_v0_1;
   c.d_model = 256;
@@ -26,10 +27,14 @@ static_assert(plait::count(mine).attention_layers == 2 && plait::count(mine).rec
 
 int main() {
   constexpr auto n = plait::count(mine);
-  std::printf("%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M a token\n", n.layers, n.attention_layers,
-              n.recurrent_layers, n.moe_layers, double(n.total_parameters) / 1e6, double(n.active_parameters) / 1e6);
-  std::printf("a sequence keeps %lld bytes of state and %lld bytes a token\n\n", static_cast<long long>(plait::recurrent_state_bytes(mine)),
-              static_cast<long long>(plait::kv_cache_bytes(mine, 1, plait::value_bytes(plait::dtype::f32))));
+  std::printf(
+      "%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M a token\n",
+      n.layers, n.attention_layers, n.recurrent_layers, n.moe_layers,
+      double(n.total_parameters) / 1e6, double(n.active_parameters) / 1e6);
+  std::printf("a sequence keeps %lld bytes of state and %lld bytes a token\n\n",
+              static_cast<long long>(plait::recurrent_state_bytes(mine)),
+              static_cast<long long>(
+                  plait::kv_cache_bytes(mine, 1, plait::value_bytes(plait::dtype::f32))));
 
   plait::exec::cpu<> exec;
   my_model model;
@@ -44,21 +49,25 @@ int main() {
     std::printf("%-36s best ids:", what);
     for (std::int64_t r = 0; r < batch.rows_wanted(); ++r) {
       auto const row = logits.begin() + r * my_model::vocab_size;
-      std::printf(" %4lld", static_cast<long long>(std::max_element(row, row + my_model::vocab_size) - row));
+      std::printf(" %4lld",
+                  static_cast<long long>(std::max_element(row, row + my_model::vocab_size) - row));
     }
     std::printf("   pages in use: %lld\n", static_cast<long long>(pool.pages_in_use()));
     batch.clear();
   };
 
   // Two prompts of different lengths in one call; there is no padding.
-  std::vector<std::int32_t> const first = {5, 8, 13, 21, 34}, second = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31};
+  std::vector<std::int32_t> const first = {5, 8, 13, 21, 34},
+                                  second = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31};
   auto a = pool.make(), b = pool.make();
-  a.reserve(32), b.reserve(32);
+  a.reserve(32);
+  b.reserve(32);
   batch.add(a, first);
   batch.add(b, second);
   run("two prompts, 5 and 11 tokens");
 
-  // A fork shares its pages with the original and copies only the state of the recurrent layers. A page is copied when both go on
+  // A fork shares its pages with the original and copies only the state of the recurrent layers. A
+  // page is copied when both go on
   // writing to it.
   auto c = b.fork();
   c.reserve(8);
@@ -67,6 +76,6 @@ int main() {
   batch.add(b, {&left, 1});
   batch.add(c, {&right, 1});
   run("one token each, the second forked");
-  std::printf("lengths: %lld, %lld and %lld\n", static_cast<long long>(a.length()), static_cast<long long>(b.length()),
-              static_cast<long long>(c.length()));
+  std::printf("lengths: %lld, %lld and %lld\n", static_cast<long long>(a.length()),
+              static_cast<long long>(b.length()), static_cast<long long>(c.length()));
 }

@@ -30,7 +30,8 @@ bool speaks_bytes(std::string const& directory) {
   return model::vocab_size == 256 && !has_tokenizer;
 }
 
-/// Prints as it comes. A model may say anything; a terminal must not obey it: of what is not ASCII text, whole UTF-8 sequences pass.
+/// Prints as it comes. A model may say anything; a terminal must not obey it: of what is not ASCII
+/// text, whole UTF-8 sequences pass.
 class printer {
  public:
   explicit printer(bool bytes) : bytes_(bytes) {}
@@ -41,8 +42,10 @@ class printer {
       pending_ += static_cast<char>(id);
       auto const lead = static_cast<unsigned char>(pending_.front());
       std::size_t const expected = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-      bool const whole = plait::io::printable_sequence(pending_) == pending_.size() || pending_ == "\n" || pending_ == "\t";
-      if (!whole && pending_.size() < expected && (pending_.size() == 1 || (id & 0xc0) == 0x80)) return;
+      bool const whole = plait::io::printable_sequence(pending_) == pending_.size() ||
+                         pending_ == "\n" || pending_ == "\t";
+      if (!whole && pending_.size() < expected && (pending_.size() == 1 || (id & 0xc0) == 0x80))
+        return;
       std::fputs(whole ? pending_.c_str() : "?", stdout);
       pending_.clear();
     }
@@ -56,7 +59,9 @@ class printer {
 
 class stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -66,8 +71,10 @@ class stopwatch {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Continues a prompt with the checkpoint this program was built for (by default the small one trained on the King James Bible).\n"
-      "Released Jamba checkpoints are base models: they continue text, they do not answer or follow instructions.",
+      "Continues a prompt with the checkpoint this program was built for (by default the small one "
+      "trained on the King James Bible).\n"
+      "Released Jamba checkpoints are base models: they continue text, they do not answer or "
+      "follow instructions.",
       "generate");
   std::string directory = PLAIT_DEFAULT_CHECKPOINT, prompt = "In the beginning ", ids;
   std::int64_t count = 400;
@@ -75,23 +82,35 @@ int main(int argc, char** argv) {
   std::uint64_t seed = 1;
   int threads = 0;
   app.add_option("--checkpoint", directory, "Hugging Face directory")->capture_default_str();
-  auto* const text = app.add_option("--prompt", prompt, "text to continue, where bytes are the vocabulary")->capture_default_str();
-  app.add_option("--ids", ids, "token ids to continue, separated by blanks; ids are printed")->excludes(text);
-  app.add_option("--count", count, "tokens to generate")->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))->capture_default_str();
-  app.add_option("--temperature", temperature, "0: the most likely token always")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  auto* const text =
+      app.add_option("--prompt", prompt, "text to continue, where bytes are the vocabulary")
+          ->capture_default_str();
+  app.add_option("--ids", ids, "token ids to continue, separated by blanks; ids are printed")
+      ->excludes(text);
+  app.add_option("--count", count, "tokens to generate")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))
+      ->capture_default_str();
+  app.add_option("--temperature", temperature, "0: the most likely token always")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
   app.add_option("--seed", seed, "the same seed gives the same text")->capture_default_str();
-  app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")
+      ->check(CLI::Range(1, 1024));
 
   return tool::run("generate", app, argc, argv, [&] {
     bool const bytes = app.count("--ids") == 0 && speaks_bytes(directory);
     if (app.count("--ids") == 0 && !bytes)
-      plait::io::fail(directory, "has a vocabulary of " + std::to_string(model::vocab_size) +
-                                     " tokens that this program cannot spell; give token ids with --ids");
+      plait::io::fail(directory,
+                      "has a vocabulary of " + std::to_string(model::vocab_size) +
+                          " tokens that this program cannot spell; give token ids with --ids");
     std::vector<std::int32_t> past;
     if (bytes)
       for (char c : prompt) past.push_back(static_cast<unsigned char>(c));
-    else tool::parse_ids(ids, "--ids", model::vocab_size, [&](std::int32_t id) { past.push_back(id); });
-    if (past.empty()) throw plait::error("the prompt is empty; at least one token is needed to go on from");
+    else
+      tool::parse_ids(ids, "--ids", model::vocab_size,
+                      [&](std::int32_t id) { past.push_back(id); });
+    if (past.empty())
+      throw plait::error("the prompt is empty; at least one token is needed to go on from");
 
     auto const net = plait::io::load<model>(directory);
     std::vector<int> const ends = plait::io::end_tokens(plait::io::config_file(directory));
@@ -105,13 +124,18 @@ int main(int argc, char** argv) {
     printer print(bytes);
     for (std::int32_t id : past) print(id);
     stopwatch const decode;
-    auto const made = static_cast<std::int64_t>(
-        chat.generate({}, {.max_tokens = count, .end_tokens = ends, .sampler = plait::sampler(temperature, seed)}, print).size());
+    auto const made =
+        static_cast<std::int64_t>(chat.generate({},
+                                                {.max_tokens = count,
+                                                 .end_tokens = ends,
+                                                 .sampler = plait::sampler(temperature, seed)},
+                                                print)
+                                      .size());
     std::int64_t const steps = std::min(made, count - 1);  // the last token is not run
     std::printf("\n");
     std::fflush(stdout);
-    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens", past.size(), double(past.size()) / prefill_seconds,
-                 static_cast<long long>(made));
+    std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens", past.size(),
+                 double(past.size()) / prefill_seconds, static_cast<long long>(made));
     if (steps > 0) std::fprintf(stderr, ", %.0f tokens/s", double(steps) / decode.seconds());
     std::fprintf(stderr, "]\n");
     return 0;

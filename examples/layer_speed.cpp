@@ -1,9 +1,12 @@
-// How fast the four kinds of layers run here, at a quarter of Jamba v0.1's width: a microbenchmark in a few lines.
+// How fast the four kinds of layers run here, at a quarter of Jamba v0.1's width: a microbenchmark
+// in a few lines.
 //
 //   layer_speed [threads]
 //
-// GFLOP/s counts what the policies count; GB/s counts weights (experts as far as random routing reaches them), state, and the
-// activations in and out, each once. Up to a few tokens a layer is as fast as its weights are read, beyond that as arithmetic goes.
+// GFLOP/s counts what the policies count; GB/s counts weights (experts as far as random routing
+// reaches them), state, and the
+// activations in and out, each once. Up to a few tokens a layer is as fast as its weights are read,
+// beyond that as arithmetic goes.
 #include <plait/plait.hpp>
 
 #include <algorithm>
@@ -16,7 +19,8 @@ namespace {
 
 constexpr int width = 1024;
 
-/// Weights that cost little to make: the values do not matter here, only that they are ordinary numbers.
+/// Weights that cost little to make: the values do not matter here, only that they are ordinary
+/// numbers.
 template <class Layer>
 void fill(Layer& layer) {
   std::vector<float> row;
@@ -25,7 +29,9 @@ void fill(Layer& layer) {
     if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, 1);
     row.resize(static_cast<std::size_t>(t.cols));
     for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
-      for (float& v : row) v = 1.6e-11f * static_cast<float>(static_cast<std::int32_t>(random = random * 1664525u + 1013904223u));
+      for (float& v : row)
+        v = 1.6e-11f *
+            static_cast<float>(static_cast<std::int32_t>(random = random * 1664525u + 1013904223u));
       data.set_row(i / t.rows, i % t.rows, row.data());
     }
   });
@@ -41,7 +47,8 @@ double best_time(Call&& call) {
     auto const start = clock::now();
     call();
     double const seconds = std::chrono::duration<double>(clock::now() - start).count();
-    best = std::min(best, seconds), spent += seconds;
+    best = std::min(best, seconds);
+    spent += seconds;
   }
   return best;
 }
@@ -53,7 +60,8 @@ void measure(char const* name, plait::exec::cpu<>& exec) {
   for (std::int64_t tokens : {1, 512}) {
     layer.reserve(exec, tokens);
     std::vector<float> x(static_cast<std::size_t>(tokens * width)), y(x.size());
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 2654435761u % 1024) / 512.0f - 1.0f;
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = static_cast<float>(i * 2654435761u % 1024) / 512.0f - 1.0f;
     plait::matrix_view<float const> const input(x.data(), tokens, width);
     plait::matrix_view<float> const output(y.data(), tokens, width);
 
@@ -74,18 +82,22 @@ void measure(char const* name, plait::exec::cpu<>& exec) {
     double const flops = double(count::flops(Policy, width, (tokens + 1) / 2)) * double(tokens);
     double const bytes =
         double(count::bytes(Policy, width, plait::f32, count::experts_reached(Policy, tokens))) +
-        4 * (2.0 * double(count::state(Policy, width)) + double(tokens) * (double(count::kv(Policy, width)) + 2.0 * width));
-    std::printf("%-10s %6lld %12.1f %12.0f %10.1f %8.1f\n", name, static_cast<long long>(tokens), seconds * 1e6, double(tokens) / seconds,
-                flops / seconds / 1e9, bytes / seconds / 1e9);
+        4 * (2.0 * double(count::state(Policy, width)) +
+             double(tokens) * (double(count::kv(Policy, width)) + 2.0 * width));
+    std::printf("%-10s %6lld %12.1f %12.0f %10.1f %8.1f\n", name, static_cast<long long>(tokens),
+                seconds * 1e6, double(tokens) / seconds, flops / seconds / 1e9,
+                bytes / seconds / 1e9);
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  plait::exec::cpu<> exec = argc > 1 ? plait::exec::cpu<>(std::atoi(argv[1])) : plait::exec::cpu<>();
-  std::printf("d_model %d, f32, %d thread%s\n%-10s %6s %12s %12s %10s %8s\n", width, exec.threads(), exec.threads() == 1 ? "" : "s",
-              "layer", "tokens", "us a call", "tokens/s", "GFLOP/s", "GB/s");
+  plait::exec::cpu<> exec =
+      argc > 1 ? plait::exec::cpu<>(std::atoi(argv[1])) : plait::exec::cpu<>();
+  std::printf("d_model %d, f32, %d thread%s\n%-10s %6s %12s %12s %10s %8s\n", width, exec.threads(),
+              exec.threads() == 1 ? "" : "s", "layer", "tokens", "us a call", "tokens/s", "GFLOP/s",
+              "GB/s");
   measure<plait::attention{.num_heads = 8, .num_kv_heads = 2}>("attention", exec);
   measure<plait::mamba{.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 64}>("mamba", exec);
   measure<plait::mlp{.d_ff = 3584}>("mlp", exec);

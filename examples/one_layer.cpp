@@ -1,6 +1,7 @@
 // One Mamba layer alone: no model around it, only its weights, a sequence, and forward.
 //
-// A sequence carries its own state, so a prompt may come in any chunks: the results are the same to the last bit.
+// A sequence carries its own state, so a prompt may come in any chunks: the results are the same to
+// the last bit.
 #include <plait/plait.hpp>
 
 #include <algorithm>
@@ -20,7 +21,8 @@ int main() {
   std::vector<float> x(tokens * width), at_once(x.size()), in_chunks(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.1f * static_cast<float>(i % 1009));
   plait::matrix_view<float const> const input(x.data(), tokens, width);
-  plait::matrix_view<float> const a(at_once.data(), tokens, width), b(in_chunks.data(), tokens, width);
+  plait::matrix_view<float> const a(at_once.data(), tokens, width),
+      b(in_chunks.data(), tokens, width);
 
   auto whole = layer.make();
   layer.forward(exec, whole, input, a);
@@ -31,12 +33,14 @@ int main() {
     layer.forward(exec, sequence, input.middle_rows(t, n), b.middle_rows(t, n));
   }
 
-  std::printf("mamba, d_model %d: %lld parameters, %lld bytes of state a sequence, whatever its length\n", width,
-              static_cast<long long>(plait::policies::parameters(policy, width)), static_cast<long long>(layer.layout.state_values * 4));
-  std::printf("y[%lld] = %+.6f %+.6f %+.6f ...\n", static_cast<long long>(tokens - 1), a(tokens - 1, 0), a(tokens - 1, 1),
-              a(tokens - 1, 2));
+  std::printf(
+      "mamba, d_model %d: %lld parameters, %lld bytes of state a sequence, whatever its length\n",
+      width, static_cast<long long>(plait::policies::parameters(policy, width)),
+      static_cast<long long>(layer.layout.state_values * 4));
+  std::printf("y[%lld] = %+.6f %+.6f %+.6f ...\n", static_cast<long long>(tokens - 1),
+              a(tokens - 1, 0), a(tokens - 1, 1), a(tokens - 1, 2));
   bool const equal = at_once == in_chunks;
-  std::printf("%lld tokens in one call and in chunks of %lld: %s\n", static_cast<long long>(tokens), static_cast<long long>(chunk),
-              equal ? "the same bits" : "different");
+  std::printf("%lld tokens in one call and in chunks of %lld: %s\n", static_cast<long long>(tokens),
+              static_cast<long long>(chunk), equal ? "the same bits" : "different");
   return equal ? 0 : 1;
 }

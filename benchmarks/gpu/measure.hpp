@@ -1,4 +1,5 @@
-// What the GPU benchmarks share: times by events, the device's copy, data made on the device, rows of the table.
+// What the GPU benchmarks share: times by events, the device's copy, data made on the device, rows
+// of the table.
 #pragma once
 
 #include <plait/cuda.cuh>
@@ -26,7 +27,10 @@ PLAIT_HD inline std::uint32_t scrambled(std::uint64_t x) {
 }
 /// Uniform in (-1, 1).
 PLAIT_HD inline float uniform(std::uint64_t seed, std::int64_t i) {
-  return (static_cast<float>(scrambled(seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) & 0xffffu) - 32767.5f) / 32768.0f;
+  return (static_cast<float>(scrambled(seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) &
+                             0xffffu) -
+          32767.5f) /
+         32768.0f;
 }
 template <class T>
 struct fill_values {
@@ -60,7 +64,10 @@ struct fill_bytes {
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>&, args const& a) {
     for (std::int64_t i = b.x() * threads + b.thread(); i < a.n; i += threads * b.grid_x())
-      a.to[i] = a.constant ? a.value : scrambled(a.seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) | 0x01010101u;
+      a.to[i] = a.constant
+                    ? a.value
+                    : scrambled(a.seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) |
+                          0x01010101u;
   }
 };
 constexpr plait::launch_grid fill_grid{.x = 4096};
@@ -76,18 +83,23 @@ on_device<T> filled(Exec& exec, std::int64_t n, std::uint64_t seed, float scale 
   return values;
 }
 
-/// Weights of a model, layer or tensor, allocated on the device and filled there, with the deviation that is published; small tensors here.
+/// Weights of a model, layer or tensor, allocated on the device and filled there, with the
+/// deviation that is published; small tensors here.
 template <class Exec, class Tensor>
 void fill_tensor(Exec& exec, plait::tensor const& t, Tensor& data, std::uint64_t seed) {
   if constexpr (requires { data.device_data(); }) {
     constexpr float scale = 0.0346f;  // uniform, as wide as a normal of 0.02
-    data.allocate_there();
-    auto const w = data.there();
+    data.allocate_on_device();
+    auto const w = data.device_view();
     std::int64_t const bytes = w.copies * w.copy_bytes();
     if constexpr (Tensor::type == plait::dtype::int8) {
       std::uint32_t const f16 = plait::to_f16(scale / 127);
-      exec.template launch<fill_bytes>(fill_grid, {reinterpret_cast<std::uint32_t*>(data.device_data()), bytes / 4, seed, false, 0});
-      exec.template launch<fill_bytes>(fill_grid, {reinterpret_cast<std::uint32_t*>(data.device_data() + bytes), w.copies * w.copy_scales() / 2, seed, true, f16 | f16 << 16});
+      exec.template launch<fill_bytes>(
+          fill_grid,
+          {reinterpret_cast<std::uint32_t*>(data.device_data()), bytes / 4, seed, false, 0});
+      exec.template launch<fill_bytes>(
+          fill_grid, {reinterpret_cast<std::uint32_t*>(data.device_data() + bytes),
+                      w.copies * w.copy_scales() / 2, seed, true, f16 | f16 << 16});
     } else if constexpr (Tensor::type == plait::dtype::bf16) {
       fill(exec, reinterpret_cast<bf16_t*>(data.device_data()), bytes / 2, seed, scale);
     } else {
@@ -101,33 +113,39 @@ void fill_tensor(Exec& exec, plait::tensor const& t, Tensor& data, std::uint64_t
 template <class Exec, class Model>
 void fill_weights(Exec& exec, Model& model) {
   std::uint64_t seed = 1;
-  model.for_each_tensor([&](int, auto const&, plait::tensor const& t, auto& data) { fill_tensor(exec, t, data, ++seed); });
+  model.for_each_tensor([&](int, auto const&, plait::tensor const& t, auto& data) {
+    fill_tensor(exec, t, data, ++seed);
+  });
 }
 template <class Exec, plait::role Role>
-auto tensor_of(Exec& exec, std::int64_t rows, std::int64_t cols, std::int64_t copies, std::uint64_t seed, plait::initial start = plait::initial::normal) {
-  plait::tensor const t{.name = "weight", .role = Role, .rows = rows, .cols = cols, .copies = copies, .start = start};
+auto tensor_of(Exec& exec, std::int64_t rows, std::int64_t cols, std::int64_t copies,
+               std::uint64_t seed, plait::initial start = plait::initial::normal) {
+  plait::tensor const t{
+      .name = "weight", .role = Role, .rows = rows, .cols = cols, .copies = copies, .start = start};
   typename Exec::storage_type::template tensor<Role> data;
   data.allocate(t);
   fill_tensor(exec, t, data, seed);
   return data;
 }
 
-/// Nanoseconds of one run, the least of five rounds of as many runs as take 20 ms, after a few that are not counted.
+/// Nanoseconds of one run, the least of five rounds of as many runs as take 20 ms, after a few that
+/// are not counted.
 template <class Exec, class Run>
 double nanoseconds(Exec& exec, Run const& run) {
   struct event {
     cudaEvent_t e = nullptr;
-    event() { cuda_check::that(cudaEventCreate(&e), "cudaEventCreate"); }
+    event() { cuda_check::check(cudaEventCreate(&e), "cudaEventCreate"); }
     ~event() { (void)cudaEventDestroy(e); }
     event(event const&) = delete;
-  } first, last;
+  } first;
+  last;
   auto const round = [&](int runs) {
-    cuda_check::that(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
+    cuda_check::check(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
     for (int i = 0; i < runs; ++i) run();
-    cuda_check::that(cudaEventRecord(last.e, exec.runtime.stream()), "cudaEventRecord");
-    cuda_check::that(cudaEventSynchronize(last.e), "a benchmark's kernels");
+    cuda_check::check(cudaEventRecord(last.e, exec.runtime.stream()), "cudaEventRecord");
+    cuda_check::check(cudaEventSynchronize(last.e), "a benchmark's kernels");
     float ms = 0;
-    cuda_check::that(cudaEventElapsedTime(&ms, first.e, last.e), "cudaEventElapsedTime");
+    cuda_check::check(cudaEventElapsedTime(&ms, first.e, last.e), "cudaEventElapsedTime");
     return double(ms) * 1e6 / runs;
   };
   for (int i = 0; i < 3; ++i) run();
@@ -143,15 +161,17 @@ double copy_rate(Exec& exec) {
   std::int64_t const bytes = std::int64_t{512} << 20;
   on_device<std::byte> from(bytes), to(bytes);
   double const ns = nanoseconds(exec, [&] {
-    cuda_check::that(cudaMemcpyAsync(to.data(), from.data(), std::size_t(bytes), cudaMemcpyDeviceToDevice, exec.runtime.stream()), "a copy");
+    cuda_check::check(cudaMemcpyAsync(to.data(), from.data(), std::size_t(bytes),
+                                      cudaMemcpyDeviceToDevice, exec.runtime.stream()),
+                      "a copy");
   });
   return 2 * double(bytes) / ns;
 }
 
 /// The part that run_part runs.
 inline std::string current_part;
-/// Where PLAIT_TIMES names a file, rows are added to it: part, case, microseconds and whose, with tabs between. peers.py adds its own,
-/// run.sh makes ratios of both.
+/// Where PLAIT_TIMES names a file, rows are added to it: part, case, microseconds and whose, with
+/// tabs between. peers.py adds its own, run.sh makes ratios of both.
 inline void keep_time(std::string const& what, double ns) {
   char const* const path = std::getenv("PLAIT_TIMES");
   if (path == nullptr) return;
@@ -163,13 +183,16 @@ inline void keep_time(std::string const& what, double ns) {
   }
 }
 /// One row: what, time, a rate and its share of the copy, and what is asked of it.
-inline void row(std::string const& what, double ns, double bytes, double copy, std::string const& note = "") {
-  std::printf("| %-58s | %12.1f | %8.0f | %5.1f %% | %s |\n", what.c_str(), ns * 1e-3, bytes / ns, 100 * bytes / ns / copy, note.c_str());
+inline void row(std::string const& what, double ns, double bytes, double copy,
+                std::string const& note = "") {
+  std::printf("| %-58s | %12.1f | %8.0f | %5.1f %% | %s |\n", what.c_str(), ns * 1e-3, bytes / ns,
+              100 * bytes / ns / copy, note.c_str());
   std::fflush(stdout);
   keep_time(what, ns);
 }
 inline void head() {
-  std::printf("| %-58s | %12s | %8s | %7s | %s |\n|---|---|---|---|---|\n", "what", "microseconds", "GB/s", "of copy", "note");
+  std::printf("| %-58s | %12s | %8s | %7s | %s |\n|---|---|---|---|---|\n", "what", "microseconds",
+              "GB/s", "of copy", "note");
 }
 inline std::string number(char const* format, double x) {
   char text[64];
@@ -177,32 +200,44 @@ inline std::string number(char const* format, double x) {
   return text;
 }
 
-/// Lists of a call in the device's memory: `count` sequences of `tokens` new tokens on top of `cached`, with room for state and pages.
+/// Lists of a call in the device's memory: `count` sequences of `tokens` new tokens on top of
+/// `cached`, with room for state and pages.
 template <class Exec>
 class call {
  public:
   using T = typename Exec::value_type;
-  call(Exec& exec, std::int64_t count, std::int64_t tokens, std::int64_t cached, std::int64_t state_values, std::int64_t page_values)
+  call(Exec& exec, std::int64_t count, std::int64_t tokens, std::int64_t cached,
+       std::int64_t state_values, std::int64_t page_values)
       : state_(std::max<std::int64_t>(1, count * state_values)) {
     using kv = typename Exec::kv_type;
-    std::int64_t const pages = page_values > 0 ? (cached + tokens + plait::page_tokens - 1) / plait::page_tokens : 0;
+    std::int64_t const pages =
+        page_values > 0 ? (cached + tokens + plait::page_tokens - 1) / plait::page_tokens : 0;
     memory_ = on_device<kv>(std::max<std::int64_t>(1, count * pages * page_values));
     if (pages > 0) fill(exec, memory_.data(), memory_.size(), 77);
     tables_.resize(std::size_t(count));
     for (std::int64_t s = 0; s < count; ++s) {
-      first_.push_back((s + 1) * tokens), length_.push_back(cached), states_.push_back(state_.data() + s * state_values);
+      first_.push_back((s + 1) * tokens);
+      length_.push_back(cached);
+      states_.push_back(state_.data() + s * state_values);
       for (std::int64_t p = 0; p < pages; ++p)
-        tables_[std::size_t(s)].push_back(reinterpret_cast<std::byte*>(memory_.data() + (s * pages + p) * page_values));
+        tables_[std::size_t(s)].push_back(
+            reinterpret_cast<std::byte*>(memory_.data() + (s * pages + p) * page_values));
       table_.push_back(tables_[std::size_t(s)].data());
     }
-    seqs = exec.stage(plait::call_inputs<T>{.seqs = {.count = count, .first_row = first_.data(), .length = length_.data(), .state = states_.data(), .pages = table_.data()}}).seqs;
+    seqs = exec.stage(plait::call_inputs<T>{.seqs = {.count = count,
+                                                     .first_row = first_.data(),
+                                                     .length = length_.data(),
+                                                     .state = states_.data(),
+                                                     .pages = table_.data()}})
+               .seqs;
   }
   plait::sequences<T> seqs;
 
  private:
   on_device<float> state_;
   on_device<typename Exec::kv_type> memory_;
-  std::vector<std::int64_t> first_{0}, length_;
+  std::vector<std::int64_t> first_{0};
+  length_;
   std::vector<float*> states_;
   std::vector<std::vector<std::byte*>> tables_;
   std::vector<std::byte* const*> table_;
@@ -214,7 +249,8 @@ void make_room(Exec& exec, Run const& run) {
   exec.workspace.reserve(exec.workspace.measure(run));
 }
 
-/// main of a program with parts: PROGRAM PART. 77 where there is no device, 1 with a sentence where something fails.
+/// main of a program with parts: PROGRAM PART. 77 where there is no device, 1 with a sentence where
+/// something fails.
 template <class Part>
 int run_part(int argc, char** argv, Part const& part) {
   if (argc != 2) return std::fprintf(stderr, "which part?\n"), 2;

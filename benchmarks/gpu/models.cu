@@ -1,5 +1,5 @@
-// Jamba v0.1 whole, in int8, weights drawn at random on the device: decode steps and prompts beside what their bytes take at the rate of a
-// copy, and beside Mixtral 8x7B with the same kernels.
+// Jamba v0.1 whole, in int8, weights drawn at random on the device: decode steps and prompts beside
+// what their bytes take at the rate of a copy, and beside Mixtral 8x7B with the same kernels.
 //   gpu_models PART
 #include "measure.hpp"
 
@@ -25,10 +25,14 @@ struct sequences_of {
   plait::batch<Model> batch;
   bench::on_device<float> logits;
 
-  sequences_of(typename Model::exec_type& on, Model& of, std::int64_t count, std::int64_t chunk, std::int64_t context)
+  sequences_of(typename Model::exec_type& on, Model& of, std::int64_t count, std::int64_t chunk,
+               std::int64_t context)
       : exec(on), net(of), logits(count * Model::vocab_size) {
     net.reserve(exec, std::max(count, chunk), count);
-    for (std::int64_t s = 0; s < count; ++s) sequences.push_back(pool.make()), sequences.back().reserve(context);
+    for (std::int64_t s = 0; s < count; ++s) {
+      sequences.push_back(pool.make());
+      sequences.back().reserve(context);
+    }
   }
   /// `tokens` more of each sequence that is wanted.
   void forward(std::int64_t tokens, std::size_t first, std::size_t end) {
@@ -36,7 +40,10 @@ struct sequences_of {
     for (std::size_t s = first; s < end; ++s) {
       ids_.resize(std::size_t(tokens));
       for (std::size_t i = 0; i < ids_.size(); ++i)
-        ids_[i] = static_cast<std::int32_t>(bench::scrambled((s + 1) * 0x9e3779b97f4a7c15u + std::uint64_t(sequences[s].length()) + i) % Model::vocab_size);
+        ids_[i] =
+            static_cast<std::int32_t>(bench::scrambled((s + 1) * 0x9e3779b97f4a7c15u +
+                                                       std::uint64_t(sequences[s].length()) + i) %
+                                      Model::vocab_size);
       batch.add(sequences[s], ids_);
     }
     net.forward(exec, batch, {logits.data(), batch.rows_wanted(), Model::vocab_size});
@@ -59,7 +66,9 @@ struct session : with_weights<jamba>, sequences_of<jamba> {
   using with_weights<jamba>::exec;
   double copy;
   session(std::int64_t count, std::int64_t chunk, std::int64_t context)
-      : sequences_of<jamba>(with_weights<jamba>::exec, with_weights<jamba>::net, count, chunk, context), copy(bench::copy_rate(exec)) {}
+      : sequences_of<jamba>(with_weights<jamba>::exec, with_weights<jamba>::net, count, chunk,
+                            context),
+        copy(bench::copy_rate(exec)) {}
 };
 
 /// Seconds that `run` takes, from an idle device to an idle device.
@@ -73,7 +82,8 @@ double seconds(Exec& exec, Run const& run) {
   return std::chrono::duration<double>(clock::now() - start).count();
 }
 
-/// Steps on top of 1000 tokens: weights as far as random routing reaches them, keys and values, and the state, read and written.
+/// Steps on top of 1000 tokens: weights as far as random routing reaches them, keys and values, and
+/// the state, read and written.
 void decode(std::int64_t count, bool overlap) {
   std::int64_t const context = 1000, steps = 200;
   session s(count, 1024, context + 2 * steps + 100);
@@ -82,16 +92,23 @@ void decode(std::int64_t count, bool overlap) {
   for (int i = 0; i < 30; ++i) s.step();
   double least = 1e9;
   for (int round = 0; round < 4; ++round)
-    least = std::min(least, seconds(s.exec, [&] { for (std::int64_t i = 0; i < steps / 4; ++i) s.step(); }) / double(steps / 4));
-  double const bytes = double(plait::policies::weight_traffic(config, precision, count)) + 2.0 * double(plait::recurrent_state_bytes(config, count)) +
+    least = std::min(least, seconds(s.exec, [&] {
+                              for (std::int64_t i = 0; i < steps / 4; ++i) s.step();
+                            }) / double(steps / 4));
+  double const bytes = double(plait::policies::weight_traffic(config, precision, count)) +
+                       2.0 * double(plait::recurrent_state_bytes(config, count)) +
                        double(plait::kv_cache_bytes(config, context, 2, count));
   std::vector<float> here(jamba::vocab_size);
   jamba::memory::copy_out(s.logits.data(), s.logits.size() / count, here.data());
   bool finite = true;
   for (float x : here) finite &= std::isfinite(x);
   bench::head();
-  bench::row("decode step, v0.1 in int8, " + std::to_string(count) + " sequences at 1000 tokens" + (overlap ? ", overlapped" : ""), least * 1e9, bytes, s.copy,
-             bench::number("%.2f x the floor, ", least * 1e9 * s.copy / bytes) + bench::number("%.0f tokens/s", double(count) / least) + (finite ? "" : ", NOT FINITE"));
+  bench::row("decode step, v0.1 in int8, " + std::to_string(count) + " sequences at 1000 tokens" +
+                 (overlap ? ", overlapped" : ""),
+             least * 1e9, bytes, s.copy,
+             bench::number("%.2f x the floor, ", least * 1e9 * s.copy / bytes) +
+                 bench::number("%.0f tokens/s", double(count) / least) +
+                 (finite ? "" : ", NOT FINITE"));
 }
 
 void prefill(std::int64_t tokens) {
@@ -102,11 +119,16 @@ void prefill(std::int64_t tokens) {
   for (int round = 0; round < 3; ++round) {
     s.sequences[0].truncate(0);
     s.sequences[0].reserve(tokens);
-    least = std::min(least, seconds(s.exec, [&] { for (std::int64_t t = 0; t < tokens; t += chunk) s.forward(std::min(chunk, tokens - t), 0, 1); }));
+    least = std::min(least, seconds(s.exec, [&] {
+                       for (std::int64_t t = 0; t < tokens; t += chunk)
+                         s.forward(std::min(chunk, tokens - t), 0, 1);
+                     }));
   }
   bench::head();
-  bench::row("prompt of " + std::to_string(tokens) + " tokens, v0.1 in int8, " + std::to_string(chunk) + " a call", least * 1e9,
-             double(plait::policies::weight_traffic(config, precision, 0)), s.copy, bench::number("%.0f tokens/s", double(tokens) / least));
+  bench::row("prompt of " + std::to_string(tokens) + " tokens, v0.1 in int8, " +
+                 std::to_string(chunk) + " a call",
+             least * 1e9, double(plait::policies::weight_traffic(config, precision, 0)), s.copy,
+             bench::number("%.0f tokens/s", double(tokens) / least));
 }
 
 /// 1024 tokens in, 128 out, one sequence.
@@ -117,9 +139,9 @@ void request() {
     s.sequences[0].truncate(0);
     s.sequences[0].reserve(1024 + 128);
     least = std::min(least, seconds(s.exec, [&] {
-      s.forward(1024, 0, 1);
-      for (int i = 0; i < 127; ++i) s.step();
-    }));
+                       s.forward(1024, 0, 1);
+                       for (int i = 0; i < 127; ++i) s.step();
+                     }));
   }
   std::printf("1024 + 128 tokens, v0.1 in int8, one sequence: %.3f s (asked for: 0.78)\n", least);
 }
@@ -127,13 +149,17 @@ void request() {
 constexpr std::array<std::int64_t, 4> contexts{1024, 8192, 32768, 131072};
 struct rates {
   std::int64_t sequences = 0;
-  double decode = 0, whole = 0;  ///< tokens/s: of steps; of prompts and 512 tokens more, the latter counted
+  double decode = 0,
+         whole = 0;  ///< tokens/s: of steps; of prompts and 512 tokens more, the latter counted
 };
-/// With weights, workspace and as many sequences as 80 GB have room for. One prompt is forwarded, and counts for each of them; steps are
-/// measured in the middle of the 512, on top of keys and values that are drawn, not computed, in pages of each sequence's own.
+/// With weights, workspace and as many sequences as 80 GB have room for. One prompt is forwarded,
+/// and counts for each of them; steps are measured in the middle of the 512, on top of keys and
+/// values that are drawn, not computed, in pages of each sequence's own.
 template <class Model, class Config>
 std::array<rates, contexts.size()> throughput_of(Config const& c) {
-  constexpr std::int64_t answer = 512, chunk = 8192, others = std::int64_t{1} << 30;  // what the libraries and the lists of a call take
+  constexpr std::int64_t answer = 512, chunk = 8192,
+                         others = std::int64_t{1}
+                                  << 30;  // what the libraries and the lists of a call take
   with_weights<Model> w;
   std::array<rates, contexts.size()> all;
   for (std::size_t i = 0; i < contexts.size(); ++i) {
@@ -144,11 +170,16 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
       for (int round = 0; round < (context <= 8192 ? 3 : 1); ++round) {
         one.sequences[0].truncate(0);
         one.sequences[0].reserve(context);
-        prompt = std::min(prompt, seconds(w.exec, [&] { for (std::int64_t t = 0; t < context; t += chunk) one.forward(std::min(chunk, context - t), 0, 1); }));
+        prompt = std::min(prompt, seconds(w.exec, [&] {
+                            for (std::int64_t t = 0; t < context; t += chunk)
+                              one.forward(std::min(chunk, context - t), 0, 1);
+                          }));
       }
     }
-    std::int64_t const left = 80'000'000'000 - plait::weight_bytes(c, precision) - w.exec.workspace.capacity() - others;
-    std::int64_t const count = left / (plait::kv_cache_bytes(c, context + answer, 2) + plait::recurrent_state_bytes(c));
+    std::int64_t const left =
+        80'000'000'000 - plait::weight_bytes(c, precision) - w.exec.workspace.capacity() - others;
+    std::int64_t const count =
+        left / (plait::kv_cache_bytes(c, context + answer, 2) + plait::recurrent_state_bytes(c));
     all[i].sequences = count;
     if (count < 1) continue;
     sequences_of<Model> many(w.exec, w.net, count, 1, context + answer);
@@ -156,37 +187,48 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
     for (std::size_t s = 0; s < many.sequences.size(); ++s) {
       many.sequences[s].page_table(context + answer, pages.data());
       for (std::size_t p = 0; p < pages.size(); ++p)
-        bench::fill(w.exec, reinterpret_cast<bench::bf16_t*>(pages[p]), Model::layout.page_bytes / 2, s * pages.size() + p);
+        bench::fill(w.exec, reinterpret_cast<bench::bf16_t*>(pages[p]),
+                    Model::layout.page_bytes / 2, s * pages.size() + p);
       many.sequences[s].advance(context + answer / 2);
     }
     for (int warm = 0; warm < 5; ++warm) many.step();
     double step = 1e9;
-    for (int round = 0; round < 3; ++round) step = std::min(step, seconds(w.exec, [&] { for (int t = 0; t < 10; ++t) many.step(); }) / 10);
+    for (int round = 0; round < 3; ++round)
+      step = std::min(step, seconds(w.exec, [&] {
+                              for (int t = 0; t < 10; ++t) many.step();
+                            }) / 10);
     all[i].decode = double(count) / step;
     all[i].whole = double(count * answer) / (double(count) * prompt + double(answer) * step);
   }
   return all;
 }
 void throughput() {
-  auto const ours = throughput_of<jamba>(plait::configs::jamba_v0_1), theirs = throughput_of<mixtral>(plait::configs::mixtral_8x7b);
-  std::printf("| context | sequences in 80 GB, Jamba v0.1 / Mixtral | decode, tokens/s | ratio (at 128K: 3) | prompt and 512 tokens, tokens/s | ratio (at 128K: 2) |\n|---|---|---|---|---|---|\n");
+  auto const ours = throughput_of<jamba>(plait::configs::jamba_v0_1),
+             theirs = throughput_of<mixtral>(plait::configs::mixtral_8x7b);
+  std::printf(
+      "| context | sequences in 80 GB, Jamba v0.1 / Mixtral | decode, tokens/s | ratio (at 128K: "
+      "3) | prompt and 512 tokens, tokens/s | ratio (at 128K: 2) |\n|---|---|---|---|---|---|\n");
   for (std::size_t i = 0; i < contexts.size(); ++i)
-    std::printf("| %lld | %lld / %lld | %.0f / %.0f | %.2f | %.1f / %.1f | %.2f |\n", static_cast<long long>(contexts[i]), static_cast<long long>(ours[i].sequences),
-                static_cast<long long>(theirs[i].sequences), ours[i].decode, theirs[i].decode, ours[i].decode / theirs[i].decode, ours[i].whole, theirs[i].whole,
+    std::printf("| %lld | %lld / %lld | %.0f / %.0f | %.2f | %.1f / %.1f | %.2f |\n",
+                static_cast<long long>(contexts[i]), static_cast<long long>(ours[i].sequences),
+                static_cast<long long>(theirs[i].sequences), ours[i].decode, theirs[i].decode,
+                ours[i].decode / theirs[i].decode, ours[i].whole, theirs[i].whole,
                 ours[i].whole / theirs[i].whole);
 }
 
 /// Pages that are allocated for keys and values.
 void kv() {
   jamba::exec_type const exec;
-  for (auto const& [name, layout] : {std::pair{"Jamba v0.1", jamba::layout}, {"Mixtral", mixtral::layout}}) {
+  for (auto const& [name, layout] :
+       {std::pair{"Jamba v0.1", jamba::layout}, {"Mixtral", mixtral::layout}}) {
     std::size_t before = 0, after = 0, total = 0;
-    bench::cuda_check::that(cudaMemGetInfo(&before, &total), "cudaMemGetInfo");
+    bench::cuda_check::check(cudaMemGetInfo(&before, &total), "cudaMemGetInfo");
     plait::basic_cache_pool<float, plait::exec::cuda_memory> pool(layout);
     auto sequence = pool.make();
     sequence.reserve(262144);
-    bench::cuda_check::that(cudaMemGetInfo(&after, &total), "cudaMemGetInfo");
-    std::printf("%s: %.2f GiB allocated for 262144 tokens\n", name, double(before - after) / (1 << 30));
+    bench::cuda_check::check(cudaMemGetInfo(&after, &total), "cudaMemGetInfo");
+    std::printf("%s: %.2f GiB allocated for 262144 tokens\n", name,
+                double(before - after) / (1 << 30));
   }
 }
 
@@ -194,14 +236,24 @@ void kv() {
 
 int main(int argc, char** argv) {
   return bench::run_part(argc, argv, [](std::string const& part) {
-    if (part == "decode_1") decode(1, false), decode(1, true);
-    else if (part == "decode_64") decode(64, false), decode(64, true);
-    else if (part == "request") request();
-    else if (part == "prefill_8k") prefill(8192);
-    else if (part == "prefill_128k") prefill(131072);
-    else if (part == "kv") kv();
-    else if (part == "throughput") throughput();
-    else return false;
+    if (part == "decode_1") {
+      decode(1, false);
+      decode(1, true);
+    } else if (part == "decode_64") {
+      decode(64, false);
+      decode(64, true);
+    } else if (part == "request")
+      request();
+    else if (part == "prefill_8k")
+      prefill(8192);
+    else if (part == "prefill_128k")
+      prefill(131072);
+    else if (part == "kv")
+      kv();
+    else if (part == "throughput")
+      throughput();
+    else
+      return false;
     return true;
   });
 }

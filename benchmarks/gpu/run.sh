@@ -111,14 +111,14 @@ for p in $parts; do
         echo "$compile $source/benchmarks/gpu/ops.cu -o $build/gpu_ops"
         echo "$compile $source/benchmarks/gpu/models.cu -o $build/gpu_models"
         if echo '#include <doctest/doctest.h>' | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
-          for t in ${tests% io/device_golden}; do echo "$compile -x cu $source/tests/${t}_test.cpp $source/tests/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
+          for t in ${tests% io/device_golden}; do echo "$compile -x cu $source/tests/${t}_test.cpp $source/tests/unit/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
           if printf '#include <%s>\n' nlohmann/json.hpp CLI/CLI.hpp | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
             checkpoint=$source/tests/golden/tiny-headdim config=$build/golden/plait-config
             mkdir -p "$build/golden"
             echo "g++ -std=c++20 -I$source/include ${DOCTEST:+-I$DOCTEST} $source/examples/plait-config/main.cpp -o $config &&" \
               "$config $checkpoint/config.json --name checkpoint_architecture >$build/golden/plait_architecture.hpp &&" \
               "$compile -I$build/golden '-DPLAIT_GOLDEN_CHECKPOINT=\"$checkpoint\"' '-DPLAIT_GOLDEN_DIR=\"${checkpoint%/*}\"'" \
-              "-x cu $source/tests/io/device_golden_test.cpp $source/tests/cuda/gpu_main.cu -o $build/test.io.device_golden"
+              "-x cu $source/tests/unit/io/device_golden_test.cpp $source/tests/unit/cuda/gpu_main.cu -o $build/test.io.device_golden"
           else
             echo 'no nlohmann-json or no CLI11: the golden checkpoint is left out' >&2
           fi

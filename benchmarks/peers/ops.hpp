@@ -7,7 +7,8 @@
 
 namespace side {
 
-/// Seconds a call of each side, in turns: medians of `turns` measurements, each as many calls as take about 20 ms.
+/// Seconds a call of each side, in turns: medians of `turns` measurements, each as many calls as
+/// take about 20 ms.
 template <class A, class B>
 std::pair<double, double> in_turns(int turns, A&& a, B&& b) {
   auto const calls_of = [](auto& work) {
@@ -23,7 +24,10 @@ std::pair<double, double> in_turns(int turns, A&& a, B&& b) {
   };
   int const calls_a = calls_of(a), calls_b = calls_of(b);
   std::vector<double> of_a, of_b;
-  for (int i = 0; i < turns; ++i) of_a.push_back(each(a, calls_a)), of_b.push_back(each(b, calls_b));
+  for (int i = 0; i < turns; ++i) {
+    of_a.push_back(each(a, calls_a));
+    of_b.push_back(each(b, calls_b));
+  }
   std::nth_element(of_a.begin(), of_a.begin() + turns / 2, of_a.end());
   std::nth_element(of_b.begin(), of_b.begin() + turns / 2, of_b.end());
   return {of_a[static_cast<std::size_t>(turns / 2)], of_b[static_cast<std::size_t>(turns / 2)]};

@@ -1,5 +1,6 @@
-// plait's side of the comparison: speed, memory, logits and bits per byte of the checkpoint this program was built for, in a storage and
-// compute type chosen at run time. One line of JSON a measurement.
+// plait's side of the comparison: speed, memory, logits and bits per byte of the checkpoint this
+// program was built for, in a storage and compute type chosen at run time. One line of JSON a
+// measurement.
 #include "side.hpp"
 
 #include <plait/io.hpp>
@@ -22,7 +23,9 @@ struct options {
   std::string checkpoint, precision = "f32", text, ids, out;
   int threads = 2, repetitions = 3;
   std::int64_t new_tokens = 64, window = 1024;
-  std::vector<std::int64_t> prefill{128, 512, 2048}, context{0, 2048, 8192}, together{16};
+  std::vector<std::int64_t> prefill{128, 512, 2048};
+  context{0, 2048, 8192};
+  together{16};
 };
 
 template <plait::precision P>
@@ -39,16 +42,22 @@ class side_of_plait {
 
   void speed() {
     side::bandwidth_probe probe(o_.threads);
-    for (std::int64_t tokens : o_.prefill) print("prefill", tokens, 0, 1, measure(1, 0, tokens, 1, nullptr));
+    for (std::int64_t tokens : o_.prefill)
+      print("prefill", tokens, 0, 1, measure(1, 0, tokens, 1, nullptr));
     for (std::int64_t context : o_.context) {
       std::vector<double> bandwidth;
-      auto const times = measure(1, context, 1, o_.new_tokens, [&] { bandwidth.push_back(probe()); });
-      // What memory gave around a repetition, the better of before and after, so that the share is not flattered.
+      auto const times =
+          measure(1, context, 1, o_.new_tokens, [&] { bandwidth.push_back(probe()); });
+      // What memory gave around a repetition, the better of before and after, so that the share is
+      // not flattered.
       std::vector<double> shares;
       for (std::size_t r = 0; r < times.size(); ++r)
-        shares.push_back(weight_bytes / 1e9 * double(o_.new_tokens) / times[r] / std::max(bandwidth[r], bandwidth[r + 1]));
+        shares.push_back(weight_bytes / 1e9 * double(o_.new_tokens) / times[r] /
+                         std::max(bandwidth[r], bandwidth[r + 1]));
       print("decode", o_.new_tokens, context, 1, times,
-            {{"bandwidth_gb_s", bandwidth}, {"weight_bytes_a_token", weight_bytes}, {"share_of_byte_floor", shares}});
+            {{"bandwidth_gb_s", bandwidth},
+             {"weight_bytes_a_token", weight_bytes},
+             {"share_of_byte_floor", shares}});
     }
     for (std::int64_t sequences : o_.together)
       print("decode", o_.new_tokens * sequences, together_context, sequences,
@@ -79,10 +88,11 @@ class side_of_plait {
 
   void bits() {
     std::vector<float> rows;
-    side::print(side::score(o_.text, std::size_t(o_.window), config.vocab_size, [&](std::vector<std::int32_t> const& ids) {
-      rows = all_logits(ids);
-      return rows.data();
-    }));
+    side::print(side::score(o_.text, std::size_t(o_.window), config.vocab_size,
+                            [&](std::vector<std::int32_t> const& ids) {
+                              rows = all_logits(ids);
+                              return rows.data();
+                            }));
   }
 
  private:
@@ -90,22 +100,30 @@ class side_of_plait {
   static constexpr double weight_bytes = double(plait::policies::weight_traffic(config, P, 1));
   static constexpr double stored_bytes = double(plait::weight_bytes(config, P));
 
-  /// `steps` calls that give each of `sequences` sequences `tokens` more on top of `context`; the seconds of each repetition after one that
-  /// warms up. `between` runs before, between and after the repetitions.
-  std::vector<double> measure(std::int64_t sequences, std::int64_t context, std::int64_t tokens, std::int64_t steps,
-                              std::function<void()> const& between) {
+  /// `steps` calls that give each of `sequences` sequences `tokens` more on top of `context`; the
+  /// seconds of each repetition after one that warms up. `between` runs before, between and after
+  /// the repetitions.
+  std::vector<double> measure(std::int64_t sequences, std::int64_t context, std::int64_t tokens,
+                              std::int64_t steps, std::function<void()> const& between) {
     net_->reserve(exec_, std::max(context, tokens) * sequences, sequences);
     std::vector<plait::cache<model>> caches;
-    for (std::int64_t s = 0; s < sequences; ++s) caches.push_back(pool_.make()), caches.back().reserve(context + tokens * steps);
+    for (std::int64_t s = 0; s < sequences; ++s) {
+      caches.push_back(pool_.make());
+      caches.back().reserve(context + tokens * steps);
+    }
     auto const past = side::random_ids(1, context * sequences, config.vocab_size);
     if (context > 0) forward(caches, past, 0, context);
     std::vector<plait::snapshot<model>> starts;
     for (auto const& c : caches) starts.push_back(c.snapshot());
     auto const run = [&](std::uint32_t seed, std::int64_t of_steps) {
-      for (std::size_t s = 0; s < caches.size(); ++s) caches[s].restore(starts[s]), caches[s].reserve(tokens * steps);
+      for (std::size_t s = 0; s < caches.size(); ++s) {
+        caches[s].restore(starts[s]);
+        caches[s].reserve(tokens * steps);
+      }
       auto const ids = side::random_ids(seed, tokens * sequences * of_steps, config.vocab_size);
       return side::seconds([&] {
-        for (std::int64_t step = 0; step < of_steps; ++step) forward(caches, ids, step * tokens * sequences, tokens);
+        for (std::int64_t step = 0; step < of_steps; ++step)
+          forward(caches, ids, step * tokens * sequences, tokens);
       });
     };
     run(2, 1);
@@ -119,7 +137,8 @@ class side_of_plait {
   }
 
   /// ids[first ...], `tokens` for each sequence in turn; the logits of each one's last.
-  void forward(std::span<plait::cache<model>> caches, std::vector<std::int32_t> const& ids, std::int64_t first, std::int64_t tokens) {
+  void forward(std::span<plait::cache<model>> caches, std::vector<std::int32_t> const& ids,
+               std::int64_t first, std::int64_t tokens) {
     batch_.clear();
     for (auto& c : caches) {
       batch_.add(c, std::span(ids).subspan(std::size_t(first), std::size_t(tokens)));
@@ -141,11 +160,16 @@ class side_of_plait {
     return {rows.begin(), rows.end()};
   }
 
-  void print(char const* what, std::int64_t tokens, std::int64_t context, std::int64_t sequences, std::vector<double> const& times,
+  void print(char const* what, std::int64_t tokens, std::int64_t context, std::int64_t sequences,
+             std::vector<double> const& times,
              nlohmann::json const& more = nlohmann::json::object()) {
     std::vector<double> speeds;
     for (double t : times) speeds.push_back(double(tokens) / t);
-    nlohmann::json line{{"what", what}, {"tokens", tokens}, {"context", context}, {"sequences", sequences}, {"tokens_a_second", speeds}};
+    nlohmann::json line{{"what", what},
+                        {"tokens", tokens},
+                        {"context", context},
+                        {"sequences", sequences},
+                        {"tokens_a_second", speeds}};
     line.update(more);
     side::print(line);
   }
@@ -181,20 +205,33 @@ int main(int argc, char** argv) {
   app.add_option("--precision", o.precision, "one of `precisions`")->capture_default_str();
   app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   auto* const speed = app.add_subcommand("speed", "tokens a second of prefill and decode");
-  speed->add_option("--prefill", o.prefill, "tokens of the prompts; none is possible")->delimiter(',')->expected(0, 100);
-  speed->add_option("--context", o.context, "contexts to decode at")->delimiter(',')->expected(0, 100);
-  speed->add_option("--together", o.together, "numbers of sequences to decode together")->delimiter(',')->expected(0, 100);
-  speed->add_option("--new", o.new_tokens, "tokens to decode")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  speed->add_option("--repetitions", o.repetitions)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  speed->add_option("--prefill", o.prefill, "tokens of the prompts; none is possible")
+      ->delimiter(',')
+      ->expected(0, 100);
+  speed->add_option("--context", o.context, "contexts to decode at")
+      ->delimiter(',')
+      ->expected(0, 100);
+  speed->add_option("--together", o.together, "numbers of sequences to decode together")
+      ->delimiter(',')
+      ->expected(0, 100);
+  speed->add_option("--new", o.new_tokens, "tokens to decode")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  speed->add_option("--repetitions", o.repetitions)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   auto* const memory = app.add_subcommand("memory", "seconds to load, largest resident set");
   auto* const logits = app.add_subcommand("logits", "logits of given token ids, as raw f32");
   logits->add_option("--ids", o.ids, "raw int32")->required();
   logits->add_option("--out", o.out)->required();
-  auto* const bits = app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
+  auto* const bits =
+      app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
   bits->add_option("--text", o.text)->required();
   bits->add_option("--window", o.window)->check(CLI::Range(2, 1 << 20))->capture_default_str();
-  auto* const bandwidth = app.add_subcommand("bandwidth", "GB/s of reading memory with all threads");
-  auto* const precisions = app.add_subcommand("precisions", "the storage and compute types built in");
+  auto* const bandwidth =
+      app.add_subcommand("bandwidth", "GB/s of reading memory with all threads");
+  auto* const precisions =
+      app.add_subcommand("precisions", "the storage and compute types built in");
   CLI11_PARSE(app, argc, argv);
 
   try {
@@ -213,7 +250,8 @@ int main(int argc, char** argv) {
       if (logits->parsed()) plait_side.logits();
       if (bits->parsed()) plait_side.bits();
     });
-    if (!found && !precisions->parsed()) throw std::runtime_error("--precision " + o.precision + " is not built in");
+    if (!found && !precisions->parsed())
+      throw std::runtime_error("--precision " + o.precision + " is not built in");
     return 0;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "plait_side: %s\n", e.what());

@@ -1,4 +1,5 @@
-// What the two programs share: what a measurement looks like, clocks, memory, the bandwidth probe, and the scoring of text.
+// What the two programs share: what a measurement looks like, clocks, memory, the bandwidth probe,
+// and the scoring of text.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -34,7 +35,8 @@ double seconds(Work&& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// A line of /proc/self/status, in MiB: VmHWM is the largest resident set so far, RssAnon what of the present one is no file.
+/// A line of /proc/self/status, in MiB: VmHWM is the largest resident set so far, RssAnon what of
+/// the present one is no file.
 inline double status_mib(std::string const& key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -43,10 +45,12 @@ inline double status_mib(std::string const& key) {
 }
 
 /// Token ids without meaning; the same seed gives the same ids.
-inline std::vector<std::int32_t> random_ids(std::uint32_t seed, std::int64_t count, std::int64_t vocab_size) {
+inline std::vector<std::int32_t> random_ids(std::uint32_t seed, std::int64_t count,
+                                            std::int64_t vocab_size) {
   std::mt19937 random(seed);
   std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
-  for (auto& id : ids) id = static_cast<std::int32_t>(static_cast<std::int64_t>(random()) % vocab_size);
+  for (auto& id : ids)
+    id = static_cast<std::int32_t>(static_cast<std::int64_t>(random()) % vocab_size);
   return ids;
 }
 
@@ -54,11 +58,14 @@ inline std::vector<std::int32_t> random_ids(std::uint32_t seed, std::int64_t cou
 class bandwidth_probe {
  public:
   explicit bandwidth_probe(int threads) : threads_(threads) {
-    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     ::madvise(memory, bytes, MADV_HUGEPAGE);
     data_ = static_cast<std::uint64_t*>(memory);
-    shared([&](std::size_t first, std::size_t end) { std::fill(data_ + first, data_ + end, first + 1); });
+    shared([&](std::size_t first, std::size_t end) {
+      std::fill(data_ + first, data_ + end, first + 1);
+    });
   }
   bandwidth_probe(bandwidth_probe const&) = delete;
   ~bandwidth_probe() { ::munmap(data_, bytes); }
@@ -86,20 +93,23 @@ class bandwidth_probe {
   void shared(Work const& work) {
     std::vector<std::jthread> team;
     auto const n = static_cast<std::size_t>(threads_);
-    for (std::size_t t = 0; t < n; ++t) team.emplace_back([&work, t, n] { work(values * t / n, values * (t + 1) / n); });
+    for (std::size_t t = 0; t < n; ++t)
+      team.emplace_back([&work, t, n] { work(values * t / n, values * (t + 1) / n); });
   }
 
   int threads_;
   std::uint64_t* data_;
 };
 
-/// Bits a model needs for a text whose bytes are its token ids: windows of `window` bytes, each from an empty state, first byte not
-/// scored. `logits(ids)` gives [ids, vocab_size] logits.
-inline nlohmann::json score(std::string const& path, std::size_t window, std::size_t vocab_size,
-                            std::function<float const*(std::vector<std::int32_t> const&)> const& logits) {
+/// Bits a model needs for a text whose bytes are its token ids: windows of `window` bytes, each
+/// from an empty state, first byte not scored. `logits(ids)` gives [ids, vocab_size] logits.
+inline nlohmann::json score(
+    std::string const& path, std::size_t window, std::size_t vocab_size,
+    std::function<float const*(std::vector<std::int32_t> const&)> const& logits) {
   std::ifstream file(path, std::ios::binary);
   std::string const text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (text.size() < 2) throw std::runtime_error(path + ": cannot be read, or holds fewer than two bytes");
+  if (text.size() < 2)
+    throw std::runtime_error(path + ": cannot be read, or holds fewer than two bytes");
   double bits = 0;
   std::int64_t scored = 0;
   for (std::size_t at = 0; at + 1 < text.size(); at += window) {
@@ -114,7 +124,10 @@ inline nlohmann::json score(std::string const& path, std::size_t window, std::si
     }
   }
   double const each = bits / double(scored);
-  return {{"what", "bits"}, {"scored", scored}, {"bits_per_byte", each}, {"perplexity", std::exp2(each)}};
+  return {{"what", "bits"},
+          {"scored", scored},
+          {"bits_per_byte", each},
+          {"perplexity", std::exp2(each)}};
 }
 
 /// Raw int32 token ids.
@@ -122,7 +135,8 @@ inline std::vector<std::int32_t> read_ids(std::string const& path, std::int64_t 
   std::ifstream file(path, std::ios::binary);
   std::vector<std::int32_t> ids;
   for (std::int32_t id = 0; file.read(reinterpret_cast<char*>(&id), sizeof id);) {
-    if (id < 0 || id >= vocab_size) throw std::runtime_error(path + ": id " + std::to_string(id) + " is outside the vocabulary");
+    if (id < 0 || id >= vocab_size)
+      throw std::runtime_error(path + ": id " + std::to_string(id) + " is outside the vocabulary");
     ids.push_back(id);
   }
   if (ids.empty()) throw std::runtime_error(path + ": cannot be read, or is empty");

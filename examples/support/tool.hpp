@@ -1,7 +1,8 @@
-// What the command-line tools share: one line on standard error and exit status 1, whatever goes wrong.
+// What the command-line tools share: one line on standard error and exit status 1, whatever goes
+// wrong.
 #pragma once
 
-#include <plait/io/message.hpp>
+#include <plait/io/files/message.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -36,25 +37,32 @@ int run(char const* name, CLI::App& app, int argc, char** argv, Body&& body) {
     return complain(plait::io::printable(e.what()) + " (--help lists the options)");
   } catch (plait::error const& e) {
     return complain(e.what());  // printable already
-  } catch (std::bad_alloc const&) { return complain("out of memory"); } catch (std::exception const& e) {
+  } catch (std::bad_alloc const&) {
+    return complain("out of memory");
+  } catch (std::exception const& e) {
     return complain(plait::io::printable(e.what()));
   }
 }
 
-/// Reads whole numbers separated by blanks. `where` begins the message of an error; `place` counts from 0.
+/// Reads whole numbers separated by blanks. `where` begins the message of an error; `place` counts
+/// from 0.
 template <class Push>
-void parse_ids(std::string_view text, std::string const& where, std::int64_t vocab_size, Push&& push) {
+void parse_ids(std::string_view text, std::string const& where, std::int64_t vocab_size,
+               Push&& push) {
   constexpr std::string_view blanks = " \t\r";
-  for (std::size_t i = 0, place = 0; (i = text.find_first_not_of(blanks, i)) != std::string_view::npos; ++place) {
+  for (std::size_t i = 0, place = 0;
+       (i = text.find_first_not_of(blanks, i)) != std::string_view::npos; ++place) {
     std::size_t const end = std::min(text.find_first_of(blanks, i), text.size());
     std::string_view const word = text.substr(i, end - i);
     std::int64_t id = 0;
     auto const [stop, problem] = std::from_chars(word.data(), word.data() + word.size(), id);
     auto const at = [&] { return where + ", token " + std::to_string(place) + ": "; };
     if (problem == std::errc::invalid_argument || stop != word.data() + word.size())
-      throw plait::error(at() + plait::io::in_quotes(word.substr(0, 40)) + " is not a whole number");
+      throw plait::error(at() + plait::io::in_quotes(word.substr(0, 40)) +
+                         " is not a whole number");
     if (problem != std::errc() || word.front() == '-' || id < 0 || id >= vocab_size)
-      throw plait::error(at() + "id " + std::string(word.substr(0, 40)) + " is outside the vocabulary of " + std::to_string(vocab_size));
+      throw plait::error(at() + "id " + std::string(word.substr(0, 40)) +
+                         " is outside the vocabulary of " + std::to_string(vocab_size));
     push(static_cast<std::int32_t>(id));
     i = end;
   }

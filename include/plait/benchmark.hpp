@@ -3,7 +3,7 @@
 // `benchmark/probe.hpp`; and `plait.hpp`. Needs Google Benchmark (Debian: `libbenchmark-dev`),
 // which nothing else in plait does; the CMake target `plait::plait` does not bring it: link
 // `benchmark::benchmark` beside it.
-// Test: tests/benchmark/register_test.cpp, tests/headers/alone.sh
+// Test: tests/unit/benchmark/register_test.cpp, tests/checks/headers/alone.sh
 #pragma once
 
 #include <plait/benchmark/explain.hpp>

@@ -1,19 +1,21 @@
-// The library plait::compiled: the CPU's ops for every precision, compiled once. Without CMake: compile this file with the same flags as
-// the files that use it, and those with -DPLAIT_COMPILED. Another instruction set or OpenMP in one of them is an error of the linker,
-// which names the inline namespace of the flags that were expected (PLAIT_ABI, core/macros.hpp).
+// The library plait::compiled: the CPU's ops for every precision, compiled once. Without CMake:
+// compile this file with the same flags as the files that use it, and those with -DPLAIT_COMPILED.
+// Another instruction set or OpenMP in one of them is an error of the linker, which names the
+// inline namespace of the flags that were expected (PLAIT_ABI, core/macros.hpp).
 #define PLAIT_COMPILING
-#include <plait/ops/cpu/add_norm.hpp>
-#include <plait/ops/cpu/add_residual.hpp>
-#include <plait/ops/cpu/attend.hpp>
-#include <plait/ops/cpu/conv_silu.hpp>
-#include <plait/ops/cpu/experts.hpp>
-#include <plait/ops/cpu/gated_linear.hpp>
-#include <plait/ops/cpu/linear.hpp>
-#include <plait/ops/cpu/rotate.hpp>
-#include <plait/ops/cpu/route.hpp>
-#include <plait/ops/cpu/selective_scan.hpp>
+#include <plait/ops/attention/paged_attention_cpu.hpp>
+#include <plait/ops/attention/rope_cpu.hpp>
+#include <plait/ops/linear/gated_linear_cpu.hpp>
+#include <plait/ops/linear/linear_cpu.hpp>
+#include <plait/ops/norm/add_norm_cpu.hpp>
+#include <plait/ops/norm/add_residual_cpu.hpp>
+#include <plait/ops/routing/experts_cpu.hpp>
+#include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/selective_scan/selective_scan_cpu.hpp>
+#include <plait/ops/short_conv/conv_silu_cpu.hpp>
 
-namespace plait::inline PLAIT_ABI::ops {
+PLAIT_NAMESPACE_BEGIN
+namespace ops {
 
 template struct attend_cpu<float>;
 template struct attend_cpu<bf16_t>;
@@ -35,4 +37,5 @@ template struct experts_cpu<dtype::bf16, dtype::bf16>;
 template struct experts_cpu<dtype::int8, dtype::f32>;
 template struct experts_cpu<dtype::int8, dtype::int8>;
 
-}  // namespace plait::inline PLAIT_ABI::ops
+}  // namespace ops
+PLAIT_NAMESPACE_END

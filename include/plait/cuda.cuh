@@ -1,10 +1,10 @@
 // Layers, models and CUDA in one include, for nvcc: with `<plait/plait.hpp>` beside it for the CPU
 // too. Needs the CUDA toolkit 13 and cuBLASLt.
 // Cost: some ten seconds to compile, and half a minute an architecture with a model in it
-// Test: tests/cuda/launch_test.cu, tests/headers/nvcc.sh
+// Test: tests/unit/cuda/launch_test.cu, tests/checks/headers/nvcc.sh
 #pragma once
 
-#include <plait/exec/cuda.cuh>
+#include <plait/cuda/exec.cuh>
 #include <plait/layers/attention.hpp>
 #include <plait/layers/mamba.hpp>
 #include <plait/layers/mlp.hpp>
@@ -17,23 +17,23 @@
 #include <plait/model/sample.hpp>
 #include <plait/model/session.hpp>
 #include <plait/model/single_layer.hpp>
-#include <plait/models/jamba.hpp>
-#include <plait/models/mixtral.hpp>
-#include <plait/ops/cuda/add_norm.hpp>
-#include <plait/ops/cuda/add_residual.hpp>
-#include <plait/ops/cuda/attend.hpp>
-#include <plait/ops/cuda/conv_silu.hpp>
-#include <plait/ops/cuda/embed.hpp>
-#include <plait/ops/cuda/experts.hpp>
-#include <plait/ops/cuda/gate.hpp>
-#include <plait/ops/cuda/gated_linear.hpp>
-#include <plait/ops/cuda/gather_rows.hpp>
-#include <plait/ops/cuda/linear.hpp>
-#include <plait/ops/cuda/linear_conv.hpp>
-#include <plait/ops/cuda/rotate.hpp>
-#include <plait/ops/cuda/route.hpp>
-#include <plait/ops/cuda/sample.hpp>
-#include <plait/ops/cuda/selective_scan.hpp>
-#include <plait/ops/cuda/selective_ssm.hpp>
+#include <plait/models/jamba/jamba.hpp>
+#include <plait/models/mixtral/mixtral.hpp>
+#include <plait/ops/attention/paged_attention_gpu.hpp>
+#include <plait/ops/attention/rope_gpu.hpp>
+#include <plait/ops/linear/gated_linear_gpu.hpp>
+#include <plait/ops/linear/linear_gpu.hpp>
+#include <plait/ops/norm/add_norm_gpu.hpp>
+#include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/routing/experts_gpu.hpp>
+#include <plait/ops/routing/route_gpu.hpp>
+#include <plait/ops/routing/router_gpu.hpp>
+#include <plait/ops/rows/embed_gpu.hpp>
+#include <plait/ops/rows/gather_rows_gpu.hpp>
+#include <plait/ops/sampling/sample_gpu.hpp>
+#include <plait/ops/selective_scan/selective_scan_gpu.hpp>
+#include <plait/ops/selective_scan/selective_ssm_gpu.hpp>
+#include <plait/ops/short_conv/conv_silu_gpu.hpp>
+#include <plait/ops/short_conv/linear_conv_gpu.hpp>
 #include <plait/policy.hpp>
 #include <plait/version.hpp>

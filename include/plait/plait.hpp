@@ -6,7 +6,7 @@
 // ```
 //
 // Cost: some seconds to compile, most of it Eigen
-// Test: tests/headers/alone.sh, tests/headers/direction.sh
+// Test: tests/checks/headers/alone.sh, tests/checks/headers/direction.sh
 #pragma once
 
 #include <plait/exec/cpu.hpp>
@@ -25,18 +25,18 @@
 #include <plait/model/session.hpp>
 #include <plait/model/share_layer.hpp>
 #include <plait/model/single_layer.hpp>
-#include <plait/models/jamba.hpp>
-#include <plait/models/mixtral.hpp>
-#include <plait/ops/cpu/add_residual.hpp>
-#include <plait/ops/cpu/add_norm.hpp>
-#include <plait/ops/cpu/attend.hpp>
-#include <plait/ops/cpu/conv_silu.hpp>
-#include <plait/ops/cpu/embed.hpp>
-#include <plait/ops/cpu/experts.hpp>
-#include <plait/ops/cpu/gated_linear.hpp>
-#include <plait/ops/cpu/linear.hpp>
-#include <plait/ops/cpu/rotate.hpp>
-#include <plait/ops/cpu/route.hpp>
-#include <plait/ops/cpu/selective_scan.hpp>
+#include <plait/models/jamba/jamba.hpp>
+#include <plait/models/mixtral/mixtral.hpp>
+#include <plait/ops/attention/paged_attention_cpu.hpp>
+#include <plait/ops/attention/rope_cpu.hpp>
+#include <plait/ops/linear/gated_linear_cpu.hpp>
+#include <plait/ops/linear/linear_cpu.hpp>
+#include <plait/ops/norm/add_norm_cpu.hpp>
+#include <plait/ops/norm/add_residual_cpu.hpp>
+#include <plait/ops/routing/experts_cpu.hpp>
+#include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/rows/embed_cpu.hpp>
+#include <plait/ops/selective_scan/selective_scan_cpu.hpp>
+#include <plait/ops/short_conv/conv_silu_cpu.hpp>
 #include <plait/policy.hpp>
 #include <plait/version.hpp>

@@ -1,12 +1,13 @@
 // Policies, configurations and counts in one include: the standard library only. nvcc compiles it
 // too.
-// Test: tests/headers/alone.sh, tests/headers/nvcc.sh, tests/headers/direction.sh
+// Test: tests/checks/headers/alone.sh, tests/checks/headers/nvcc.sh,
+// tests/checks/headers/direction.sh
 #pragma once
 
+#include <plait/models/jamba/config.hpp>
+#include <plait/models/mixtral/config.hpp>
 #include <plait/policy/attention.hpp>
 #include <plait/policy/check.hpp>
-#include <plait/policy/configs/jamba.hpp>
-#include <plait/policy/configs/mixtral.hpp>
 #include <plait/policy/count.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/interleave.hpp>

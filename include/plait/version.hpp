@@ -1,5 +1,5 @@
 // The version, which the build reads from here.
-// Test: tests/headers/alone.sh
+// Test: tests/checks/headers/alone.sh
 #pragma once
 
 /// The version, major.minor.patch.

@@ -13,7 +13,8 @@ using plait::moe;
 using plait::none;
 
 // clang-format off
-/// One of everything at an odd width: two periods of attention, Mamba, Mamba; experts in every second layer.
+/// One of everything at an odd width: two periods of attention, Mamba, Mamba; experts in every
+/// second layer.
 inline constexpr hybrid<attention, mamba, mlp, moe> everything{
     .d_model = 35, .vocab_size = 53,
     .layers = {.blocks = 1, .layers_per_block = 6, .attend = 1, .recur = 2, .moe_every = 2},
@@ -57,7 +58,7 @@ inline constexpr hybrid<attention, none, none, moe> rotary{
     .d_model = 36, .vocab_size = 41,
     .layers = {.blocks = 3, .layers_per_block = 1, .attend = 1, .moe_every = 1},
     .attention = {.num_heads = 6, .num_kv_heads = 2, .head_dim = 10, .positions = plait::positions::rotary},
-    .sparse = {.d_ff = 21, .num_experts = 5, .top_k = 2, .weights = plait::gate_weights::renormalised},
+    .sparse = {.d_ff = 21, .num_experts = 5, .top_k = 2, .weights = plait::router_weights::renormalised},
     .norm_eps = 1e-5f,
     .rope_theta = 12345.0f};
 

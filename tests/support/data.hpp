@@ -1,4 +1,5 @@
-// Random data, matrices that notice writes outside of their view, tensors of any storage, ragged batches, and comparison.
+// Random data, matrices that notice writes outside of their view, tensors of any storage, ragged
+// batches, and comparison.
 #pragma once
 
 #include <plait/core/sequences.hpp>
@@ -23,7 +24,9 @@ template <class F>
 std::string message_of(F&& f) {
   try {
     f();
-  } catch (plait::error const& e) { return e.what(); }
+  } catch (plait::error const& e) {
+    return e.what();
+  }
   return "(no error)";
 }
 
@@ -33,8 +36,12 @@ inline constexpr float infinity = std::numeric_limits<float>::infinity();
 class random {
  public:
   explicit random(std::uint64_t seed) : bits_{seed} {}
-  float uniform(float low = -1, float high = 1) { return low + (high - low) * static_cast<float>(bits_.uniform()); }
-  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(bits_() % static_cast<std::uint64_t>(n)); }
+  float uniform(float low = -1, float high = 1) {
+    return low + (high - low) * static_cast<float>(bits_.uniform());
+  }
+  std::int64_t below(std::int64_t n) {
+    return static_cast<std::int64_t>(bits_() % static_cast<std::uint64_t>(n));
+  }
   std::vector<float> values(std::int64_t n, float low = -1, float high = 1) {
     std::vector<float> v(static_cast<std::size_t>(n));
     for (float& x : v) x = uniform(low, high);
@@ -50,22 +57,32 @@ template <class T>
 class matrix {
  public:
   matrix(std::int64_t rows, std::int64_t cols, std::int64_t gap = 5)
-      : rows_(rows), cols_(cols), stride_(cols + gap), data_(static_cast<std::size_t>(2 * margin + rows * stride_), canary) {
+      : rows_(rows),
+        cols_(cols),
+        stride_(cols + gap),
+        data_(static_cast<std::size_t>(2 * margin + rows * stride_), canary) {
     for (std::int64_t r = 0; r < rows; ++r) std::fill_n(view().row(r), cols, T{0});
   }
   /// The values of another, in T.
   template <class U>
-  explicit matrix(matrix<U> const& other) : matrix(other.rows(), other.cols(), other.stride() - other.cols()) {
+  explicit matrix(matrix<U> const& other)
+      : matrix(other.rows(), other.cols(), other.stride() - other.cols()) {
     for (std::int64_t r = 0; r < rows_; ++r)
       for (std::int64_t c = 0; c < cols_; ++c) (*this)(r, c) = static_cast<T>(other(r, c));
   }
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
   std::int64_t stride() const { return stride_; }
-  T& operator()(std::int64_t r, std::int64_t c) { return data_[static_cast<std::size_t>(margin + r * stride_ + c)]; }
-  T const& operator()(std::int64_t r, std::int64_t c) const { return data_[static_cast<std::size_t>(margin + r * stride_ + c)]; }
+  T& operator()(std::int64_t r, std::int64_t c) {
+    return data_[static_cast<std::size_t>(margin + r * stride_ + c)];
+  }
+  T const& operator()(std::int64_t r, std::int64_t c) const {
+    return data_[static_cast<std::size_t>(margin + r * stride_ + c)];
+  }
   plait::matrix_view<T> view() { return {data_.data() + margin, rows_, cols_, stride_}; }
-  plait::matrix_view<T const> view() const { return {data_.data() + margin, rows_, cols_, stride_}; }
+  plait::matrix_view<T const> view() const {
+    return {data_.data() + margin, rows_, cols_, stride_};
+  }
   /// Nothing outside of the view was written.
   bool intact() const {
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(data_.size()); ++i) {
@@ -83,7 +100,8 @@ class matrix {
   std::vector<T> data_;
 };
 
-inline matrix<float> random_matrix(random& r, std::int64_t rows, std::int64_t cols, float low = -1, float high = 1) {
+inline matrix<float> random_matrix(random& r, std::int64_t rows, std::int64_t cols, float low = -1,
+                                   float high = 1) {
   matrix<float> m(rows, cols);
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t c = 0; c < cols; ++c) m(i, c) = r.uniform(low, high);
@@ -92,15 +110,19 @@ inline matrix<float> random_matrix(random& r, std::int64_t rows, std::int64_t co
 
 /// A tensor of the type that Storage has for a role, with the values [copies][rows][cols].
 template <class Storage, plait::role Role>
-auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1, std::int64_t copies = 1) {
+auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1,
+                 std::int64_t copies = 1) {
   typename Storage::template tensor<Role> t;
   t.allocate({.name = "test", .role = Role, .rows = rows, .cols = cols, .copies = copies});
-  for (std::int64_t i = 0; i < copies * rows; ++i) t.set_row(i / rows, i % rows, values.data() + i * cols);
+  for (std::int64_t i = 0; i < copies * rows; ++i)
+    t.set_row(i / rows, i % rows, values.data() + i * cols);
   return t;
 }
 
-/// What ops see of sequences: `before` tokens are cached, `now` are new. State and pages have other layers' parts around this one's
-/// that must stay as they are; fresh pages are full of NaN, so that a slot read before it is written shows.
+/// What ops see of sequences: `before` tokens are cached, `now` are new. State and pages have other
+/// layers' parts around this one's
+/// that must stay as they are; fresh pages are full of NaN, so that a slot read before it is
+/// written shows.
 template <class T, class Value = T>
 class ragged {
  public:
@@ -109,7 +131,8 @@ class ragged {
     for (std::size_t s = 0; s < length_.size(); ++s) {
       states_.emplace_back(static_cast<std::size_t>(state_values + 2 * around), T{0});
       for (std::int64_t i = 0; i < around; ++i)
-        states_[s][static_cast<std::size_t>(i)] = states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
+        states_[s][static_cast<std::size_t>(i)] =
+            states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
       state_.push_back(states_[s].data());
       pages_.emplace_back();
       memory_.emplace_back();
@@ -122,7 +145,9 @@ class ragged {
     table_.clear();
     for (std::size_t s = 0; s < length_.size(); ++s) {
       first_row_.push_back(first_row_.back() + now_[s]);
-      std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
+      std::int64_t const needed =
+          page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens
+                           : 0;
       while (static_cast<std::int64_t>(pages_[s].size()) < needed) {
         memory_[s].emplace_back(page_values_ + 2 * around);
         Value* const page = memory_[s].back().data();
@@ -149,13 +174,17 @@ class ragged {
     for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
   }
   T* state(std::size_t s) { return states_[s].data() + around; }
-  Value* page(std::size_t s, std::int64_t p) { return reinterpret_cast<Value*>(pages_[s][static_cast<std::size_t>(p)]) + around; }
+  Value* page(std::size_t s, std::int64_t p) {
+    return reinterpret_cast<Value*>(pages_[s][static_cast<std::size_t>(p)]) + around;
+  }
   bool intact() const {
     auto const canaries = []<class U>(U const* p) {
-      return std::all_of(p, p + around, [](U x) { return static_cast<T>(x) == static_cast<T>(U(canary)); });
+      return std::all_of(p, p + around,
+                         [](U x) { return static_cast<T>(x) == static_cast<T>(U(canary)); });
     };
     for (std::size_t s = 0; s < length_.size(); ++s) {
-      if (!canaries(states_[s].data()) || !canaries(states_[s].data() + around + state_values_)) return false;
+      if (!canaries(states_[s].data()) || !canaries(states_[s].data() + around + state_values_))
+        return false;
       for (auto const& page : memory_[s])
         if (!canaries(page.data()) || !canaries(page.data() + around + page_values_)) return false;
     }
@@ -174,7 +203,8 @@ class ragged {
   std::vector<std::byte* const*> table_;
 };
 
-/// max|a - b| / max(max|b|, at_least); infinite where one is NaN. `at_least` is for results that may happen to cancel.
+/// max|a - b| / max(max|b|, at_least); infinite where one is NaN. `at_least` is for results that
+/// may happen to cancel.
 template <class A, class B>
 double difference(A const* a, B const* b, std::int64_t n, double at_least = 0) {
   double most = 0, largest = at_least;

@@ -23,8 +23,12 @@ void poison(Device& exec) {
 /// ||a - b|| / ||b||; infinite where they cannot be compared.
 inline double norm_difference(std::vector<float> const& a, std::vector<double> const& b) {
   double d = 0, n = 0;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) d += (a[i] - b[i]) * (a[i] - b[i]), n += b[i] * b[i];
-  return a.size() == b.size() && d == d ? std::sqrt(d / n) : std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    d += (a[i] - b[i]) * (a[i] - b[i]);
+    n += b[i] * b[i];
+  }
+  return a.size() == b.size() && d == d ? std::sqrt(d / n)
+                                        : std::numeric_limits<double>::infinity();
 }
 
 /// The nearest values that T has.
@@ -39,21 +43,29 @@ matrix<float> rounded(matrix<float> m) {
 template <class T>
 class device_matrix_of {
  public:
-  device_matrix_of(std::int64_t rows, std::int64_t cols, std::int64_t gap = 8) : device_matrix_of(matrix<float>(rows, cols), gap) {}
+  device_matrix_of(std::int64_t rows, std::int64_t cols, std::int64_t gap = 8)
+      : device_matrix_of(matrix<float>(rows, cols), gap) {}
   explicit device_matrix_of(matrix<float> const& m, std::int64_t gap = 8)
-      : rows_(m.rows()), cols_(m.cols()), stride_((m.cols() + 7) / 8 * 8 + gap), data_(2 * margin + rows_ * stride_) {
+      : rows_(m.rows()),
+        cols_(m.cols()),
+        stride_((m.cols() + 7) / 8 * 8 + gap),
+        data_(2 * margin + rows_ * stride_) {
     std::vector<T> all(std::size_t(data_.size()), T(canary));
     for (std::int64_t r = 0; r < rows_; ++r)
-      for (std::int64_t c = 0; c < cols_; ++c) all[std::size_t(margin + r * stride_ + c)] = T(m(r, c));
+      for (std::int64_t c = 0; c < cols_; ++c)
+        all[std::size_t(margin + r * stride_ + c)] = T(m(r, c));
     device_memory::copy_in(all.data(), data_.size(), data_.data());
   }
   plait::matrix_view<T> view() { return {data_.data() + margin, rows_, cols_, stride_}; }
-  plait::matrix_view<T const> const_view() const { return {data_.data() + margin, rows_, cols_, stride_}; }
+  plait::matrix_view<T const> const_view() const {
+    return {data_.data() + margin, rows_, cols_, stride_};
+  }
   matrix<float> values() const {
     auto const all = fetched();
     matrix<float> m(rows_, cols_);
     for (std::int64_t r = 0; r < rows_; ++r)
-      for (std::int64_t c = 0; c < cols_; ++c) m(r, c) = static_cast<float>(all[std::size_t(margin + r * stride_ + c)]);
+      for (std::int64_t c = 0; c < cols_; ++c)
+        m(r, c) = static_cast<float>(all[std::size_t(margin + r * stride_ + c)]);
     return m;
   }
   bool intact() const {
@@ -61,7 +73,8 @@ class device_matrix_of {
     for (std::int64_t i = 0; i < std::int64_t(all.size()); ++i) {
       std::int64_t const at = i - margin;
       bool const inside = at >= 0 && at < rows_ * stride_ && at % stride_ < cols_;
-      if (!inside && static_cast<float>(all[std::size_t(i)]) != static_cast<float>(T(canary))) return false;
+      if (!inside && static_cast<float>(all[std::size_t(i)]) != static_cast<float>(T(canary)))
+        return false;
     }
     return true;
   }
@@ -80,7 +93,8 @@ class device_matrix_of {
 
 /// As make_tensor, on the device.
 template <class Device, plait::role Role>
-auto make_device_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1, std::int64_t copies = 1) {
+auto make_device_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1,
+                        std::int64_t copies = 1) {
   auto t = make_tensor<typename Device::storage_type, Role>(values, rows, cols, copies);
   t.upload();
   return t;
@@ -94,7 +108,8 @@ class device_ragged {
   using Value = typename Device::kv_type;
   using state_type = plait::state_value<T>;
 
-  device_ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
+  device_ragged(std::vector<std::int64_t> before, std::int64_t state_values,
+                std::int64_t page_values)
       : length_(std::move(before)),
         state_values_(state_values),
         page_values_(page_values),
@@ -117,7 +132,9 @@ class device_ragged {
     std::fill_n(fresh.begin() + around, page_values_, Value(nan));
     for (std::size_t s = 0; s < length_.size(); ++s) {
       first_row_.push_back(first_row_.back() + now_[s]);
-      std::int64_t const needed = page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens : 0;
+      std::int64_t const needed =
+          page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens
+                           : 0;
       while (std::int64_t(pages_[s].size()) < needed) {
         memory_[s].emplace_back(std::int64_t(fresh.size()));
         device_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
@@ -143,7 +160,9 @@ class device_ragged {
     for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
   }
   std::vector<state_type> state(std::size_t s) const { return part(states_[s], state_values_); }
-  std::vector<Value> page(std::size_t s, std::int64_t p) const { return part(memory_[s][std::size_t(p)], page_values_); }
+  std::vector<Value> page(std::size_t s, std::int64_t p) const {
+    return part(memory_[s][std::size_t(p)], page_values_);
+  }
   bool intact() const {
     for (std::size_t s = 0; s < length_.size(); ++s) {
       if (!intact(states_[s])) return false;
@@ -171,7 +190,9 @@ class device_ragged {
   static bool intact(device_memory::buffer<U> const& from) {
     auto const all = fetched(from);
     auto const canaries = [](auto first) {
-      return std::all_of(first, first + around, [](U x) { return static_cast<float>(x) == static_cast<float>(U(canary)); });
+      return std::all_of(first, first + around, [](U x) {
+        return static_cast<float>(x) == static_cast<float>(U(canary));
+      });
     };
     return canaries(all.begin()) && canaries(all.end() - around);
   }

@@ -1,9 +1,10 @@
 // The names of support/device.hpp for a real device: nvcc compiles the tests of kernels with it, so
-// that what is tested on the emulator is tested on the GPU. The order of threads is the device's own,
+// that what is tested on the emulator is tested on the GPU. The order of threads is the device's
+// own,
 // whatever the seed.
 #pragma once
 
-#include <plait/exec/cuda.cuh>
+#include <plait/cuda/exec.cuh>
 
 #include <cstdint>
 #include <string>
@@ -19,12 +20,16 @@ struct device_memory : plait::exec::cuda_memory {
   template <class T>
   static void copy(T const* from, std::int64_t n, T* to) {
     if (n == 0) return;
-    plait::exec::cuda_check::that(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDefault, cudaStreamLegacy), "copy");
-    plait::exec::cuda_check::that(cudaStreamSynchronize(cudaStreamLegacy), "copy");
+    plait::exec::cuda_check::check(
+        cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDefault,
+                        cudaStreamLegacy),
+        "copy");
+    plait::exec::cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copy");
   }
 };
 
-/// CUDA's runtime with the public members of emulator::runtime: it counts what that counts, and has as
+/// CUDA's runtime with the public members of emulator::runtime: it counts what that counts, and has
+/// as
 /// many multiprocessors as the test wants.
 class device_runtime : public plait::exec::cuda_runtime {
  public:
@@ -35,7 +40,7 @@ class device_runtime : public plait::exec::cuda_runtime {
   std::vector<std::string> launches;
   int copies_to_host = 0;
 
-  int processors() const { return multiprocessors; }
+  int multiprocessor_count() const { return multiprocessors; }
   template <class Kernel>
   void launch(plait::launch_grid grid, typename Kernel::args const& args) {
     if (!recording_) launches.push_back(typeid(Kernel).name());
@@ -63,14 +68,17 @@ class device_runtime : public plait::exec::cuda_runtime {
 };
 
 namespace detail {
-/// Before and behind the alias template: see exec/cuda.cuh.
-using named = void(plait::exec::device<plait::f32, device_runtime>, plait::exec::device<plait::bf16, device_runtime>,
-                   plait::exec::device<plait::int8, device_runtime>, plait::exec::device<plait::experts_int8, device_runtime>);
+/// Before and behind the alias template: see cuda/exec.cuh.
+using named = void(plait::exec::device<plait::f32, device_runtime>,
+                   plait::exec::device<plait::bf16, device_runtime>,
+                   plait::exec::device<plait::int8, device_runtime>,
+                   plait::exec::device<plait::experts_int8, device_runtime>);
 }  // namespace detail
 template <plait::precision P = plait::f32>
 using device = plait::exec::device<P, device_runtime>;
 namespace detail {
-using named_by_alias = void(device<plait::f32>, device<plait::bf16>, device<plait::int8>, device<plait::experts_int8>);
+using named_by_alias = void(device<plait::f32>, device<plait::bf16>, device<plait::int8>,
+                            device<plait::experts_int8>);
 }  // namespace detail
 
 }  // namespace test

@@ -15,7 +15,8 @@
 
 namespace test {
 
-/// Random weights large enough for every path to matter (the published 0.02 is made for large widths).
+/// Random weights large enough for every path to matter (the published 0.02 is made for large
+/// widths).
 template <class Model>
 Model const& model_with_weights() {
   static Model const m = [] {
@@ -40,20 +41,24 @@ inline std::vector<std::int32_t> random_ids(random& r, std::int64_t n, std::int6
 
 /// Forwards ids on top of a sequence and returns the logits of all of them, a row each.
 template <class Model>
-std::vector<typename Model::value_type> forward(typename Model::exec_type& exec, plait::cache<Model>& sequence,
+std::vector<typename Model::value_type> forward(typename Model::exec_type& exec,
+                                                plait::cache<Model>& sequence,
                                                 std::span<std::int32_t const> ids) {
   if (ids.empty()) return {};
   sequence.reserve(static_cast<std::int64_t>(ids.size()));
   plait::batch<Model> batch;
   batch.add(sequence, ids, plait::rows::all);
-  std::vector<typename Model::value_type> logits(ids.size() * static_cast<std::size_t>(Model::vocab_size));
-  model_with_weights<Model>().forward(exec, batch, {logits.data(), static_cast<std::int64_t>(ids.size()), Model::vocab_size});
+  std::vector<typename Model::value_type> logits(ids.size() *
+                                                 static_cast<std::size_t>(Model::vocab_size));
+  model_with_weights<Model>().forward(
+      exec, batch, {logits.data(), static_cast<std::int64_t>(ids.size()), Model::vocab_size});
   return logits;
 }
 
 /// The same from nothing, in one call.
 template <class Model>
-std::vector<typename Model::value_type> forward_alone(typename Model::exec_type& exec, std::span<std::int32_t const> ids) {
+std::vector<typename Model::value_type> forward_alone(typename Model::exec_type& exec,
+                                                      std::span<std::int32_t const> ids) {
   plait::cache_pool<Model> pool;
   auto sequence = pool.make();
   return forward<Model>(exec, sequence, ids);

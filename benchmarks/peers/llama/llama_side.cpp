@@ -1,5 +1,6 @@
-// llama.cpp's side of the comparison, where llama-bench has no measurement: decode of several sequences together, load and memory, logits
-// and bits per byte of given token ids. The same lines of JSON as plait_side.
+// llama.cpp's side of the comparison, where llama-bench has no measurement: decode of several
+// sequences together, load and memory, logits and bits per byte of given token ids. The same lines
+// of JSON as plait_side.
 #include "side.hpp"
 
 #include <ggml.h>
@@ -27,14 +28,18 @@ using context_pointer = std::unique_ptr<llama_context, decltype(&llama_free)>;
 /// Tokens with the sequence each belongs to; positions are llama.cpp's business unless given.
 class batch {
  public:
-  explicit batch(std::int64_t room) : batch_(llama_batch_init(static_cast<std::int32_t>(room), 0, 1)) {}
+  explicit batch(std::int64_t room)
+      : batch_(llama_batch_init(static_cast<std::int32_t>(room), 0, 1)) {}
   batch(batch const&) = delete;
   ~batch() { llama_batch_free(batch_); }
   void clear() { batch_.n_tokens = 0; }
   void add(llama_token id, std::int64_t position, std::int64_t sequence, bool wanted) {
     auto const i = batch_.n_tokens++;
-    batch_.token[i] = id, batch_.pos[i] = static_cast<llama_pos>(position), batch_.logits[i] = wanted;
-    batch_.n_seq_id[i] = 1, batch_.seq_id[i][0] = static_cast<llama_seq_id>(sequence);
+    batch_.token[i] = id;
+    batch_.pos[i] = static_cast<llama_pos>(position);
+    batch_.logits[i] = wanted;
+    batch_.n_seq_id[i] = 1;
+    batch_.seq_id[i][0] = static_cast<llama_seq_id>(sequence);
   }
   void decode(llama_context* context) const {
     if (int const status = llama_decode(context, batch_); status != 0)
@@ -51,7 +56,8 @@ class side_of_llama {
   explicit side_of_llama(options const& o) : o_(o), model_(nullptr, &llama_model_free) {
     llama_model_params how = llama_model_default_params();
     if (o.read) how.load_mode = LLAMA_LOAD_MODE_NONE;
-    load_seconds_ = side::seconds([&] { model_.reset(llama_model_load_from_file(o.model.c_str(), how)); });
+    load_seconds_ =
+        side::seconds([&] { model_.reset(llama_model_load_from_file(o.model.c_str(), how)); });
     if (!model_) throw std::runtime_error(o.model + ": llama.cpp cannot load it");
     vocab_size_ = llama_vocab_n_tokens(llama_model_get_vocab(model_.get()));
     load_peak_ = side::status_mib("VmHWM");
@@ -60,21 +66,25 @@ class side_of_llama {
   void speed() {
     constexpr std::int64_t past = 64;
     for (std::int64_t sequences : o_.together) {
-      auto const context = open(sequences * (past + o_.new_tokens), sequences, std::max<std::int64_t>(2048, sequences * past), false);
+      auto const context = open(sequences * (past + o_.new_tokens), sequences,
+                                std::max<std::int64_t>(2048, sequences * past), false);
       batch next(sequences * past);
       std::vector<double> speeds;
       for (int r = -1; r < o_.repetitions; ++r) {  // the first warms up
         llama_memory_clear(llama_get_memory(context.get()), true);
         next.clear();
         auto const prompt = side::random_ids(1, sequences * past, vocab_size_);
-        for (std::int64_t i = 0; i < sequences * past; ++i) next.add(prompt[std::size_t(i)], i % past, i / past, i % past == past - 1);
+        for (std::int64_t i = 0; i < sequences * past; ++i)
+          next.add(prompt[std::size_t(i)], i % past, i / past, i % past == past - 1);
         next.decode(context.get());
         std::int64_t const steps = r < 0 ? 1 : o_.new_tokens;
-        auto const ids = side::random_ids(static_cast<std::uint32_t>(3 + r), sequences * steps, vocab_size_);
+        auto const ids =
+            side::random_ids(static_cast<std::uint32_t>(3 + r), sequences * steps, vocab_size_);
         double const time = side::seconds([&] {
           for (std::int64_t step = 0; step < steps; ++step) {
             next.clear();
-            for (std::int64_t s = 0; s < sequences; ++s) next.add(ids[std::size_t(step * sequences + s)], past + step, s, true);
+            for (std::int64_t s = 0; s < sequences; ++s)
+              next.add(ids[std::size_t(step * sequences + s)], past + step, s, true);
             next.decode(context.get());
           }
         });
@@ -111,34 +121,43 @@ class side_of_llama {
 
   void logits() {
     auto const ids = side::read_ids(o_.ids, vocab_size_);
-    auto const rows = all_logits(*open(std::int64_t(ids.size()), 1, std::int64_t(ids.size()), true), ids);
+    auto const rows =
+        all_logits(*open(std::int64_t(ids.size()), 1, std::int64_t(ids.size()), true), ids);
     side::write_floats(o_.out, rows.data(), std::int64_t(rows.size()));
   }
 
   void bits() {
     auto const context = open(o_.window, 1, o_.window, true);
     std::vector<float> rows;
-    side::print(side::score(o_.text, std::size_t(o_.window), std::size_t(vocab_size_), [&](std::vector<std::int32_t> const& ids) {
-      rows = all_logits(*context, ids);
-      return rows.data();
-    }));
+    side::print(side::score(o_.text, std::size_t(o_.window), std::size_t(vocab_size_),
+                            [&](std::vector<std::int32_t> const& ids) {
+                              rows = all_logits(*context, ids);
+                              return rows.data();
+                            }));
   }
 
  private:
   /// With `exact`, attention without the fused kernel, whose queries are f16.
-  context_pointer open(std::int64_t tokens, std::int64_t sequences, std::int64_t tokens_a_call, bool exact) const {
+  context_pointer open(std::int64_t tokens, std::int64_t sequences, std::int64_t tokens_a_call,
+                       bool exact) const {
     llama_context_params p = llama_context_default_params();
-    p.n_ctx = static_cast<std::uint32_t>(tokens), p.n_seq_max = static_cast<std::uint32_t>(sequences);
+    p.n_ctx = static_cast<std::uint32_t>(tokens);
+    p.n_seq_max = static_cast<std::uint32_t>(sequences);
     p.n_batch = static_cast<std::uint32_t>(tokens_a_call);
     p.n_threads = p.n_threads_batch = o_.threads;
-    p.type_k = p.type_v = o_.kv == "f32" ? GGML_TYPE_F32 : o_.kv == "bf16" ? GGML_TYPE_BF16 : GGML_TYPE_F16;
+    p.type_k = p.type_v = o_.kv == "f32"    ? GGML_TYPE_F32
+                          : o_.kv == "bf16" ? GGML_TYPE_BF16
+                                            : GGML_TYPE_F16;
     if (exact) p.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     context_pointer context(llama_init_from_model(model_.get(), p), &llama_free);
-    if (!context) throw std::runtime_error(o_.model + ": llama.cpp makes no context of " + std::to_string(tokens) + " tokens");
+    if (!context)
+      throw std::runtime_error(o_.model + ": llama.cpp makes no context of " +
+                               std::to_string(tokens) + " tokens");
     return context;
   }
 
-  std::vector<float> all_logits(llama_context& context, std::vector<std::int32_t> const& ids) const {
+  std::vector<float> all_logits(llama_context& context,
+                                std::vector<std::int32_t> const& ids) const {
     llama_memory_clear(llama_get_memory(&context), true);
     batch all(std::int64_t(ids.size()));
     for (std::size_t i = 0; i < ids.size(); ++i) all.add(ids[i], std::int64_t(i), 0, true);
@@ -166,26 +185,36 @@ int main(int argc, char** argv) {
   app.fallthrough();
   app.add_option("--model", o.model, "GGUF file");
   app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--kv", o.kv, "type of keys and values")->check(CLI::IsMember({"f32", "f16", "bf16"}))->capture_default_str();
+  app.add_option("--kv", o.kv, "type of keys and values")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
   app.add_flag("--read", o.read, "read the file rather than map it");
   auto* const speed = app.add_subcommand("speed", "tokens a second of sequences decoded together");
   speed->add_option("--together", o.together, "numbers of sequences")->delimiter(',');
-  speed->add_option("--new", o.new_tokens, "tokens to decode")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  speed->add_option("--repetitions", o.repetitions)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  speed->add_option("--new", o.new_tokens, "tokens to decode")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  speed->add_option("--repetitions", o.repetitions)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   auto* const memory = app.add_subcommand("memory", "seconds to load, largest resident set");
   auto* const logits = app.add_subcommand("logits", "logits of given token ids, as raw f32");
   logits->add_option("--ids", o.ids, "raw int32")->required();
   logits->add_option("--out", o.out)->required();
-  auto* const bits = app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
+  auto* const bits =
+      app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
   bits->add_option("--text", o.text)->required();
   bits->add_option("--window", o.window)->check(CLI::Range(2, 1 << 20))->capture_default_str();
-  auto* const version = app.add_subcommand("version", "of llama.cpp, and the instructions it was built for");
+  auto* const version =
+      app.add_subcommand("version", "of llama.cpp, and the instructions it was built for");
   CLI11_PARSE(app, argc, argv);
 
   try {
     llama_backend_init();
     if (version->parsed()) {
-      side::print({{"what", "version"}, {"llama.cpp", llama_version()}, {"system", llama_print_system_info()}});
+      side::print({{"what", "version"},
+                   {"llama.cpp", llama_version()},
+                   {"system", llama_print_system_info()}});
       return 0;
     }
     llama_log_set(

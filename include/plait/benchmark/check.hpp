@@ -10,9 +10,11 @@
 // Errors:
 //   - `the result is off by … where the reference reaches …; allowed is a share of …`: from
 //     `complaint`, as a text; empty if all is well
-// Test: tests/benchmark/probe_test.cpp, tests/benchmark/register_test.cpp,
-//   tests/benchmark/device_register_test.cpp
+// Test: tests/unit/benchmark/probe_test.cpp, tests/unit/benchmark/register_test.cpp,
+//   tests/unit/benchmark/device_register_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
@@ -30,7 +32,8 @@
 #include <string_view>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// How far a result may be from the reference's with the same, dequantised weights, as a share of
 /// the reference's largest value.
@@ -72,8 +75,8 @@ struct difference {
   /// zeros, is never right.
   std::string complaint(double bound) const {
     if (worst <= bound * largest && largest > 0) return {};
-    return "the result is off by " + std::to_string(worst) + " where the reference reaches " + std::to_string(largest) +
-           "; allowed is a share of " + std::to_string(bound);
+    return "the result is off by " + std::to_string(worst) + " where the reference reaches " +
+           std::to_string(largest) + "; allowed is a share of " + std::to_string(bound);
   }
 };
 
@@ -82,9 +85,7 @@ template <class T>
 double as_double(T value) {
   return static_cast<double>(value);
 }
-inline double as_double(bf16_t value) {
-  return static_cast<double>(static_cast<float>(value));
-}
+inline double as_double(bf16_t value) { return static_cast<double>(static_cast<float>(value)); }
 }  // namespace detail
 
 /// How far a result is from what is expected.
@@ -93,7 +94,8 @@ difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
   difference d;
   for (std::int64_t r = 0; r < expected.rows(); ++r)
     for (std::int64_t c = 0; c < expected.cols(); ++c) {
-      double const is = detail::as_double(expected(r, c)), off = std::abs(is - detail::as_double(result(r, c)));
+      double const is = detail::as_double(expected(r, c)),
+                   off = std::abs(is - detail::as_double(result(r, c)));
       d.largest = std::max(d.largest, std::abs(is));
       if (!(off <= d.worst) && !std::isnan(d.worst)) d.worst = off;  // NaN too, and it stays
     }
@@ -113,7 +115,10 @@ void copy_weights(From& from, To& to) {
     return std::to_string(layer).append(" ").append(part).append(" ").append(t.name);
   };
   from.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    sources.push_back({name(layer, part, t), [&data](std::int64_t copy, std::int64_t r, float* values) { data.get_row(copy, r, values); }});
+    sources.push_back(
+        {name(layer, part, t), [&data](std::int64_t copy, std::int64_t r, float* values) {
+           data.get_row(copy, r, values);
+         }});
   });
   std::size_t next = 0;
   std::vector<float> row;
@@ -129,4 +134,7 @@ void copy_weights(From& from, To& to) {
   });
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // What a call of a model costs, layer by layer, and how fast it can be at most.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
@@ -17,7 +19,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// One line: a sublayer with its norm, the embedding or the head.
 struct explained_row {
@@ -36,7 +39,8 @@ struct explanation {
   precision types;
   bench::roofline roofline;
   std::vector<explained_row> rows;
-  double next_seconds = 0;  ///< the least time of the call behind it: one more token of each sequence
+  double next_seconds =
+      0;  ///< the least time of the call behind it: one more token of each sequence
 
   call_cost cost() const {
     call_cost sum;
@@ -87,32 +91,41 @@ inline std::string number(double value, char const* format) {
 /// Shapes: a row for the embedding's rows, each mixer and feed-forward with its norm, and final
 ///   norm and head of one token a sequence; `layer` is -1 outside of the layers. `reached`: experts
 ///   in each layer, if they are known
-/// Test: tests/benchmark/explain_test.cpp
+/// Test: tests/unit/benchmark/explain_test.cpp
 template <class Architecture>
 requires(std::is_class_v<Architecture>) explanation
-    explain(Architecture const& c, precision const& as, call const& what, roofline const& on, std::span<double const> reached = {}) {
+    explain(Architecture const& c, precision const& as, call const& what, roofline const& on,
+            std::span<double const> reached = {}) {
   if (what.tokens < 1 || what.context < 0 || what.sequences < 1)
-    throw error("explain: a call has 1 or more tokens, a context of 0 or more and 1 or more sequences, not " + std::to_string(what.tokens) +
-                ", " + std::to_string(what.context) + " and " + std::to_string(what.sequences));
+    throw error(
+        "explain: a call has 1 or more tokens, a context of 0 or more and 1 or more sequences, "
+        "not " +
+        std::to_string(what.tokens) + ", " + std::to_string(what.context) + " and " +
+        std::to_string(what.sequences));
   if (!on.known())
-    throw error("explain: a roofline has operations and bytes a second above 0, not " + std::to_string(on.flops) + " and " +
-                std::to_string(on.bytes));
+    throw error("explain: a roofline has operations and bytes a second above 0, not " +
+                std::to_string(on.flops) + " and " + std::to_string(on.bytes));
   if (!reached.empty() && reached.size() != static_cast<std::size_t>(c.num_layers()))
-    throw error("explain: experts reached are given for " + std::to_string(reached.size()) + " layers of " +
-                std::to_string(c.num_layers()));
+    throw error("explain: experts reached are given for " + std::to_string(reached.size()) +
+                " layers of " + std::to_string(c.num_layers()));
   explanation e{.call = what, .types = as, .roofline = on, .rows = {}};
   int const d = c.d_model;
   auto const add = [&](int layer, std::string part, call_cost const& cost) {
-    e.rows.push_back({.layer = layer, .part = std::move(part), .cost = cost, .seconds = on.seconds(cost.flops, cost.bytes)});
+    e.rows.push_back({.layer = layer,
+                      .part = std::move(part),
+                      .cost = cost,
+                      .seconds = on.seconds(cost.flops, cost.bytes)});
   };
   bool const vocabulary = c.vocab_size != no_vocabulary;
-  double const norm = double(policies::bytes(c.norm, d, as)), rows = double(what.tokens * what.sequences);
+  double const norm = double(policies::bytes(c.norm, d, as)),
+               rows = double(what.tokens * what.sequences);
   if (vocabulary) add(-1, "embedding", {0, rows * double(matrix_bytes(as.weights, 1, d))});
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
       auto const sublayer = [&]<class Policy>(Policy const& p, char const* otherwise) {
         if constexpr (!std::is_same_v<Policy, none>) {
-          call_cost cost = layer_cost(p, d, as, what, reached.empty() ? -1 : reached[static_cast<std::size_t>(i)]);
+          call_cost cost = layer_cost(p, d, as, what,
+                                      reached.empty() ? -1 : reached[static_cast<std::size_t>(i)]);
           cost.bytes += norm;
           add(i, std::string(policy_name<Policy>(otherwise)), cost);
         }
@@ -121,12 +134,15 @@ requires(std::is_class_v<Architecture>) explanation
       sublayer(ffn, "ffn");
     });
   if (vocabulary)
-    add(-1, "head", {2.0 * double(c.vocab_size) * d * double(what.sequences), norm + double(matrix_bytes(as.weights, c.vocab_size, d))});
+    add(-1, "head",
+        {2.0 * double(c.vocab_size) * d * double(what.sequences),
+         norm + double(matrix_bytes(as.weights, c.vocab_size, d))});
   if (what.tokens == 1) {
     e.next_seconds = e.seconds();  // of this very call: one key more or less is no other picture
   } else {
     call next = what;
-    next.tokens = 1, next.context += what.tokens;
+    next.tokens = 1;
+    next.context += what.tokens;
     e.next_seconds = explain(c, as, next, on).seconds();
   }
   return e;
@@ -137,8 +153,10 @@ requires(std::is_class_v<Architecture>) explanation
 ///   constexpr plait::bench::roofline machine{.flops = 472e9, .bytes = 60e9};
 ///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, machine);
 template <auto Config>
-explanation explain(precision const& as, std::int64_t tokens, std::int64_t context, roofline const& on, routing r = routing::random) {
-  static constexpr auto config = Config;  // clang 14 reads wrong members of a template argument at run time
+explanation explain(precision const& as, std::int64_t tokens, std::int64_t context,
+                    roofline const& on, routing r = routing::random) {
+  static constexpr auto config =
+      Config;  // clang 14 reads wrong members of a template argument at run time
   return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
 }
 
@@ -150,31 +168,41 @@ inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
   double const gflops = e.roofline.flops / 1e9, gbytes = e.roofline.bytes / 1e9;
   out << (e.call.tokens == 1 ? "decode" : "prefill") << ": ";
   if (e.call.sequences != 1) out << e.call.sequences << " sequences of ";
-  out << e.call.tokens << (e.call.tokens == 1 ? " token" : " tokens") << " on a context of " << e.call.context << ", " << name_of(e.types)
-      << ", routing " << name_of(e.call.routing) << "; roofline " << number(gflops, "%.4g") << " GFLOP/s, " << number(gbytes, "%.4g")
+  out << e.call.tokens << (e.call.tokens == 1 ? " token" : " tokens") << " on a context of "
+      << e.call.context << ", " << name_of(e.types) << ", routing " << name_of(e.call.routing)
+      << "; roofline " << number(gflops, "%.4g") << " GFLOP/s, " << number(gbytes, "%.4g")
       << " GB/s\n";
-  auto const line = [&](std::string const& layer, std::string const& part, call_cost const& cost, double intensity, double seconds,
-                        double spent) {
+  auto const line = [&](std::string const& layer, std::string const& part, call_cost const& cost,
+                        double intensity, double seconds, double spent) {
     char text[200];
-    std::snprintf(text, sizeof text, "%5s %-16s %12.3f %12.3f %10.2f %12.1f %6s", layer.c_str(), part.c_str(), cost.flops / 1e9,
-                  cost.bytes / 1e6, intensity, seconds * 1e6,
+    std::snprintf(text, sizeof text, "%5s %-16s %12.3f %12.3f %10.2f %12.1f %6s", layer.c_str(),
+                  part.c_str(), cost.flops / 1e9, cost.bytes / 1e6, intensity, seconds * 1e6,
                   cost.flops / e.roofline.flops > cost.bytes / e.roofline.bytes ? "FLOP" : "bytes");
     out << text;
     if (measured) {
-      std::snprintf(text, sizeof text, " %12.1f %7.1f", spent * 1e6, spent > 0 ? 100 * seconds / spent : 0.0);
+      std::snprintf(text, sizeof text, " %12.1f %7.1f", spent * 1e6,
+                    spent > 0 ? 100 * seconds / spent : 0.0);
       out << text;
     }
     out << '\n';
   };
-  out << "layer part                    GFLOP           MB  FLOP/byte     least us  bound" << (measured ? "  measured us       %" : "")
-      << '\n';
-  for (auto const& r : e.rows) line(r.layer < 0 ? "" : std::to_string(r.layer), r.part, r.cost, r.intensity(), r.seconds, r.measured);
+  out << "layer part                    GFLOP           MB  FLOP/byte     least us  bound"
+      << (measured ? "  measured us       %" : "") << '\n';
+  for (auto const& r : e.rows)
+    line(r.layer < 0 ? "" : std::to_string(r.layer), r.part, r.cost, r.intensity(), r.seconds,
+         r.measured);
   call_cost const sum = e.cost();
   line("", "sum", sum, sum.bytes > 0 ? sum.flops / sum.bytes : 0, e.seconds(), e.measured());
   out << "at most " << number(e.tokens_per_second(), "%.1f") << " tokens/s";
-  if (measured) out << ", measured " << number(double(e.call.tokens * e.call.sequences) / e.measured(), "%.1f");
-  if (e.call.tokens > 1) out << "; decode on top of it at most " << number(e.decode_tokens_per_second(), "%.1f") << " tokens/s";
+  if (measured)
+    out << ", measured " << number(double(e.call.tokens * e.call.sequences) / e.measured(), "%.1f");
+  if (e.call.tokens > 1)
+    out << "; decode on top of it at most " << number(e.decode_tokens_per_second(), "%.1f")
+        << " tokens/s";
   return out << '\n';
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

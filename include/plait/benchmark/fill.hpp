@@ -2,6 +2,8 @@
 // any storage.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 #include <plait/core/view.hpp>
 #include <plait/model/initialize.hpp>
@@ -11,15 +13,20 @@
 #include <string_view>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// A fast stream of numbers, uniform in (-scale, scale): a linear congruential generator with
 /// Knuth's multiplier and increment.
 class numbers {
  public:
   explicit numbers(std::uint64_t seed, float scale = 1.0f)
-      : state_(static_cast<std::uint32_t>(plait::detail::mix(7, seed))), scale_(scale / 2147483648.0f) {}
-  float operator()() { return scale_ * static_cast<float>(static_cast<std::int32_t>(state_ = state_ * 1664525u + 1013904223u)); }
+      : state_(static_cast<std::uint32_t>(plait::detail::mix(7, seed))),
+        scale_(scale / 2147483648.0f) {}
+  float operator()() {
+    return scale_ *
+           static_cast<float>(static_cast<std::int32_t>(state_ = state_ * 1664525u + 1013904223u));
+  }
 
  private:
   std::uint32_t state_;
@@ -55,7 +62,7 @@ class matrix {
 ///   any T and whatever rows are there; zeros without a seed
 /// Errors: those of core/buffer.hpp
 /// Cost: about a nanosecond a value
-/// Test: tests/benchmark/probe_test.cpp
+/// Test: tests/unit/benchmark/probe_test.cpp
 template <class Tensor>
 void fill(tensor const& t, Tensor& data, std::uint64_t stream) {
   if (t.start != initial::normal) return initialize_tensor(t, data, stream);
@@ -71,8 +78,13 @@ void fill(tensor const& t, Tensor& data, std::uint64_t stream) {
 template <class Model>
 void fill(Model& m) {
   m.for_each_tensor([](int layer, std::string_view part, tensor const& t, auto& data) {
-    fill(t, data, plait::detail::mix(plait::detail::mix(static_cast<std::uint64_t>(layer + 2), part), std::string_view(t.name)));
+    fill(t, data,
+         plait::detail::mix(plait::detail::mix(static_cast<std::uint64_t>(layer + 2), part),
+                            std::string_view(t.name)));
   });
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

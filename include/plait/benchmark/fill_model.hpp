@@ -1,6 +1,8 @@
 // A model's weights, such that every layer's experts are reached as wanted.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/fill.hpp>
 #include <plait/benchmark/routing.hpp>
 #include <plait/policy/hybrid.hpp>
@@ -14,7 +16,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 namespace detail {
 
@@ -27,7 +30,8 @@ concept routes_tokens = requires(Policy const& p) {
 /// Calls visit(i, policy) for the feed-forward policies of an architecture.
 template <class Architecture, class Visit>
 void for_each_ffn(Architecture const& c, Visit&& visit) {
-  std::apply([&, i = std::size_t{0}](auto const&... policy) mutable { (visit(i++, policy), ...); }, c.ffns());
+  std::apply([&, i = std::size_t{0}](auto const&... policy) mutable { (visit(i++, policy), ...); },
+             c.ffns());
 }
 
 /// Where the routers of a model read their logits when routing is made: feed-forward policy i of
@@ -37,7 +41,8 @@ std::vector<std::int64_t> router_channels(Architecture const& c) {
   std::vector<std::int64_t> first{0};
   for_each_ffn(c, [&](std::size_t, auto const& p) {
     std::int64_t experts = 0;
-    describe(p, c.d_model, [&](tensor const& t) { experts = t.role == role::router ? t.rows : experts; });
+    describe(p, c.d_model,
+             [&](tensor const& t) { experts = t.role == role::router ? t.rows : experts; });
     first.push_back(first.back() + experts);
   });
   return first;
@@ -46,19 +51,25 @@ std::vector<std::int64_t> router_channels(Architecture const& c) {
 /// Writes into the row of a token, id or position g, the logits that bring it to its experts in
 /// every layer. `wanted` holds a list a policy.
 template <class Architecture>
-void write_all_logits(Architecture const& c, std::vector<std::int64_t> const& first, std::vector<std::vector<std::int32_t>> const& wanted,
-                      std::int64_t g, float amplitude, float* row) {
+void write_all_logits(Architecture const& c, std::vector<std::int64_t> const& first,
+                      std::vector<std::vector<std::int32_t>> const& wanted, std::int64_t g,
+                      float amplitude, float* row) {
   for_each_ffn(c, [&]<class Policy>(std::size_t i, Policy const& p) {
     if constexpr (routes_tokens<Policy>)
-      if (first[i + 1] > first[i]) write_logits(wanted[i].data() + g * p.top_k, p.top_k, p.num_experts, amplitude, row + first[i]);
+      if (first[i + 1] > first[i])
+        write_logits(wanted[i].data() + g * p.top_k, p.top_k, p.num_experts, amplitude,
+                     row + first[i]);
   });
 }
 template <class Architecture>
-std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, routing r, std::int64_t tokens) {
+std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, routing r,
+                                                        std::int64_t tokens) {
   std::vector<std::vector<std::int32_t>> wanted;
   for_each_ffn(c, [&]<class Policy>(std::size_t, Policy const& p) {
-    if constexpr (routes_tokens<Policy>) wanted.push_back(wanted_experts(r, p.num_experts, p.top_k, tokens));
-    else wanted.emplace_back();
+    if constexpr (routes_tokens<Policy>)
+      wanted.push_back(wanted_experts(r, p.num_experts, p.top_k, tokens));
+    else
+      wanted.emplace_back();
   });
   return wanted;
 }
@@ -73,7 +84,7 @@ std::vector<std::vector<std::int32_t>> wanted_by_policy(Architecture const& c, r
 ///   and norms keep their order
 /// Shapes: a channel for each expert of each feed-forward policy
 /// Errors: none here; `register_model` refuses a width with fewer channels
-/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp
+/// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 template <class Model>
 void fill_routed(Model& m, routing r) {
   static constexpr auto c = Model::config;
@@ -99,7 +110,8 @@ void fill_routed(Model& m, routing r) {
         row[static_cast<std::size_t>(channel + e)] = 1;
         data.set_row(0, e, row.data());
       }
-    } else if ((part == "mixer" || part == "ffn") && (t.role == role::matrix || t.role == role::expert) && t.rows == c.d_model) {
+    } else if ((part == "mixer" || part == "ffn") &&
+               (t.role == role::matrix || t.role == role::expert) && t.rows == c.d_model) {
       std::fill(row.begin(), row.end(), 0.0f);
       for (std::int64_t copy = 0; copy < t.copies; ++copy)
         for (std::int64_t i = 0; i < held; ++i) data.set_row(copy, i, row.data());
@@ -107,4 +119,7 @@ void fill_routed(Model& m, routing r) {
   });
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

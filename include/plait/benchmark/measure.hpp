@@ -2,9 +2,11 @@
 // roofline of the run, timing, counters.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
-#include <plait/benchmark/explain.hpp>
 #include <plait/benchmark/check.hpp>
+#include <plait/benchmark/explain.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/probe_device.hpp>
@@ -13,7 +15,8 @@
 #include <plait/model/cache.hpp>
 #include <plait/policy/precision.hpp>
 
-#if !defined(__CUDACC__)  // Eigen has no registers under nvcc, and the CPU no kernels: only devices are measured there
+#if !defined(__CUDACC__)  // Eigen has no registers under nvcc, and the CPU no kernels: only devices
+                          // are measured there
 #include <plait/benchmark/probe.hpp>
 #endif
 
@@ -30,7 +33,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 namespace detail {
 
@@ -60,49 +64,66 @@ constexpr bool has_types = requires {
   { Exec::types } -> std::convertible_to<precision>;
 };
 template <class Exec>
-constexpr bool is_made_for_threads = std::is_constructible_v<Exec, int> || std::is_default_constructible_v<Exec>;
+constexpr bool is_made_for_threads =
+    std::is_constructible_v<Exec, int> || std::is_default_constructible_v<Exec>;
 
 /// What every registration asks of its execution policy.
 template <class Exec>
 struct measurable {
   static_assert(has_types<Exec>,
-                "plait: a benchmark counts bytes by its execution policy's precision: static constexpr plait::precision types");
-  static_assert(is_made_for_threads<Exec>, "plait: a benchmark makes its execution policy from a number of threads, or from nothing");
+                "plait: a benchmark counts bytes by its execution policy's precision: static "
+                "constexpr plait::precision types");
+  static_assert(
+      is_made_for_threads<Exec>,
+      "plait: a benchmark makes its execution policy from a number of threads, or from nothing");
 };
 
 template <class Exec>
 std::unique_ptr<Exec> make_exec([[maybe_unused]] int threads) {
-  if constexpr (!on_device<Exec> && std::is_constructible_v<Exec, int>) return std::make_unique<Exec>(threads);
-  else return std::make_unique<Exec>();
+  if constexpr (!on_device<Exec> && std::is_constructible_v<Exec, int>)
+    return std::make_unique<Exec>(threads);
+  else
+    return std::make_unique<Exec>();
 }
 
 // What a device answers otherwise than this machine.
 template <class Exec>
 int threads_in([[maybe_unused]] Exec const& exec) {
-  if constexpr (on_device<Exec>) return 1;
-  else return exec.threads();
+  if constexpr (on_device<Exec>)
+    return 1;
+  else
+    return exec.threads();
 }
 template <class Exec>
 std::int64_t bytes_to_be_cold(Exec& exec) {
-  if constexpr (on_device<Exec>) return cold_bytes(exec);
-  else return cold_bytes(exec.threads());
+  if constexpr (on_device<Exec>)
+    return cold_bytes(exec);
+  else
+    return cold_bytes(exec.threads());
 }
 /// Of where copies of the weights are.
 template <class Exec>
 std::int64_t memory_of([[maybe_unused]] Exec& exec) {
-  if constexpr (on_device<Exec>) return exec.runtime.memory_bytes();
-  else return machine_memory();
+  if constexpr (on_device<Exec>)
+    return exec.runtime.memory_bytes();
+  else
+    return machine_memory();
 }
 /// What the fastest products are made of.
 template <class Exec>
 constexpr dtype products_of() {
-  if constexpr (on_device<Exec>) return Exec::types.weights == dtype::f32 ? dtype::f32 : dtype::bf16;
-  else return arithmetic_of(Exec::types);
+  if constexpr (on_device<Exec>)
+    return Exec::types.weights == dtype::f32 ? dtype::f32 : dtype::bf16;
+  else
+    return arithmetic_of(Exec::types);
 }
 template <class Exec>
-double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int64_t layers, [[maybe_unused]] bool routes) {
-  if constexpr (on_device<Exec>) return device_tolerance(Exec::types, layers, routes);
-  else return tolerance(Exec::types, keeps_keys);
+double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int64_t layers,
+                    [[maybe_unused]] bool routes) {
+  if constexpr (on_device<Exec>)
+    return device_tolerance(Exec::types, layers, routes);
+  else
+    return tolerance(Exec::types, keeps_keys);
 }
 template <class Exec, class Call>
 double seconds_of([[maybe_unused]] Exec& exec, Call const& call) {
@@ -144,13 +165,17 @@ inline void keep_table(std::string const& name, explanation table) {
 }
 
 inline std::string text_of_bytes(double bytes) {
-  return bytes < 1e6 ? number(bytes / 1e3, "%.1f kB") : bytes < 1e9 ? number(bytes / 1e6, "%.1f MB") : number(bytes / 1e9, "%.2f GB");
+  return bytes < 1e6   ? number(bytes / 1e3, "%.1f kB")
+         : bytes < 1e9 ? number(bytes / 1e6, "%.1f MB")
+                       : number(bytes / 1e9, "%.2f GB");
 }
 
 /// "name/f32/tokens:16/...", the way Google Benchmark writes arguments.
 class point_name {
  public:
-  point_name(std::string const& name, precision const& types) { text_.append(name).append("/").append(name_of(types)); }
+  point_name(std::string const& name, precision const& types) {
+    text_.append(name).append("/").append(name_of(types));
+  }
   point_name& add(char const* what, std::int64_t value) { return add(what, std::to_string(value)); }
   point_name& add(char const* what, std::string const& value) {
     text_.append("/").append(what).append(":").append(value);
@@ -163,24 +188,30 @@ class point_name {
 };
 
 /// Refuses what no call can be.
-inline void check_range(std::string const& name, char const* what, std::vector<std::int64_t> const& values, std::int64_t least,
+inline void check_range(std::string const& name, char const* what,
+                        std::vector<std::int64_t> const& values, std::int64_t least,
                         std::int64_t most) {
-  if (values.empty()) throw error("register " + name + ": " + what + " is an empty list, so that there is nothing to measure");
+  if (values.empty())
+    throw error("register " + name + ": " + what +
+                " is an empty list, so that there is nothing to measure");
   for (std::int64_t const v : values)
     if (v < least || v > most)
-      throw error("register " + name + ": " + what + " is between " + std::to_string(least) + " and " + std::to_string(most) + ", not " +
-                  std::to_string(v));
+      throw error("register " + name + ": " + what + " is between " + std::to_string(least) +
+                  " and " + std::to_string(most) + ", not " + std::to_string(v));
 }
 template <class Exec>
 std::vector<int> threads_of(std::string const& name, std::vector<int> const& asked) {
   for (int const n : asked)
-    if (n < 1 || n > 4096) throw error("register " + name + ": threads is between 1 and 4096, not " + std::to_string(n));
+    if (n < 1 || n > 4096)
+      throw error("register " + name + ": threads is between 1 and 4096, not " + std::to_string(n));
   if constexpr (on_device<Exec>) {
     if (!asked.empty() && asked != std::vector<int>{1})
       throw error("register " + name + ": a device has no threads to choose: leave them out");
     return {1};
-  } else if constexpr (std::is_default_constructible_v<Exec>) return asked.empty() ? std::vector<int>{Exec().threads()} : asked;
-  else return asked.empty() ? std::vector<int>{1} : asked;
+  } else if constexpr (std::is_default_constructible_v<Exec>)
+    return asked.empty() ? std::vector<int>{Exec().threads()} : asked;
+  else
+    return asked.empty() ? std::vector<int>{1} : asked;
 }
 
 /// Times call(), behind a rewind() each time that is not timed, and sets what is reported. On a
@@ -189,14 +220,15 @@ std::vector<int> threads_of(std::string const& name, std::vector<int> const& ask
 ///   predicted_us, roofline_%    the least time on the roofline, and its share of the measured
 ///   peak_GFLOP/s, peak_GB/s     the roofline, measured in this run
 template <class Exec, class Rewind, class Call>
-void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_cost const& cost, double least, roofline const& on, Rewind const& rewind,
-             Call const& call) {
+void measure(::benchmark::State& state, Exec& exec, std::int64_t tokens, call_cost const& cost,
+             double least, roofline const& on, Rewind const& rewind, Call const& call) {
   double seconds = 0, calls = 0;
   for (auto _ : state) {
     rewind();
     double const spent = seconds_of(exec, call);
     state.SetIterationTime(spent);
-    seconds += spent, calls += 1;
+    seconds += spent;
+    calls += 1;
   }
   if (!(seconds > 0)) return;
   double const each = seconds / calls;
@@ -222,8 +254,10 @@ std::string type_key() {
 
 }  // namespace detail
 
-/// A registered benchmark: benchmark::Benchmark from version 1.9.5 of Google Benchmark on, in its namespace internal before.
-using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchmark(std::declval<char const*>(), std::declval<void (*)(::benchmark::State&)>()))>;
+/// A registered benchmark: benchmark::Benchmark from version 1.9.5 of Google Benchmark on, in its
+/// namespace internal before.
+using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchmark(
+    std::declval<char const*>(), std::declval<void (*)(::benchmark::State&)>()))>;
 
 /// What is registered, for what Google Benchmark has to say further: for (auto* b : registered)
 /// b->MinTime(2)->Repetitions(5);
@@ -245,8 +279,11 @@ using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchma
 /// Shapes: a vector of Google Benchmark's own objects, for what it has to say further:
 ///   `b->MinTime(2)->Repetitions(5)`
 /// Cost: one piece of work is kept, the last, until `run` ends or another is measured
-/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp,
-///   tests/compile_fail/benchmark.cpp
+/// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp,
+///   tests/checks/compile_fail/benchmark.cpp
 using registered = std::vector<registration*>;
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A model's sequences, and the call of forward that is timed.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/fill.hpp>
 #include <plait/benchmark/fill_model.hpp>
@@ -19,7 +21,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// A model with sequences: `sequences` of them, each with a context, and a call that gives each of
 /// them new tokens.
@@ -27,7 +30,7 @@ namespace plait::inline PLAIT_ABI::bench {
 ///   no longer; `rewind` goes back to where the call begins; `output` is [sequences, columns] on
 ///   this machine, logits or hidden states of the last tokens
 /// Errors: those of the model's forward
-/// Test: tests/benchmark/register_test.cpp, tests/benchmark/device_register_test.cpp
+/// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 template <class Model>
 class model_steps {
  public:
@@ -35,18 +38,24 @@ class model_steps {
   using T = typename Model::value_type;
   using memory = typename Model::memory;
   using output_type = std::conditional_t<Model::has_vocabulary, typename Model::output_type, T>;
-  static constexpr std::int64_t columns = Model::has_vocabulary ? Model::vocab_size : Model::d_model;
+  static constexpr std::int64_t columns =
+      Model::has_vocabulary ? Model::vocab_size : Model::d_model;
   static constexpr auto config = Model::config;
 
-  model_steps(Model const& m, routing r) : model_(m), routing_(r), channels_(detail::router_channels(config)) {}
+  model_steps(Model const& m, routing r)
+      : model_(m), routing_(r), channels_(detail::router_channels(config)) {}
 
   /// Caches of `what.sequences` sequences with what.context tokens; goes on from what is there if
   /// that is no longer.
   void prepare(exec_type& exec, call const& what) {
     static constexpr std::int64_t chunk = 512;
-    model_.reserve(exec, std::max(what.tokens * what.sequences, std::min(chunk, std::max<std::int64_t>(1, what.context))), what.sequences);
+    model_.reserve(exec,
+                   std::max(what.tokens * what.sequences,
+                            std::min(chunk, std::max<std::int64_t>(1, what.context))),
+                   what.sequences);
     if (std::int64_t(caches_.size()) != what.sequences || context_ > what.context) {
-      starts_.clear(), caches_.clear();
+      starts_.clear();
+      caches_.clear();
       caches_.reserve(static_cast<std::size_t>(what.sequences));
       for (std::int64_t s = 0; s < what.sequences; ++s) caches_.push_back(pool_.make());
       context_ = 0;
@@ -67,9 +76,11 @@ class model_steps {
       }
       starts_.push_back(cache.snapshot());
     }
-    context_ = what.context, what_ = what;
+    context_ = what.context;
+    what_ = what;
     next_.clear();
-    for (std::int64_t s = 0; s < what.sequences; ++s) next_.push_back(tokens_of(s, what.context, what.tokens, s * what.tokens));
+    for (std::int64_t s = 0; s < what.sequences; ++s)
+      next_.push_back(tokens_of(s, what.context, what.tokens, s * what.tokens));
     output_ = std::make_unique<placed<output_type, memory>>(what.sequences, columns);
   }
   /// To the start again, with the batch of the call.
@@ -84,17 +95,21 @@ class model_steps {
   void run(exec_type& exec) { forward(exec, output_->view()); }
   template <class Observer>
   void run(exec_type& exec, Observer const& see) {
-    if constexpr (Model::has_vocabulary) model_.forward(exec, batch_, output_->view(), see);
-    else model_.forward_hidden(exec, batch_, output_->view(), see);
+    if constexpr (Model::has_vocabulary)
+      model_.forward(exec, batch_, output_->view(), see);
+    else
+      model_.forward_hidden(exec, batch_, output_->view(), see);
   }
   /// The same work in two calls, the last token alone.
   void run_split(exec_type& exec) {
     rewind();
     batch_.clear();
-    for (std::size_t s = 0; s < caches_.size(); ++s) next_[s].add(batch_, caches_[s], 0, what_.tokens - 1);
+    for (std::size_t s = 0; s < caches_.size(); ++s)
+      next_[s].add(batch_, caches_[s], 0, what_.tokens - 1);
     forward(exec, output_->view());
     batch_.clear();
-    for (std::size_t s = 0; s < caches_.size(); ++s) next_[s].add(batch_, caches_[s], what_.tokens - 1, 1);
+    for (std::size_t s = 0; s < caches_.size(); ++s)
+      next_[s].add(batch_, caches_[s], what_.tokens - 1, 1);
     forward(exec, output_->view());
   }
   /// Of the last call, on this machine; a reference where it is there already.
@@ -107,10 +122,12 @@ class model_steps {
       if constexpr (detail::routes_tokens<Policy>)
         if (at == i) {
           count.assign(static_cast<std::size_t>(p.num_experts), 0);
-          std::int64_t const tokens = what_.tokens * what_.sequences, period = Model::has_vocabulary ? Model::vocab_size : tokens;
+          std::int64_t const tokens = what_.tokens * what_.sequences,
+                             period = Model::has_vocabulary ? Model::vocab_size : tokens;
           auto const list = wanted_experts(routing_, p.num_experts, p.top_k, period);
           for (std::int64_t g = 0; g < tokens; ++g)
-            for (std::int64_t j = 0; j < p.top_k; ++j) ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
+            for (std::int64_t j = 0; j < p.top_k; ++j)
+              ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
         }
     });
     return count;
@@ -124,20 +141,27 @@ class model_steps {
     void add(plait::batch<Model>& b, plait::cache<Model>& cache) const {
       add(b, cache, 0, embeddings ? embeddings->read().rows() : std::int64_t(ids.size()));
     }
-    void add(plait::batch<Model>& b, plait::cache<Model>& cache, std::int64_t from, std::int64_t count) const {
-      if (embeddings) b.add(cache, embeddings->read().middle_rows(from, count));
-      else b.add(cache, std::span<std::int32_t const>(ids).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(count)));
+    void add(plait::batch<Model>& b, plait::cache<Model>& cache, std::int64_t from,
+             std::int64_t count) const {
+      if (embeddings)
+        b.add(cache, embeddings->read().middle_rows(from, count));
+      else
+        b.add(cache, std::span<std::int32_t const>(ids).subspan(static_cast<std::size_t>(from),
+                                                                static_cast<std::size_t>(count)));
     }
   };
   /// Tokens at positions [position, position + count) of a sequence, which are numbers g, g + 1,
   /// ... of those routing spreads.
-  new_tokens tokens_of(std::int64_t sequence, std::int64_t position, std::int64_t count, std::int64_t g) const {
+  new_tokens tokens_of(std::int64_t sequence, std::int64_t position, std::int64_t count,
+                       std::int64_t g) const {
     new_tokens made;
     if constexpr (Model::has_vocabulary) {
       for (std::int64_t i = 0; i < count; ++i) {
-        auto const drawn = plait::detail::mix(static_cast<std::uint64_t>(sequence), static_cast<std::uint64_t>(position + i));
-        std::int64_t const id =
-            routing_ == routing::random ? std::int64_t(drawn % std::uint64_t(Model::vocab_size)) : (g + i) % Model::vocab_size;
+        auto const drawn = plait::detail::mix(static_cast<std::uint64_t>(sequence),
+                                              static_cast<std::uint64_t>(position + i));
+        std::int64_t const id = routing_ == routing::random
+                                    ? std::int64_t(drawn % std::uint64_t(Model::vocab_size))
+                                    : (g + i) % Model::vocab_size;
         made.ids.push_back(static_cast<std::int32_t>(id));
       }
     } else {
@@ -147,7 +171,8 @@ class model_steps {
         std::vector<float> row(static_cast<std::size_t>(Model::d_model));
         for (std::int64_t i = 0; i < count; ++i) {
           detail::write_all_logits(config, channels_, list, g + i, 4.0f, row.data());
-          std::transform(row.begin(), row.begin() + channels_.back(), drawn.view().row(i), [](float v) { return static_cast<T>(v); });
+          std::transform(row.begin(), row.begin() + channels_.back(), drawn.view().row(i),
+                         [](float v) { return static_cast<T>(v); });
         }
       }
       made.embeddings = std::make_unique<placed<T, memory>>(std::move(drawn));
@@ -155,8 +180,10 @@ class model_steps {
     return made;
   }
   void forward(exec_type& exec, matrix_view<output_type> out) {
-    if constexpr (Model::has_vocabulary) model_.forward(exec, batch_, out);
-    else model_.forward_hidden(exec, batch_, out);
+    if constexpr (Model::has_vocabulary)
+      model_.forward(exec, batch_, out);
+    else
+      model_.forward_hidden(exec, batch_, out);
   }
 
   Model const& model_;
@@ -172,4 +199,7 @@ class model_steps {
   call what_;
 };
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

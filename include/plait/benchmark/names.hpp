@@ -1,8 +1,10 @@
 // Words for what is printed: precisions, and policies by their type.
 // Shapes: `"f32"`, `"bf16"`, `"int8"`, `"experts_int8"`, and what differs: `"bf16,compute:bf16"`; a
 //   policy is called by its type, `"mamba"`
-// Test: tests/benchmark/explain_test.cpp
+// Test: tests/unit/benchmark/explain_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/core/macros.hpp>
 #include <plait/policy/precision.hpp>
@@ -10,9 +12,12 @@
 #include <string>
 #include <string_view>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
-constexpr char const* name_of(dtype t) { return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8"; }
+constexpr char const* name_of(dtype t) {
+  return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8";
+}
 
 /// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16,compute:bf16";
 /// otherwise all four, "weights:int8,...".
@@ -21,7 +26,8 @@ inline std::string name_of(precision const& p) {
     char const* name;
     precision is;
   };
-  for (named const& known : {named{"f32", f32}, named{"bf16", bf16}, named{"int8", int8}, named{"experts_int8", experts_int8}}) {
+  for (named const& known : {named{"f32", f32}, named{"bf16", bf16}, named{"int8", int8},
+                             named{"experts_int8", experts_int8}}) {
     if (p.weights != known.is.weights || p.experts != known.is.experts) continue;
     std::string name = known.name;
     if (p.compute != known.is.compute) name.append(",compute:").append(name_of(p.compute));
@@ -39,7 +45,8 @@ inline std::string name_of(precision const& p) {
 template <class Policy>
 constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwise = "policy") {
 #if defined(__GNUC__)
-  std::string_view name = __PRETTY_FUNCTION__;  // "... [with Policy = plait::mamba; ...]", "... [Policy = plait::mamba]"
+  std::string_view name = __PRETTY_FUNCTION__;  // "... [with Policy = plait::mamba; ...]", "...
+                                                // [Policy = plait::mamba]"
   std::string_view const before = "Policy = ";
   std::size_t const at = name.find(before);
   if (at == std::string_view::npos) return otherwise;
@@ -52,4 +59,7 @@ constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwi
 #endif
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

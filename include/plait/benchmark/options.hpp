@@ -4,8 +4,10 @@
 //   turn, with their own sequences, `cold_bytes` read before one comes again, `max_bytes` together
 //   at most (0: a quarter of the memory, on a device of its own). `by_layer`: `run` prints
 //   explain's table with measured times
-// Test: tests/benchmark/register_test.cpp
+// Test: tests/unit/benchmark/register_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/macros.hpp>
@@ -14,7 +16,8 @@
 #include <cstdint>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// warm: one copy of the weights, as the last call left it. cold: so many copies in turn that the
 /// last-level cache holds none of what a call reads, as a layer in a large model finds its weights.
@@ -27,11 +30,12 @@ constexpr char const* name_of(weights w) { return w == weights::warm ? "warm" : 
 struct layer_options {
   std::vector<std::int64_t> tokens = {1, 16, 128, 512};  ///< new ones in a call
   std::vector<std::int64_t> context = {0};               ///< cached ones; a feed-forward knows none
-  std::vector<int> threads = {};                         ///< none: those of the execution policy's default
+  std::vector<int> threads = {};  ///< none: those of the execution policy's default
   bench::weights weights = bench::weights::cold;
   bench::routing routing = bench::routing::random;
   layer_settings settings = {};
-  std::int64_t max_bytes = 0;  ///< of all copies of the weights, with their caches; 0: a quarter of the machine's memory
+  std::int64_t max_bytes =
+      0;  ///< of all copies of the weights, with their caches; 0: a quarter of the machine's memory
 };
 
 /// register_model runs every combination of tokens, context, sequences and threads.
@@ -39,12 +43,18 @@ struct model_options {
   std::vector<std::int64_t> tokens = {1, 128, 512};  ///< new ones of each sequence in a call
   std::vector<std::int64_t> context = {0};           ///< cached ones of each sequence
   std::vector<std::int64_t> sequences = {1};         ///< in a call together
-  std::vector<int> threads = {};                     ///< none: those of the execution policy's default
+  std::vector<int> threads = {};  ///< none: those of the execution policy's default
   bench::weights weights = bench::weights::cold;
   bench::routing routing = bench::routing::random;
-  bool by_layer = false;             ///< run prints for each the table of explain with measured times beside it
-  std::int64_t max_bytes = 0;        ///< of all copies of the weights, with their caches; 0: a quarter of the machine's memory
-  std::int64_t max_check_bytes = 0;  ///< of the reference; a model beyond it is timed unchecked and says so; 0: a quarter as well
+  bool by_layer =
+      false;  ///< run prints for each the table of explain with measured times beside it
+  std::int64_t max_bytes =
+      0;  ///< of all copies of the weights, with their caches; 0: a quarter of the machine's memory
+  std::int64_t max_check_bytes = 0;  ///< of the reference; a model beyond it is timed unchecked and
+                                     ///< says so; 0: a quarter as well
 };
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -4,8 +4,10 @@
 //   machine; `fetch` has its values, or those of what an observer is shown, on this machine
 // Errors: those of the memory
 // Cost: on this machine nothing is moved; on a device `fetch` waits for all kernels
-// Test: tests/benchmark/device_register_test.cpp
+// Test: tests/unit/benchmark/device_register_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/fill.hpp>
 #include <plait/core/buffer.hpp>
@@ -16,11 +18,14 @@
 #include <cstdint>
 #include <utility>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// An execution policy whose kernels run on a device.
 template <class Exec>
-concept on_device = requires { typename Exec::runtime_type; };
+concept on_device = requires {
+  typename Exec::runtime_type;
+};
 
 /// A matrix [rows, cols] where an execution policy computes: made on this machine, and fetched to
 /// be looked at.
@@ -66,7 +71,8 @@ matrix<T> fetch(matrix_view<T const> shown) {
   matrix<T> here(shown.rows(), shown.cols());
   if (shown.empty()) return here;
   auto const compact = [&](T const* values) {
-    for (std::int64_t r = 0; r < shown.rows(); ++r) std::copy_n(values + r * shown.stride(), shown.cols(), here.view().row(r));
+    for (std::int64_t r = 0; r < shown.rows(); ++r)
+      std::copy_n(values + r * shown.stride(), shown.cols(), here.view().row(r));
   };
   if constexpr (requires { Memory::copy_out(shown.data(), shown.rows(), here.view().data()); }) {
     buffer<T> all((shown.rows() - 1) * shown.stride() + shown.cols());
@@ -78,4 +84,7 @@ matrix<T> fetch(matrix_view<T const> shown) {
   return here;
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -14,15 +14,17 @@
 // Errors: those of core/buffer.hpp
 // Cost: half a second, and `cold_bytes` of memory. A build without fused multiply-add measures
 //   products and sums one behind the other, and a machine that is busy measures what is left of it
-// Test: tests/benchmark/probe_test.cpp
+// Test: tests/unit/benchmark/probe_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
+#include <plait/cpu/low_precision.hpp>
+#include <plait/cpu/simd.hpp>
 #include <plait/model/cache.hpp>
-#include <plait/ops/cpu/narrow.hpp>
-#include <plait/ops/cpu/simd.hpp>
 #include <plait/policy/precision.hpp>
 
 #if __has_include(<unistd.h>)
@@ -38,7 +40,8 @@
 #include <type_traits>
 #include <utility>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// Bytes of the last-level cache, of one where cores share several: as Linux says in /sys, else as
 /// the C library does (which on some virtual machines is the whole processor's); 64 MiB where
@@ -57,7 +60,9 @@ inline std::int64_t last_level_cache() {
 /// So many bytes that next to nothing of them is left in the caches once they have been read: eight
 /// times the last level's, which every four threads may have to themselves; at most an eighth of
 /// the memory. Four times are too few, as caches do not drop the oldest line first.
-inline std::int64_t cold_bytes(int threads) { return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8); }
+inline std::int64_t cold_bytes(int threads) {
+  return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8);
+}
 
 namespace detail {
 
@@ -65,7 +70,7 @@ namespace detail {
 /// latency. Returns something of them.
 struct f32_chains {
   static constexpr int chains = 12;
-  static constexpr double flops_a_round = 2.0 * chains * simd::width;
+  static constexpr double flops_per_round = 2.0 * chains * simd::width;
   static constexpr char const* name = "f32 multiply-add";
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
@@ -86,14 +91,15 @@ struct f32_chains {
 /// Pairs of bf16 products added to f32, by the instruction of the products.
 struct bf16_chains {
   static constexpr int chains = 12;
-  static constexpr double flops_a_round = 4.0 * chains * simd::width;
+  static constexpr double flops_per_round = 4.0 * chains * simd::width;
   static constexpr char const* name = simd::dot_bf16_name;
   /// A lane of the sum of all chains: 2 * 0.25 a chain and round.
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
       simd::packet sum[chains] = {((void)I, simd::set(0.0f))...};
       simd::integers const halves = simd::words(std::bit_cast<float>(0x3f003f00));
-      for (std::int64_t i = 0; i < rounds; ++i) ((sum[I] = simd::dot_bf16(sum[I], halves, halves)), ...);
+      for (std::int64_t i = 0; i < rounds; ++i)
+        ((sum[I] = simd::dot_bf16(sum[I], halves, halves)), ...);
       for (int i = 1; i < chains; ++i) sum[0] = simd::add(sum[0], sum[i]);
       alignas(64) float lanes[simd::width];
       simd::store(lanes, sum[0]);
@@ -110,12 +116,13 @@ using bf16_chains = f32_chains;
 /// Hides from the compiler that words stay the same from round to round.
 inline void renew(simd::integers& words) { __asm__ volatile("" : "+v"(words)); }
 
-/// Quads of int8 products added to int32, by the instructions of the products. Where these are several, a part of the work is done once for
-/// all the rows or for both registers of a panel: so they work on four rows and two registers, as the products do.
+/// Quads of int8 products added to int32, by the instructions of the products. Where these are
+/// several, a part of the work is done once for all the rows or for both registers of a panel: so
+/// they work on four rows and two registers, as the products do.
 struct int8_chains {
   static constexpr int chains = simd::keeps_offset ? 12 : 8;
   static constexpr int rows = simd::keeps_offset ? 1 : 4;
-  static constexpr double flops_a_round = 8.0 * chains * simd::width;
+  static constexpr double flops_per_round = 8.0 * chains * simd::width;
   static constexpr char const* name = simd::dot_int8_name;
   /// What a round adds to each chain.
   static constexpr int step = 4 * (simd::keeps_offset ? 131 : 131 - 128) * -2;
@@ -124,8 +131,10 @@ struct int8_chains {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
       simd::byte_sum sum[chains] = {((void)I, simd::words(0.0f))...};
       simd::integers w[2], x[rows];
-      for (simd::integers& words : w) words = simd::words(std::bit_cast<float>(0x83838383));  // 131 four times
-      for (simd::integers& words : x) words = simd::words(std::bit_cast<float>(0xfefefefe));  // -2 four times
+      for (simd::integers& words : w)
+        words = simd::words(std::bit_cast<float>(0x83838383));  // 131 four times
+      for (simd::integers& words : x)
+        words = simd::words(std::bit_cast<float>(0xfefefefe));  // -2 four times
       for (std::int64_t i = 0; i < rounds; ++i) {
         for (simd::integers& words : w) renew(words);
         for (simd::integers& words : x) renew(words);
@@ -185,23 +194,32 @@ inline void use(float x) {
 template <class Chains, class Exec>
 double probe_flops(Exec& exec) {
   std::int64_t rounds = 1000;
-  auto const seconds = [&](int runs) { return best_seconds(exec, runs, [&](std::int64_t) { use(Chains::run(rounds)); }); };
+  auto const seconds = [&](int runs) {
+    return best_seconds(exec, runs, [&](std::int64_t) { use(Chains::run(rounds)); });
+  };
   while (seconds(4) < 4e-3 && rounds < (std::int64_t{1} << 40)) rounds *= 2;
-  return Chains::flops_a_round * double(rounds) * exec.threads() / seconds(40);
+  return Chains::flops_per_round * double(rounds) * exec.threads() / seconds(40);
 }
 
 template <class Exec>
 double probe_bytes(Exec& exec) {
   constexpr std::int64_t step = 8 * 16;  // floats: a whole number of registers and of cache lines
   std::int64_t const threads = exec.threads();
-  std::int64_t const each = std::max<std::int64_t>(1, cold_bytes(exec.threads()) / std::int64_t{sizeof(float)} / threads / step) * step;
+  std::int64_t const each =
+      std::max<std::int64_t>(
+          1, cold_bytes(exec.threads()) / std::int64_t{sizeof(float)} / threads / step) *
+      step;
   buffer<float> data(each * threads);
-  for (std::int64_t i = 0; i < data.size(); ++i) data[i] = 1;  // memory nobody has written may be one page, many times over
+  for (std::int64_t i = 0; i < data.size(); ++i)
+    data[i] = 1;  // memory nobody has written may be one page, many times over
   auto const pass = [&](auto ahead) {
-    return best_seconds(exec, 8, [&](std::int64_t item) { use(read_all<decltype(ahead)::value>(data.data() + item * each, each)); });
+    return best_seconds(exec, 8, [&](std::int64_t item) {
+      use(read_all<decltype(ahead)::value>(data.data() + item * each, each));
+    });
   };
   // With the hardware's prefetching alone, and with hints as the kernels give them.
-  double const seconds = std::min(pass(std::integral_constant<int, 0>{}), pass(std::integral_constant<int, 768>{}));
+  double const seconds =
+      std::min(pass(std::integral_constant<int, 0>{}), pass(std::integral_constant<int, 768>{}));
   return double(each * threads) * sizeof(float) / seconds;
 }
 
@@ -227,4 +245,7 @@ roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
   return {.flops = flops, .bytes = detail::probe_bytes(exec)};
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

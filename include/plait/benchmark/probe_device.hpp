@@ -8,8 +8,10 @@
 // Errors: those of the device's memory
 // Cost: on CUDA `probe_bytes` is 1 GiB, a sixteenth of the memory at most, and the matrices are
 //   made on this machine: about a second
-// Test: tests/benchmark/device_register_test.cpp
+// Test: tests/unit/benchmark/device_register_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/roofline.hpp>
@@ -24,7 +26,8 @@
 #include <cstdint>
 #include <utility>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// So many bytes that next to nothing of them is left in the device's caches once they have been
 /// read: eight times the last level's, an eighth of the memory at most.
@@ -47,12 +50,16 @@ double best_device_seconds(Exec& exec, int runs, Work const& work) {
 template <class X, class Exec>
 double probe_products(Exec& exec) {
   double const room = static_cast<double>(exec.runtime.probe_bytes()) / (3 * sizeof(X));
-  std::int64_t const n = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::max(1.0, std::sqrt(room)))));
+  std::int64_t const n = static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::max(1.0, std::sqrt(room)))));
   using memory = typename Exec::memory;
-  placed<X, memory> const x(bench::matrix<X>(n, n, 1)), w(bench::matrix<X>(n, n, 2));  // zeros would cost a device less power, and time
+  placed<X, memory> const x(bench::matrix<X>(n, n, 1)),
+      w(bench::matrix<X>(n, n, 2));  // zeros would cost a device less power, and time
   placed<X, memory> y(n, n);
-  exec::matrix_product<X, X> const product{x.read().data(), n, w.read().data(), n, y.view().data(), n, n, n, n};
-  return 2.0 * static_cast<double>(n * n * n) / best_device_seconds(exec, 10, [&] { exec.gemm(product); });
+  exec::matrix_product<X, X> const product{
+      x.read().data(), n, w.read().data(), n, y.view().data(), n, n, n, n};
+  return 2.0 * static_cast<double>(n * n * n) /
+         best_device_seconds(exec, 10, [&] { exec.gemm(product); });
 }
 
 template <class Exec>
@@ -62,7 +69,8 @@ double probe_copy(Exec& exec) {
   std::int64_t const n = exec.runtime.probe_bytes() / 2;
   bytes const from(n);
   bytes to(n);
-  return 2.0 * static_cast<double>(n) / best_device_seconds(exec, 10, [&] { memory::copy(from.data(), n, to.data()); });
+  return 2.0 * static_cast<double>(n) /
+         best_device_seconds(exec, 10, [&] { memory::copy(from.data(), n, to.data()); });
 }
 
 }  // namespace detail
@@ -73,8 +81,12 @@ double probe_copy(Exec& exec) {
 /// best of ten. plait::error where memory runs out.
 template <on_device Exec>
 roofline probe_roofline(Exec& exec, dtype products) {
-  double const flops = products == dtype::f32 ? detail::probe_products<float>(exec) : detail::probe_products<bf16_t>(exec);
+  double const flops = products == dtype::f32 ? detail::probe_products<float>(exec)
+                                              : detail::probe_products<bf16_t>(exec);
   return {.flops = flops, .bytes = detail::probe_copy(exec)};
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A layer as a benchmark.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/check.hpp>
 #include <plait/benchmark/fill.hpp>
@@ -27,7 +29,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 namespace detail {
 
@@ -39,8 +42,10 @@ constexpr bool says_what_it_is = requires {
 /// layer<D, policy> of what a layer type says of itself; a single_layer says the same.
 template <class Layer>
 constexpr bool is_bound() {
-  if constexpr (requires { typename Layer::exec_type; }) return true;
-  else return std::is_same_v<layer<int(Layer::d_model), Layer::policy>, Layer>;
+  if constexpr (requires { typename Layer::exec_type; })
+    return true;
+  else
+    return std::is_same_v<layer<int(Layer::d_model), Layer::policy>, Layer>;
 }
 template <class Layer>
 struct exec_of {
@@ -81,7 +86,8 @@ class layer_work {
 
   /// Goes to a point: inputs, copies, checks. Nothing if it stands there already.
   void go(std::int64_t tokens, std::int64_t context, int threads) {
-    if (ready_ && tokens == call_.tokens && context == call_.context && threads == asked_threads_) return;
+    if (ready_ && tokens == call_.tokens && context == call_.context && threads == asked_threads_)
+      return;
     ready_ = false;  // until all of this has come to its end
     exec_ = make_exec<Exec>(threads);
     asked_threads_ = threads;
@@ -131,9 +137,11 @@ class layer_work {
   std::string label() const {
     std::string text = std::to_string(active_).append(active_ == 1 ? " copy, " : " copies, ");
     text.append(text_of_bytes(double(active_) * double(copy_bytes())));
-    if (options_.weights == bench::weights::cold && double(active_) * (cost_.bytes) < double(bytes_to_be_cold(*exec_)))
+    if (options_.weights == bench::weights::cold &&
+        double(active_) * (cost_.bytes) < double(bytes_to_be_cold(*exec_)))
       text.append(" (no room to be cold)");
-    if constexpr (is_routed) text.append("; ").append(number(reached_, "%g")).append(" experts reached");
+    if constexpr (is_routed)
+      text.append("; ").append(number(reached_, "%g")).append(" experts reached");
     return text.append("; off by ").append(number(off_, "%.1e"));
   }
 
@@ -147,8 +155,10 @@ class layer_work {
   };
 
   std::int64_t copy_bytes() const {
-    std::int64_t const kept = policies::state(policy, D) * std::int64_t{sizeof(typename layer_type::state_type)} +
-                              policies::kv(policy, D) * (call_.context + call_.tokens + page_tokens) * value_bytes(Exec::types.kv);
+    std::int64_t const kept =
+        policies::state(policy, D) * std::int64_t{sizeof(typename layer_type::state_type)} +
+        policies::kv(policy, D) * (call_.context + call_.tokens + page_tokens) *
+            value_bytes(Exec::types.kv);
     return policies::bytes(policy, D, Exec::types) + kept;
   }
 
@@ -157,11 +167,14 @@ class layer_work {
     matrix<T> x(tokens, D, 1);
     if constexpr (is_routed)
       if (options_.routing != routing::random) {
-        auto const wanted = wanted_experts(options_.routing, policy.num_experts, policy.top_k, tokens);
+        auto const wanted =
+            wanted_experts(options_.routing, policy.num_experts, policy.top_k, tokens);
         std::vector<float> logits(static_cast<std::size_t>(policy.num_experts));
         for (std::int64_t t = 0; t < tokens; ++t) {
-          write_logits(wanted.data() + t * policy.top_k, policy.top_k, policy.num_experts, 4.0f, logits.data());
-          std::transform(logits.begin(), logits.end(), x.view().row(t), [](float v) { return static_cast<T>(v); });
+          write_logits(wanted.data() + t * policy.top_k, policy.top_k, policy.num_experts, 4.0f,
+                       logits.data());
+          std::transform(logits.begin(), logits.end(), x.view().row(t),
+                         [](float v) { return static_cast<T>(v); });
         }
       }
     return x;
@@ -185,9 +198,14 @@ class layer_work {
   /// Copy i, with room for the point and its context filled.
   void prepare(std::size_t i) {
     if (copies_.size() <= i) copies_.resize(i + 1);
-    if (!copies_[i]) copies_[i] = std::make_unique<copy>(options_.settings), fill_layer(copies_[i]->layer);
+    if (!copies_[i]) {
+      copies_[i] = std::make_unique<copy>(options_.settings);
+      fill_layer(copies_[i]->layer);
+    }
     copy& c = *copies_[i];
-    c.layer.reserve(*exec_, std::max({call_.tokens, std::min(call_.context, context_chunk), checked_rows}), call_.context + call_.tokens);
+    c.layer.reserve(*exec_,
+                    std::max({call_.tokens, std::min(call_.context, context_chunk), checked_rows}),
+                    call_.context + call_.tokens);
     if constexpr (is_mixer) {
       if (c.context > call_.context || !c.sequence) {
         c.start.reset();
@@ -197,12 +215,14 @@ class layer_work {
         c.sequence->restore(*c.start);
       }
       c.context = fill_context(*exec_, c.layer, *c.sequence, c.context, call_.context);
-      c.start = std::make_unique<basic_snapshot<typename layer_type::state_type, memory>>(c.sequence->snapshot());
+      c.start = std::make_unique<basic_snapshot<typename layer_type::state_type, memory>>(
+          c.sequence->snapshot());
     }
   }
   /// Appends tokens until there are `context`, the same whatever steps it takes.
   template <class E, class Layer, class Sequence>
-  static std::int64_t fill_context(E& exec, Layer& one, Sequence& sequence, std::int64_t from, std::int64_t context) {
+  static std::int64_t fill_context(E& exec, Layer& one, Sequence& sequence, std::int64_t from,
+                                   std::int64_t context) {
     using U = typename E::value_type;
     for (std::int64_t n = 0; from < context; from += n) {
       n = std::min(context_chunk, context - from);
@@ -215,14 +235,17 @@ class layer_work {
   }
 
   void forward(copy& c, matrix_view<T const> x, matrix_view<T> y) {
-    if constexpr (is_mixer) c.layer.forward(*exec_, *c.sequence, x, y);
-    else c.layer.forward(*exec_, x, y);
+    if constexpr (is_mixer)
+      c.layer.forward(*exec_, *c.sequence, x, y);
+    else
+      c.layer.forward(*exec_, x, y);
   }
 
   /// The first rows, on a context the reference can reach, beside the reference with the same
   /// weights as they are kept.
   void check() {
-    std::int64_t const rows = std::min(call_.tokens, checked_rows), context = std::min(call_.context, checked_context);
+    std::int64_t const rows = std::min(call_.tokens, checked_rows),
+                       context = std::min(call_.context, checked_context);
     auto const [at, is_new] = checked_.try_emplace({rows, context});
     if (is_new) {
       exec::reference slow;
@@ -230,17 +253,22 @@ class layer_work {
       copy_weights(copies_[0]->layer, expected);
       expected.reserve(slow, std::max(rows, context), context + rows);
       auto const drawn = inputs(rows);
-      matrix<double> wide(rows, D), should(rows, D);  // the values as the layer is given them: no expert's turn is another one's
-      for (std::int64_t i = 0; i < rows * D; ++i) wide.view().data()[i] = as_double(drawn.read().data()[i]);
+      matrix<double> wide(rows, D),
+          should(rows,
+                 D);  // the values as the layer is given them: no expert's turn is another one's
+      for (std::int64_t i = 0; i < rows * D; ++i)
+        wide.view().data()[i] = as_double(drawn.read().data()[i]);
       placed<T, memory> const narrow(inputs(rows));
       placed<T, memory> is(rows, D);
-      copies_[0]->layer.reserve(*exec_, std::max(rows, context), std::max(call_.context + call_.tokens, context + rows));
+      copies_[0]->layer.reserve(*exec_, std::max(rows, context),
+                                std::max(call_.context + call_.tokens, context + rows));
       if constexpr (is_mixer) {
         auto reference_sequence = expected.make();
         auto sequence = copies_[0]->layer.make();
         fill_context(slow, expected, reference_sequence, 0, context);
         fill_context(*exec_, copies_[0]->layer, sequence, 0, context);
-        reference_sequence.reserve(rows), sequence.reserve(rows);
+        reference_sequence.reserve(rows);
+        sequence.reserve(rows);
         expected.forward(slow, reference_sequence, wide.read(), should.view());
         copies_[0]->layer.forward(*exec_, sequence, narrow.read(), is.view());
       } else {
@@ -251,36 +279,49 @@ class layer_work {
       difference const d = compare(got.read(), should.read());
       at->second = {d.complaint(allowed()), d.relative()};
     }
-    wrong_ = at->second.first, off_ = at->second.second;
+    wrong_ = at->second.first;
+    off_ = at->second.second;
     if (!wrong_.empty()) return;
 
-    // The call that will be timed: its first rows are those of a call with few tokens, bit for bit; on a device as far as rounding goes,
-    // since products of many rows are summed in another order there.
+    // The call that will be timed: its first rows are those of a call with few tokens, bit for bit;
+    // on a device as far as rounding goes, since products of many rows are summed in another order
+    // there.
     run_from_start();
     if constexpr (continues_bitwise()) {
       placed<T, memory> few(rows, D);
-      if constexpr (is_mixer) copies_[0]->sequence->restore(*copies_[0]->start), copies_[0]->sequence->reserve(rows);
+      if constexpr (is_mixer) {
+        copies_[0]->sequence->restore(*copies_[0]->start);
+        copies_[0]->sequence->reserve(rows);
+      }
       forward(*copies_[0], x_->read().middle_rows(0, rows), few.view());
       auto const &expected = few.fetch(), &timed = y_->fetch();
       if constexpr (on_device<Exec>) {
-        if (std::string const why = compare(timed.read().middle_rows(0, rows), expected.read()).complaint(allowed()); !why.empty())
-          wrong_ = "the first rows of " + std::to_string(call_.tokens) + " are not those of a call with " + std::to_string(rows) + ": " + why;
+        if (std::string const why =
+                compare(timed.read().middle_rows(0, rows), expected.read()).complaint(allowed());
+            !why.empty())
+          wrong_ = "the first rows of " + std::to_string(call_.tokens) +
+                   " are not those of a call with " + std::to_string(rows) + ": " + why;
       } else {
         for (std::int64_t r = 0; r < rows && wrong_.empty(); ++r)
           if (std::memcmp(expected.read().row(r), timed.read().row(r), sizeof(T) * D) != 0)
-            wrong_ = "row " + std::to_string(r) + " of " + std::to_string(call_.tokens) + " is not that of a call with " +
-                     std::to_string(rows) + ", bit for bit";
+            wrong_ = "row " + std::to_string(r) + " of " + std::to_string(call_.tokens) +
+                     " is not that of a call with " + std::to_string(rows) + ", bit for bit";
       }
     }
   }
   static double allowed() { return tolerance_of<Exec>(policies::kv(policy, D) > 0, 1, is_routed); }
   static constexpr bool continues_bitwise() {
-    if constexpr (is_mixer) return continues<D, Policy>() == continuation::bitwise;
-    else return true;
+    if constexpr (is_mixer)
+      return continues<D, Policy>() == continuation::bitwise;
+    else
+      return true;
   }
   void run_from_start() {
     current_ = 0;
-    if constexpr (is_mixer) copies_[0]->sequence->restore(*copies_[0]->start), copies_[0]->sequence->reserve(call_.tokens);
+    if constexpr (is_mixer) {
+      copies_[0]->sequence->restore(*copies_[0]->start);
+      copies_[0]->sequence->reserve(call_.tokens);
+    }
     run();
   }
 
@@ -288,30 +329,38 @@ class layer_work {
   void look() {
     reached_ = experts_reached(policy, options_.routing, call_.tokens);
     if constexpr (is_routed) {
-      std::vector<std::int64_t> tokens_of(static_cast<std::size_t>(policy.num_experts), 0), wanted_of(tokens_of);
+      std::vector<std::int64_t> tokens_of(static_cast<std::size_t>(policy.num_experts), 0),
+          wanted_of(tokens_of);
       bool seen = false;
       auto const see = [&](char const* name, auto const& m) {
-        if constexpr (std::is_same_v<std::remove_const_t<std::remove_pointer_t<decltype(m.data())>>, std::int32_t>) {
+        if constexpr (std::is_same_v<std::remove_const_t<std::remove_pointer_t<decltype(m.data())>>,
+                                     std::int32_t>) {
           if (std::string_view(name) != "experts") return;
           auto const experts = fetch<memory>(matrix_view<std::int32_t const>(m));
           for (std::int64_t t = 0; t < m.rows(); ++t)
-            for (std::int64_t j = 0; j < m.cols(); ++j) ++tokens_of.at(static_cast<std::size_t>(experts.read()(t, j)));
+            for (std::int64_t j = 0; j < m.cols(); ++j)
+              ++tokens_of.at(static_cast<std::size_t>(experts.read()(t, j)));
           seen = true;
         }
       };
       if constexpr (is_mixer) {
-        copies_[0]->sequence->restore(*copies_[0]->start), copies_[0]->sequence->reserve(call_.tokens);
+        copies_[0]->sequence->restore(*copies_[0]->start);
+        copies_[0]->sequence->reserve(call_.tokens);
         copies_[0]->layer.forward(*exec_, *copies_[0]->sequence, x_->read(), y_->view(), see);
       } else {
         copies_[0]->layer.forward(*exec_, x_->read(), y_->view(), see);
       }
       if (!seen) return;
-      reached_ = double(std::count_if(tokens_of.begin(), tokens_of.end(), [](std::int64_t n) { return n > 0; }));
+      reached_ = double(
+          std::count_if(tokens_of.begin(), tokens_of.end(), [](std::int64_t n) { return n > 0; }));
       if (options_.routing == routing::random) return;
-      for (std::int32_t const e : wanted_experts(options_.routing, policy.num_experts, policy.top_k, call_.tokens))
+      for (std::int32_t const e :
+           wanted_experts(options_.routing, policy.num_experts, policy.top_k, call_.tokens))
         ++wanted_of[static_cast<std::size_t>(e)];
       if (tokens_of != wanted_of)
-        wrong_ = std::string("tokens do not go to experts as routing ").append(name_of(options_.routing)).append(" wants them to");
+        wrong_ = std::string("tokens do not go to experts as routing ")
+                     .append(name_of(options_.routing))
+                     .append(" wants them to");
     }
   }
 
@@ -363,17 +412,20 @@ class layer_work {
 ///     has no time then
 ///   - `tokens do not go to experts as routing`
 /// Cost: copies of the weights, and while it is checked the layer in double
-/// Test: tests/benchmark/register_test.cpp, tests/compile_fail/benchmark.cpp
+/// Test: tests/unit/benchmark/register_test.cpp, tests/checks/compile_fail/benchmark.cpp
 template <class L, class Exec = typename detail::exec_of<L>::type>
 registered register_layer(std::string const& name, layer_options const& options = {}) {
   registered all;
   static_assert(detail::says_what_it_is<L>,
-                "plait: register_layer needs a layer that says its width and policy: static constexpr int d_model = D; static constexpr "
+                "plait: register_layer needs a layer that says its width and policy: static "
+                "constexpr int d_model = D; static constexpr "
                 "auto policy = P;");
   if constexpr (detail::says_what_it_is<L>) {
-    static_assert(detail::is_bound<L>(), "plait: register_layer makes the layer of a policy anew: bind it with plait::layer_of");
-    if constexpr (detail::is_bound<L>() && sizeof(detail::measurable<Exec>) > 0 && detail::has_types<Exec> &&
-                  detail::is_made_for_threads<Exec>) {
+    static_assert(
+        detail::is_bound<L>(),
+        "plait: register_layer makes the layer of a policy opaque: bind it with plait::layer_of");
+    if constexpr (detail::is_bound<L>() && sizeof(detail::measurable<Exec>) > 0 &&
+                  detail::has_types<Exec> && detail::is_made_for_threads<Exec>) {
       constexpr int width = int(L::d_model);
       using work = detail::layer_work<width, L::policy, Exec>;
       static constexpr auto policy = L::policy;
@@ -381,14 +433,16 @@ registered register_layer(std::string const& name, layer_options const& options 
       detail::check_range(name, "context", options.context, 0, std::int64_t{1} << 32);
       if constexpr (work::is_routed)
         if (options.routing != routing::random && policy.num_experts > width)
-          throw error("register " + name + ": routing " + name_of(options.routing) + " needs a channel an expert, but num_experts is " +
+          throw error("register " + name + ": routing " + name_of(options.routing) +
+                      " needs a channel an expert, but num_experts is " +
                       std::to_string(policy.num_experts) + " and d_model " + std::to_string(width));
       bool alone = false;
       if constexpr (work::is_mixer) alone = continues<width, L::policy>() == continuation::none;
       std::vector<std::int64_t> contexts = options.context;
       if (!work::is_mixer || alone) contexts = {0};
-      std::string const key = detail::type_key<work>() + name_of(options.weights) + name_of(options.routing) +
-                              std::to_string(options.max_bytes) + " " + std::to_string(double(options.settings.norm_eps)) + " " +
+      std::string const key = detail::type_key<work>() + name_of(options.weights) +
+                              name_of(options.routing) + std::to_string(options.max_bytes) + " " +
+                              std::to_string(double(options.settings.norm_eps)) + " " +
                               std::to_string(double(options.settings.rope_theta));
       for (int const threads : detail::threads_of<Exec>(name, options.threads))
         for (std::int64_t const context : contexts)
@@ -405,17 +459,26 @@ registered register_layer(std::string const& name, layer_options const& options 
                 w.go(tokens, context, threads);
                 if (!w.wrong().empty()) return state.SkipWithError(w.wrong().c_str());
                 roofline const& on = detail::roofline_of_run(w.exec());
-                w.rewind(), w.run();
+                w.rewind();
+                w.run();
                 detail::measure(
-                    state, w.exec(), tokens, w.cost(), on.seconds(w.cost().flops, w.cost().bytes), on, [&] { w.rewind(); }, [&] { w.run(); });
+                    state, w.exec(), tokens, w.cost(), on.seconds(w.cost().flops, w.cost().bytes),
+                    on, [&] { w.rewind(); }, [&] { w.run(); });
                 state.SetLabel(w.label());
-              } catch (std::exception const& e) { state.SkipWithError(e.what()); }
+              } catch (std::exception const& e) {
+                state.SkipWithError(e.what());
+              }
             };
-            all.push_back(::benchmark::RegisterBenchmark(full.text().c_str(), run)->UseManualTime()->Unit(::benchmark::kMicrosecond));
+            all.push_back(::benchmark::RegisterBenchmark(full.text().c_str(), run)
+                              ->UseManualTime()
+                              ->Unit(::benchmark::kMicrosecond));
           }
     }
   }
   return all;
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The main function of a benchmark.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/benchmark/measure.hpp>
 
 #include <benchmark/benchmark.h>
@@ -8,7 +10,8 @@
 #include <iostream>
 #include <string>
 
-namespace plait::inline PLAIT_ABI::bench {
+PLAIT_NAMESPACE_BEGIN
+namespace bench {
 
 /// Runs what was registered, as Google Benchmark's own main does, and takes its flags. The
 /// instruction set and the size of the last-level cache go into the context it prints; tables that
@@ -18,15 +21,17 @@ namespace plait::inline PLAIT_ABI::bench {
 /// Shapes: takes Google Benchmark's flags; 1 for an argument nobody knows. The context says what
 ///   this machine is, but where nvcc compiles it. Tables asked for by `by_layer` go to the standard
 ///   error stream, at the end
-/// Test: tests/benchmark/register_test.cpp
+/// Test: tests/unit/benchmark/register_test.cpp
 static inline int run(int argc, char** argv) {
   ::benchmark::Initialize(&argc, argv);
   if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
 #if !defined(__CUDACC__)
   ::benchmark::AddCustomContext("plait_packet_floats", std::to_string(PLAIT_PACKET));
-  ::benchmark::AddCustomContext("plait_last_level_cache", detail::text_of_bytes(double(last_level_cache())));
+  ::benchmark::AddCustomContext("plait_last_level_cache",
+                                detail::text_of_bytes(double(last_level_cache())));
   for (dtype const products : {dtype::f32, dtype::bf16, dtype::int8})
-    ::benchmark::AddCustomContext(std::string("plait_peak_of_") + name_of(products), peak_instruction(products));
+    ::benchmark::AddCustomContext(std::string("plait_peak_of_") + name_of(products),
+                                  peak_instruction(products));
 #endif
   ::benchmark::RunSpecifiedBenchmarks();
   ::benchmark::Shutdown();
@@ -35,4 +40,7 @@ static inline int run(int argc, char** argv) {
   return 0;
 }
 
-}  // namespace plait::inline PLAIT_ABI::bench
+}  // namespace bench
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

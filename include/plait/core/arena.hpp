@@ -2,6 +2,8 @@
 // first call.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
@@ -10,7 +12,7 @@
 #include <cstring>
 #include <memory>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// A stack of scratch memory. The same code that computes also measures: while the arena is
 /// measuring, take() hands out null pointers and only adds up, and the execution policy runs
@@ -42,7 +44,7 @@ namespace plait::inline PLAIT_ABI {
 ///     data, or which asks for other sizes while measuring
 /// Cost: `take` is an addition; `reserve` allocates where it grows, zeroes all of it, so that all
 ///   of it is there, and frees the old block
-/// Test: tests/core/arena_test.cpp, tests/model/allocation_test.cpp
+/// Test: tests/unit/core/arena_test.cpp, tests/unit/model/allocation_test.cpp
 class arena {
  public:
   /// Where the block comes from: as many bytes, zero, which may be read 64 bytes beyond their end.
@@ -71,7 +73,8 @@ class arena {
   T* take(std::int64_t n) {
     constexpr std::int64_t most = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
     std::int64_t const at = used_;
-    if (n < 0 || n > most || used_ > INT64_MAX / 4) throw error("more workspace is needed than can be counted: use fewer tokens a call");
+    if (n < 0 || n > most || used_ > INT64_MAX / 4)
+      throw error("more workspace is needed than can be counted: use fewer tokens a call");
     used_ += (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
     peak_ = std::max(peak_, used_);
     if (measuring_) return nullptr;
@@ -89,9 +92,14 @@ class arena {
     struct restore {
       arena& a;
       std::int64_t used, peak;
-      ~restore() { a.measuring_ = false, a.used_ = used, a.peak_ = peak; }
+      ~restore() {
+        a.measuring_ = false;
+        a.used_ = used;
+        a.peak_ = peak;
+      }
     } const at_end{*this, used_, peak_};
-    measuring_ = true, used_ = peak_ = 0;
+    measuring_ = true;
+    used_ = peak_ = 0;
     run();
     return peak_;
   }
@@ -100,15 +108,19 @@ class arena {
   /// when memory runs out.
   void reserve(std::int64_t bytes) {
     if (bytes <= capacity_) return;
-    capacity_ = 0, memory_ = nullptr;
-    memory_ = from_(bytes), capacity_ = bytes;
+    capacity_ = 0;
+    memory_ = nullptr;
+    memory_ = from_(bytes);
+    capacity_ = bytes;
   }
   std::byte* data() const { return memory_.get(); }
 
  private:
   static std::shared_ptr<std::byte> of_this_machine(std::int64_t bytes) {
     auto const owner = std::make_shared<buffer<std::byte>>(bytes);
-    std::memset(owner->data(), 0, static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
+    std::memset(
+        owner->data(), 0,
+        static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
     return {owner, owner->data()};
   }
 
@@ -118,4 +130,6 @@ class arena {
   bool measuring_ = false;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

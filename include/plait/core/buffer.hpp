@@ -2,6 +2,8 @@
 // type; or one that is borrowed, and read-only.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -18,7 +20,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Zero-filled, 64-byte aligned array of a plain type, with room for two vector registers beyond
 /// its end, so that a kernel may load whole registers from anywhere inside. Throws plait::error
@@ -31,37 +33,46 @@ namespace plait::inline PLAIT_ABI {
 ///   registers may be loaded from anywhere inside. So must borrowed memory be, which lives as long
 ///   as `owner`, a shared pointer to anything; null where it lives anyway
 /// Errors:
-///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or beyond
+///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or
+///   beyond
 ///     counting
 ///   - `these weights are borrowed, from a packed file for instance, and cannot be changed; load
 ///     the checkpoint to change them`: from `data` and `operator[]` of a buffer that is not const
 /// Cost: one allocation. Below 4 MiB (`mapped_bytes`) a pass that zeroes it; from there the
 ///   system's zero pages, of which it is asked for huge ones, and which are there when they are
 ///   first written. Moving is free, copying not possible
-/// Test: tests/core/buffer_test.cpp
+/// Test: tests/unit/core/buffer_test.cpp
 template <class T>
 class buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  static constexpr std::int64_t alignment = 64, slack_bytes = 128, mapped_bytes = std::int64_t{4} << 20;
+  static constexpr std::int64_t alignment = 64, slack_bytes = 128,
+                                mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
   explicit buffer(std::int64_t size) : size_(size) {
     if (size == 0) return;
-    constexpr std::int64_t most = INT64_MAX / static_cast<std::int64_t>(sizeof(T)) - 2 * slack_bytes;
+    constexpr std::int64_t most =
+        INT64_MAX / static_cast<std::int64_t>(sizeof(T)) - 2 * slack_bytes;
     void* memory = nullptr;
     std::size_t mapped = 0;
     if (size > 0 && size <= most) {
-      std::size_t const bytes = (static_cast<std::size_t>(size) * sizeof(T) + slack_bytes + alignment - 1) / alignment * alignment;
-      if (bytes >= mapped_bytes) memory = zero_pages(bytes), mapped = memory != nullptr ? bytes : 0;
+      std::size_t const bytes =
+          (static_cast<std::size_t>(size) * sizeof(T) + slack_bytes + alignment - 1) / alignment *
+          alignment;
+      if (bytes >= mapped_bytes) {
+        memory = zero_pages(bytes);
+        mapped = memory != nullptr ? bytes : 0;
+      }
       if (memory == nullptr) {
         memory = std::aligned_alloc(alignment, bytes);
         if (memory != nullptr) std::memset(memory, 0, bytes);
       }
     }
     if (memory == nullptr)
-      throw error("out of memory: " + std::to_string(size) + " values of " + std::to_string(sizeof(T)) + " bytes are needed");
+      throw error("out of memory: " + std::to_string(size) + " values of " +
+                  std::to_string(sizeof(T)) + " bytes are needed");
     data_ = {static_cast<T*>(memory), {.mapped = mapped}};
   }
 
@@ -69,7 +80,9 @@ class buffer {
   /// above. What would change it is a plait::error.
   static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> owner) {
     buffer b;
-    b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = std::move(owner)}};  // leaves this object as T const* only
+    b.data_ = {
+        const_cast<T*>(data),
+        {.borrowed = true, .owner = std::move(owner)}};  // leaves this object as T const* only
     b.size_ = size;
     return b;
   }
@@ -101,7 +114,8 @@ class buffer {
   /// Null where the system has none.
   static void* zero_pages([[maybe_unused]] std::size_t bytes) {
 #if defined(MAP_ANONYMOUS)
-    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
 #if defined(MADV_HUGEPAGE)
     (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: small pages hold the same
@@ -113,11 +127,15 @@ class buffer {
   }
 
   [[noreturn]] static void refuse_change() {
-    throw error("these weights are borrowed, from a packed file for instance, and cannot be changed; load the checkpoint to change them");
+    throw error(
+        "these weights are borrowed, from a packed file for instance, and cannot be changed; load "
+        "the checkpoint to change them");
   }
 
   std::unique_ptr<T[], release> data_;
   std::int64_t size_ = 0;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

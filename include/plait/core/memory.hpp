@@ -1,12 +1,14 @@
 // Where sequences keep pages and state: this machine's memory, or a device's.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/buffer.hpp>
 
 #include <algorithm>
 #include <cstdint>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// The memory of this machine. Another kind, a device's for instance, has the same members: a
 /// buffer that is zero at first and throws plait::error when memory runs out, with data() and
@@ -15,7 +17,7 @@ namespace plait::inline PLAIT_ABI {
 /// Equation: another kind has the same members; a device's has `copy_in` and `copy_out` too, from
 ///   and to this machine
 /// Errors: those of its buffer (buffer.hpp)
-/// Test: tests/model/cache_test.cpp, tests/exec/device_test.cpp
+/// Test: tests/unit/model/cache_test.cpp, tests/unit/exec/device_test.cpp
 struct host_memory {
   template <class T>
   using buffer = plait::buffer<T>;
@@ -29,4 +31,6 @@ struct host_memory {
   }
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

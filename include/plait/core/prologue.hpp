@@ -1,7 +1,8 @@
-// Takes other people's macros out of the way until plait/core/epilogue.hpp, the last include of the same header, puts them back: Windows' min,
-// max and small, Qt's slots and emit, C's I, X11's None and Success, and what else is a word that plait, Eigen, nlohmann-json, Google Benchmark
-// or the standard library have as an identifier. Every header that includes any of these or declares something begins with this one.
-// Included once per header, so without a guard.
+// Takes other people's macros out of the way until plait/core/epilogue.hpp, the last include of the
+// same header, puts them back: Windows' min, max and small, Qt's slots and emit, C's I, X11's None
+// and Success, and what else is a word that plait, Eigen, nlohmann-json, Google Benchmark or the
+// standard library have as an identifier. Every header that includes any of these or declares
+// something begins with this one. Included once per header, so without a guard.
 
 #pragma push_macro("A")
 #undef A

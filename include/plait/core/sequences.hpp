@@ -2,13 +2,15 @@
 // pages lie.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// The most tokens in one call: beyond it the places of expert choices would not fit their 32 bits.
 inline constexpr std::int64_t max_call_tokens = std::int64_t{1} << 22;
@@ -33,18 +35,22 @@ using state_value = std::conditional_t<std::is_same_v<T, double>, double, float>
 ///   what this machine knows of them
 /// Errors: none; nothing is checked here
 /// Cost: a view: nothing is owned, nothing copied
-/// Test: tests/ops/attend_test.cpp (where keys and values lie), tests/model/invariance_test.cpp
+/// Test: tests/unit/ops/attention/paged_attention_test.cpp (where keys and values lie),
+/// tests/unit/model/invariance_test.cpp
 template <class T>
 struct sequences {
   using state_type = state_value<T>;
 
   std::int64_t count = 0;
-  std::int64_t const* first_row = nullptr;  ///< sequence s has rows [first_row[s], first_row[s + 1])
-  std::int64_t const* length = nullptr;     ///< tokens already cached: the position of its first new token
-  state_type* const* state = nullptr;       ///< state[s] + state_offset: this layer's recurrent state
+  std::int64_t const* first_row =
+      nullptr;  ///< sequence s has rows [first_row[s], first_row[s + 1])
+  std::int64_t const* length =
+      nullptr;  ///< tokens already cached: the position of its first new token
+  state_type* const* state = nullptr;  ///< state[s] + state_offset: this layer's recurrent state
   std::int64_t state_offset = 0;
-  std::byte* const* const* pages = nullptr;  ///< pages[s][p]: page p of all layers, in values of the execution policy's kv_type
-  std::int64_t page_offset = 0;              ///< values before this layer's part
+  std::byte* const* const* pages =
+      nullptr;  ///< pages[s][p]: page p of all layers, in values of the execution policy's kv_type
+  std::int64_t page_offset = 0;  ///< values before this layer's part
   /// Where the arrays above are in a device's memory, what this machine has to know of them
   /// (exec/device.hpp): rows of all sequences, the most new tokens of one, a number of tokens that
   /// no sequence is longer than, the new ones included, and one that none has more of cached: 0
@@ -74,8 +80,9 @@ struct call_inputs {
 /// (exec/device.hpp).
 struct call_shape {
   void const *model = nullptr, *out = nullptr;
-  std::int64_t sequences = 0, rows = 0, longest = 0, outputs = 0, context = 0;  ///< longest: as in `sequences`
-  bool repeatable = false;  ///< nobody watches, and all tokens are ids
+  std::int64_t sequences = 0, rows = 0, longest = 0, outputs = 0,
+               context = 0;  ///< longest: as in `sequences`
+  bool repeatable = false;   ///< nobody watches, and all tokens are ids
   friend bool operator==(call_shape const&, call_shape const&) = default;
 };
 
@@ -83,10 +90,15 @@ struct call_shape {
 /// then values [head][token][dim]; together 2 heads dim page_tokens values.
 struct page_layout {
   std::int64_t heads = 0, dim = 0;
-  PLAIT_HD constexpr std::int64_t key(std::int64_t head, std::int64_t d, std::int64_t token) const { return (head * dim + d) * page_tokens + token; }
-  PLAIT_HD constexpr std::int64_t value(std::int64_t head, std::int64_t token, std::int64_t d) const {
+  PLAIT_HD constexpr std::int64_t key(std::int64_t head, std::int64_t d, std::int64_t token) const {
+    return (head * dim + d) * page_tokens + token;
+  }
+  PLAIT_HD constexpr std::int64_t value(std::int64_t head, std::int64_t token,
+                                        std::int64_t d) const {
     return (heads * dim + head * dim) * page_tokens + token * dim + d;
   }
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

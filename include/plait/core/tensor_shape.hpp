@@ -1,17 +1,19 @@
 // What all tensor types share.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/tensor.hpp>
 
 #include <cstdint>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// [copies][rows][cols].
 /// Shapes: [copies][rows][cols], zero until set
 /// Cost: three integers
-/// Test: tests/layers/weights_test.cpp
+/// Test: tests/unit/layers/weights_test.cpp
 class tensor_shape {
  public:
   std::int64_t rows() const { return rows_; }
@@ -19,8 +21,14 @@ class tensor_shape {
   std::int64_t copies() const { return copies_; }
 
  protected:
-  void set_shape(tensor const& t) { rows_ = t.rows, cols_ = t.cols, copies_ = t.copies; }
+  void set_shape(tensor const& t) {
+    rows_ = t.rows;
+    cols_ = t.cols;
+    copies_ = t.copies;
+  }
   std::int64_t rows_ = 0, cols_ = 0, copies_ = 0;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // A row-major matrix that somebody else owns: how activations go in and out without copies.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
 
@@ -11,7 +13,7 @@
 #include <string>
 #include <type_traits>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// A row-major matrix somebody else owns: row r begins at data + r * stride, stride >= cols.
 ///
@@ -31,7 +33,7 @@ namespace plait::inline PLAIT_ABI {
 /// Shapes: one row a token; `stride` in values, cols where it is not given. A view of T converts to
 ///   one of T const
 /// Cost: a pointer and three integers; access is not checked
-/// Test: tests/layers/layer_test.cpp, tests/compile_fail/misuse.cpp
+/// Test: tests/unit/layers/layer_test.cpp, tests/checks/compile_fail/misuse.cpp
 template <class T>
 class matrix_view {
  public:
@@ -40,14 +42,17 @@ class matrix_view {
   constexpr matrix_view() = default;
   constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t stride)
       : data_(data), rows_(rows), cols_(cols), stride_(stride) {}
-  constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols) : matrix_view(data, rows, cols, cols) {}
-  constexpr matrix_view(std::span<T> values, std::int64_t rows, std::int64_t cols) : matrix_view(values.data(), rows, cols) {
+  constexpr matrix_view(T* data, std::int64_t rows, std::int64_t cols)
+      : matrix_view(data, rows, cols, cols) {}
+  constexpr matrix_view(std::span<T> values, std::int64_t rows, std::int64_t cols)
+      : matrix_view(values.data(), rows, cols) {
     if (rows < 0 || cols < 0 || static_cast<std::int64_t>(values.size()) != rows * cols)
-      throw error("a view of " + std::to_string(rows) + " x " + std::to_string(cols) + " on a span of " + std::to_string(values.size()) +
-                  " values");
+      throw error("a view of " + std::to_string(rows) + " x " + std::to_string(cols) +
+                  " on a span of " + std::to_string(values.size()) + " values");
   }
   template <class U>
-  requires(std::same_as<U const, T> && !std::same_as<U, T>) constexpr matrix_view(matrix_view<U> const& m)
+  requires(std::same_as<U const, T> &&
+           !std::same_as<U, T>) constexpr matrix_view(matrix_view<U> const& m)
       : matrix_view(m.data(), m.rows(), m.cols(), m.stride()) {}
 
   template <class Matrix>
@@ -57,11 +62,14 @@ class matrix_view {
     { m.innerStride() } -> std::convertible_to<std::int64_t>;
   }
   constexpr matrix_view(Matrix&& m)
-      : matrix_view(m.data(), m.rows(), m.cols(), std::remove_cvref_t<Matrix>::IsRowMajor ? m.outerStride() : 1) {
+      : matrix_view(m.data(), m.rows(), m.cols(),
+                    std::remove_cvref_t<Matrix>::IsRowMajor ? m.outerStride() : 1) {
     using matrix = std::remove_cvref_t<Matrix>;
     static_assert(matrix::IsRowMajor || matrix::ColsAtCompileTime == 1,
-                  "plait: views are row-major (one row a token); use Eigen::RowMajor, this matrix is column-major");
-    static_assert(matrix::InnerStrideAtCompileTime == 1, "plait: the values of a row must lie side by side (inner stride 1)");
+                  "plait: views are row-major (one row a token); use Eigen::RowMajor, this matrix "
+                  "is column-major");
+    static_assert(matrix::InnerStrideAtCompileTime == 1,
+                  "plait: the values of a row must lie side by side (inner stride 1)");
   }
 
   constexpr T* data() const { return data_; }
@@ -73,7 +81,9 @@ class matrix_view {
   constexpr T& operator()(std::int64_t r, std::int64_t c) const { return data_[r * stride_ + c]; }
 
   /// Rows [first, first + n).
-  constexpr matrix_view middle_rows(std::int64_t first, std::int64_t n) const { return {data_ ? row(first) : nullptr, n, cols_, stride_}; }
+  constexpr matrix_view middle_rows(std::int64_t first, std::int64_t n) const {
+    return {data_ ? row(first) : nullptr, n, cols_, stride_};
+  }
   /// Columns [first, first + n).
   constexpr matrix_view middle_cols(std::int64_t first, std::int64_t n) const {
     return {data_ ? data_ + first : nullptr, rows_, n, stride_};
@@ -84,4 +94,6 @@ class matrix_view {
   std::int64_t rows_ = 0, cols_ = 0, stride_ = 0;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

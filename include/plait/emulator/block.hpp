@@ -1,9 +1,11 @@
 // The block that a kernel sees on the emulator.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
 #include <plait/emulator/fibers.hpp>
-#include <plait/exec/block.hpp>
+#include <plait/gpu/block.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,14 +15,15 @@
 #include <type_traits>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::emulator {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator {
 
 /// A thread's view of its block (the concept kernels::block) on fibers. Reductions and scans take
 /// values in the order of threads; mma sums 16 products in the order of k, in f32.
 ///
 /// Errors: plait::error where a shuffle names no lane of the warp, or copy_async an address that
 ///   is no multiple of 16.
-/// Test: tests/exec/block_test.cpp
+/// Test: tests/unit/emulator/block_test.cpp
 template <int Threads>
 class block {
  public:
@@ -98,8 +101,10 @@ class block {
   void copies_left() const {
     std::erase_if(copies_, [](copy const& c) {
       if (c.groups <= Groups) return false;
-      if (c.there) std::memcpy(c.to, c.from, copy_bytes);
-      else std::memset(c.to, 0, copy_bytes);
+      if (c.there)
+        std::memcpy(c.to, c.from, copy_bytes);
+      else
+        std::memset(c.to, 0, copy_bytes);
       return true;
     });
   }
@@ -157,4 +162,7 @@ class block {
 
 static_assert(kernels::block<block<kernels::warp_size>>);
 
-}  // namespace plait::inline PLAIT_ABI::emulator
+}  // namespace emulator
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,11 +1,14 @@
 // The emulator's execution policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/emulator/runtime.hpp>
 #include <plait/exec/device.hpp>
 #include <plait/policy/precision.hpp>
 
-namespace plait::inline PLAIT_ABI::exec {
+PLAIT_NAMESPACE_BEGIN
+namespace exec {
 
 /// Kernels of a device on the CPU, for models and for kernels of your own:
 ///   plait::model<config, exec::emulated<bf16>>
@@ -17,8 +20,11 @@ namespace plait::inline PLAIT_ABI::exec {
 /// long a kernel takes, or which values weakly ordered memory lets blocks of one launch see.
 ///
 /// Cost: all threads of a launch on the calling thread, a switch per thread and barrier.
-/// Test: tests/exec/device_test.cpp, tests/model/device_test.cpp, tests/ops/cuda/
+/// Test: tests/unit/exec/device_test.cpp, tests/unit/model/device_test.cpp, tests/unit/ops/cuda/
 template <precision P = bf16>
 using emulated = device<P, emulator::runtime>;
 
-}  // namespace plait::inline PLAIT_ABI::exec
+}  // namespace exec
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,13 +1,15 @@
 // The threads of one block as fibers of the calling thread.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #if !__has_include(<ucontext.h>)
 #error "plait: the emulator switches between threads by POSIX ucontext, which this system lacks"
 #endif
 
 #include <plait/core/error.hpp>
 #include <plait/emulator/sanitizer.hpp>
-#include <plait/exec/block.hpp>
+#include <plait/gpu/block.hpp>
 
 #include <ucontext.h>
 #include <csetjmp>
@@ -32,7 +34,8 @@
 #define PLAIT_EMULATOR_JUMPS 1
 #endif
 
-namespace plait::inline PLAIT_ABI::emulator {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator {
 
 /// Runs the threads of a block one after the other, switching where they wait. The order is
 /// shuffled between barriers; ThreadSanitizer sees each fiber as a thread that only barriers order
@@ -42,7 +45,7 @@ namespace plait::inline PLAIT_ABI::emulator {
 ///   threads of the block stay where they are: running() is true, no destructor of theirs runs.
 /// Cost: a stack of 64 KiB per thread (32 KiB under ThreadSanitizer); a local array beyond that is
 ///   a stack overflow that is not reported.
-/// Test: tests/exec/block_test.cpp, tests/exec/race_test.cpp
+/// Test: tests/unit/emulator/block_test.cpp, tests/unit/emulator/race_test.cpp
 class fibers {
  public:
   static constexpr int warp_size = kernels::warp_size;
@@ -290,4 +293,7 @@ class fibers {
   std::array<barrier, max_warps> warp_barriers_;
 };
 
-}  // namespace plait::inline PLAIT_ABI::emulator
+}  // namespace emulator
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The memory of an emulated device.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/emulator/sanitizer.hpp>
 
@@ -16,13 +18,14 @@
 #include <type_traits>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::emulator {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator {
 
 /// A device's memory (as core/memory.hpp wants it) on the heap. Where AddressSanitizer watches,
 /// only kernels and the copies below may touch it: the host that follows an address of the device's
 /// is a report. The lists behind that are shared by all devices of the process and locked.
 ///
-/// Test: tests/exec/device_test.cpp, tests/core/device_storage_test.cpp
+/// Test: tests/unit/exec/device_test.cpp, tests/unit/gpu/device_storage_test.cpp
 class memory {
   struct allocation;
 
@@ -104,8 +107,10 @@ class memory {
   }
   static void guard([[maybe_unused]] std::span<std::byte> r, [[maybe_unused]] bool closed) {
 #if PLAIT_EMULATOR_ASAN
-    if (closed) __asan_poison_memory_region(r.data(), r.size());
-    else __asan_unpoison_memory_region(r.data(), r.size());
+    if (closed)
+      __asan_poison_memory_region(r.data(), r.size());
+    else
+      __asan_unpoison_memory_region(r.data(), r.size());
 #endif
   }
 
@@ -135,4 +140,7 @@ class memory {
   };
 };
 
-}  // namespace plait::inline PLAIT_ABI::emulator
+}  // namespace emulator
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,13 +1,15 @@
 // The runtime of an emulated device: launches, products, copies, captured steps.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/emulator/block.hpp>
 #include <plait/emulator/fibers.hpp>
 #include <plait/emulator/memory.hpp>
 #include <plait/emulator/sanitizer.hpp>
-#include <plait/exec/block.hpp>
 #include <plait/exec/device.hpp>
+#include <plait/gpu/block.hpp>
 
 #include <cxxabi.h>
 
@@ -24,7 +26,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::emulator {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator {
 
 /// The Runtime of exec::device on the calling thread: a launch runs its blocks one after the other
 /// and returns when all have ended. One caller at a time.
@@ -36,7 +39,8 @@ namespace plait::inline PLAIT_ABI::emulator {
 ///
 /// Errors: plait::error where a barrier is not reached by all threads, a shuffle or copy_async is
 ///   misused, a grid is beyond a device's limits, or a fetch comes while a step is captured.
-/// Test: tests/exec/block_test.cpp, tests/exec/race_test.cpp, tests/exec/device_test.cpp
+/// Test: tests/unit/emulator/block_test.cpp, tests/unit/emulator/race_test.cpp,
+/// tests/unit/exec/device_test.cpp
 class runtime {
  public:
   using memory = emulator::memory;
@@ -54,7 +58,7 @@ class runtime {
   /// Number of copies to the host that wait for the kernels (fetch): a decode step has none.
   int copies_to_host = 0;
 
-  int processors() const { return multiprocessors; }
+  int multiprocessor_count() const { return multiprocessors; }
   /// Of the host: it says nothing of a device.
   template <class Run>
   double seconds(Run const& run) {
@@ -66,10 +70,10 @@ class runtime {
   std::int64_t last_level_cache_bytes() const { return std::int64_t{1} << 14; }
   std::int64_t probe_bytes() const { return std::int64_t{1} << 14; }
   void synchronize() {}
-  void send(void* to, void const* from, std::int64_t bytes) {
+  void copy_to_device(void* to, void const* from, std::int64_t bytes) {
     memory::copy(static_cast<std::byte const*>(from), bytes, static_cast<std::byte*>(to));
   }
-  void fetch(void* to, void const* from, std::int64_t bytes) {
+  void copy_to_host(void* to, void const* from, std::int64_t bytes) {
     if (capturing_ != nullptr)
       throw error("exec::emulated: a fetch of " + std::to_string(bytes) +
                   " bytes while a step is captured; a captured step copies nothing to the host");
@@ -191,4 +195,7 @@ class runtime {
   std::map<int, std::unique_ptr<fibers>> fibers_;
 };
 
-}  // namespace plait::inline PLAIT_ABI::emulator
+}  // namespace emulator
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // What AddressSanitizer and ThreadSanitizer are told of the emulator.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 
 #include <cstddef>
@@ -41,18 +43,22 @@ void AnnotateIgnoreWritesEnd(char const* file, int line);
 }
 #endif
 
-namespace plait::inline PLAIT_ABI::emulator {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator {
 
 /// Whether AddressSanitizer watches: then the host cannot touch the device's memory.
 inline constexpr bool address_sanitizer = PLAIT_EMULATOR_ASAN;
 /// Whether ThreadSanitizer watches: then each data race between threads of a launch is a report.
 inline constexpr bool thread_sanitizer = PLAIT_EMULATOR_TSAN;
 
-}  // namespace plait::inline PLAIT_ABI::emulator
+}  // namespace emulator
+PLAIT_NAMESPACE_END
 
-/// AddressSanitizer's view of a switch to another stack, which exceptions need; empty functions where
+/// AddressSanitizer's view of a switch to another stack, which exceptions need; empty functions
+/// where
 /// it does not watch.
-namespace plait::inline PLAIT_ABI::emulator::asan {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator::asan {
 
 /// The stack of a fiber.
 struct stack {
@@ -74,10 +80,12 @@ inline void leave(stack&, stack const&) {}
 inline void enter(stack const&, stack&) {}
 #endif
 
-}  // namespace plait::inline PLAIT_ABI::emulator::asan
+}  // namespace emulator::asan
+PLAIT_NAMESPACE_END
 
 /// ThreadSanitizer's view of a fiber as a thread; empty functions where it does not watch.
-namespace plait::inline PLAIT_ABI::emulator::tsan {
+PLAIT_NAMESPACE_BEGIN
+namespace emulator::tsan {
 
 #if PLAIT_EMULATOR_TSAN
 
@@ -121,4 +129,7 @@ struct ignore_accesses {
 
 #endif
 
-}  // namespace plait::inline PLAIT_ABI::emulator::tsan
+}  // namespace emulator::tsan
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,14 +2,17 @@
 // threads.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/half.hpp>
-#include <plait/core/storage.hpp>
-#include <plait/exec/host.hpp>
+#include <plait/core/host.hpp>
+#include <plait/cpu/packed_storage.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <type_traits>
 
-namespace plait::inline PLAIT_ABI::exec {
+PLAIT_NAMESPACE_BEGIN
+namespace exec {
 
 /// Packed weights and vector kernels, with weights stored and products computed as precision P says
 /// (policy/precision.hpp); activations, sums and recurrent state are f32. A sequence's results are
@@ -22,7 +25,7 @@ namespace plait::inline PLAIT_ABI::exec {
 /// Shapes: `cpu()` takes all of the machine's threads (OMP_NUM_THREADS), one where the compiler has
 ///   no OpenMP
 /// Cost: none of its own; the kernels are in ops/cpu/
-/// Test: tests/model/invariance_test.cpp, tests/compile_fail/misuse.cpp
+/// Test: tests/unit/model/invariance_test.cpp, tests/checks/compile_fail/misuse.cpp
 template <precision P = f32>
 class cpu : public host {
  public:
@@ -39,4 +42,7 @@ class cpu : public host {
   explicit cpu(int threads) : host(threads) {}
 };
 
-}  // namespace plait::inline PLAIT_ABI::exec
+}  // namespace exec
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,15 +1,19 @@
-// What the execution policies of a device share, whoever runs their kernels: CUDA (exec/cuda.cuh),
+// What the execution policies of a device share, whoever runs their kernels: CUDA (cuda/exec.cuh),
 // or fibers of this machine in the tests. What the execution policies of a device share:
 // activations, storage, workspace in its memory, a call's lists, and decode steps that are kept and
 // launched as a whole.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/arena.hpp>
-#include <plait/core/device_storage.hpp>
 #include <plait/core/half.hpp>
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
-#include <plait/exec/block.hpp>
+#include <plait/gpu/attention_product.hpp>
+#include <plait/gpu/block.hpp>
+#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/matrix_product.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <algorithm>
@@ -23,39 +27,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::exec {
-
-/// y[rows, n] = x[rows, k] W[n, k]^T, by a library: X and W both float or both bf16_t, Y the same
-/// or float. Sums are f32.
-template <class X, class Y>
-struct matrix_product {
-  X const* x;
-  std::int64_t x_stride;
-  X const* w;
-  std::int64_t w_stride;
-  Y* y;
-  std::int64_t y_stride;
-  std::int64_t rows, n, k;
-};
-
-/// out = causal attention of one prompt, nothing cached, by a library: query t of `tokens` sees the
-/// keys 0 .. t,
-///   out = sum_j softmax_j(scale q k_j) v_j,
-/// `heads` query heads, `kv_heads` of keys and values, each `dim` wide, heads behind one another in
-/// a row; rows stand `stride` values apart. `out` is none of the others.
-template <class T>
-struct attention_product {
-  T const* q;
-  std::int64_t q_stride;
-  T const* k;
-  std::int64_t k_stride;
-  T const* v;
-  std::int64_t v_stride;
-  T* out;
-  std::int64_t out_stride;
-  std::int64_t tokens, heads, kv_heads, dim;
-  float scale;
-};
+PLAIT_NAMESPACE_BEGIN
+namespace exec {
 
 /// Kernels on a device, with weights stored as precision P says. Activations are bf16, or f32 where
 /// all weights are; products sum in f32; logits, softmax and recurrent state are f32. Everything a
@@ -66,8 +39,8 @@ struct attention_product {
 ///
 /// - `memory`: where buffers are (core/memory.hpp)
 /// - `launch<Kernel>(grid, args)`: Kernel::run(block, shared, args) by every thread of grid.x *
-///   grid.y * grid.z blocks (exec/block.hpp)
-/// - `gemm(product)`: a product of many rows by a library (matrix_product below)
+///   grid.y * grid.z blocks (gpu/block.hpp)
+/// - `gemm(product)`: a product of many rows by a library (gpu/matrix_product.hpp)
 /// - `send(to, from, bytes)`: from this machine, in order with the kernels; `from` may be changed
 ///   afterwards
 /// - `fetch(to, from, bytes)`: to this machine: waits for all kernels
@@ -77,7 +50,7 @@ struct attention_product {
 ///   synchronize()
 /// it may have
 ///
-/// - `attention(product) -> n`: what it likes to do of a prompt (attention_product above): the
+/// - `attention(product) -> n`: what it likes to do of a prompt (gpu/attention_product.hpp): the
 ///   first n tokens, none where it cannot
 ///
 /// and for benchmarks
@@ -89,7 +62,7 @@ struct attention_product {
 ///
 /// `reserve` of a model moves its weights to the device. What runs the kernels, Runtime, is CUDA,
 /// or in the tests fibers of this machine; it also says how long work takes, and how large the
-/// device's memory and last-level cache are, for benchmarks. At most `most_steps` decode steps are
+/// device's memory and last-level cache are, for benchmarks. At most `max_graphs` decode steps are
 /// kept.
 /// Equation: activations are bf16, or f32 where the weights are; sums, logits, softmax and
 ///   recurrent state f32. A call whose shape comes for the second time, one token of each sequence,
@@ -97,14 +70,17 @@ struct attention_product {
 /// Shapes: views and pointers given to `forward`, embeddings and results, are of the device's
 ///   memory; token ids of this machine's
 /// Cost: a call sends its lists as one block: 16 bytes a sequence and token, 8 a page of 64 tokens
-/// Test: tests/exec/device_test.cpp
+/// Test: tests/unit/exec/device_test.cpp
 template <precision P, class Runtime>
 class device {
   static constexpr bool all_f32 = P.weights == dtype::f32;
   static_assert(!all_f32 || (P.experts == dtype::f32 && P.kv == dtype::f32),
-                "plait: on a device f32 weights have f32 experts and f32 keys and values: take f32, bf16, int8 or experts_int8");
+                "plait: on a device f32 weights have f32 experts and f32 keys and values: take "
+                "f32, bf16, int8 or experts_int8");
   static_assert(P.kv != dtype::int8, "plait: keys and values are kept as f32 or bf16, not int8");
-  static_assert(P.compute == dtype::f32, "plait: on a device the products' arithmetic follows from the weights; with_compute is for the CPU");
+  static_assert(P.compute == dtype::f32,
+                "plait: on a device the products' arithmetic follows from the weights; "
+                "with_compute is for the CPU");
 
  public:
   using runtime_type = Runtime;
@@ -114,11 +90,12 @@ class device {
   using kv_type = std::conditional_t<P.kv == dtype::f32, float, bf16_t>;
   using storage_type = storage::device<P.weights, P.experts, memory>;
   static constexpr precision types = P;
-  static constexpr std::size_t most_steps = 64;  ///< that are kept (execute); the oldest gives way
+  static constexpr std::size_t max_graphs = 64;  ///< that are kept (execute); the oldest gives way
 
   Runtime runtime;
   arena workspace{[](std::int64_t bytes) {
-    if constexpr (requires { memory::require(bytes, ""); }) memory::require(bytes, "the workspace of such calls");
+    if constexpr (requires { memory::require(bytes, ""); })
+      memory::require(bytes, "the workspace of such calls");
     auto const owner = std::make_shared<typename memory::template buffer<std::byte>>(bytes + 64);
     return std::shared_ptr<std::byte>{owner, owner->data()};
   }};
@@ -136,7 +113,10 @@ class device {
     if (!workspace.measuring() && product.rows > 0 && product.n > 0) runtime.gemm(product);
   }
   /// Whether the runtime has attention.
-  static constexpr bool has_attention = requires(Runtime& r, attention_product<value_type> const& product) { r.attention(product); };
+  static constexpr bool has_attention =
+      requires(Runtime & r, attention_product<value_type> const& product) {
+    r.attention(product);
+  };
   /// The first tokens of a prompt by a library: how many it has done. None while measuring.
   std::int64_t attention(attention_product<value_type> const& product) requires has_attention {
     return workspace.measuring() || product.tokens == 0 ? 0 : runtime.attention(product);
@@ -144,7 +124,8 @@ class device {
   /// Nothing while measuring, and nothing for an empty grid.
   template <class Kernel>
   void launch(launch_grid grid, typename Kernel::args const& args) {
-    if (!workspace.measuring() && grid.x > 0 && grid.y > 0 && grid.z > 0) runtime.template launch<Kernel>(grid, args);
+    if (!workspace.measuring() && grid.x > 0 && grid.y > 0 && grid.z > 0)
+      runtime.template launch<Kernel>(grid, args);
   }
 
   void start() {}
@@ -152,13 +133,15 @@ class device {
   /// Moves weights to the device that are not there yet, if there is room for all of them; a
   /// model's or layer's reserve calls it.
   template <class Model>
-  void take_in(Model const& model) {
+  void upload_weights(Model const& model) {
     if constexpr (requires { memory::require(std::int64_t{}, ""); }) {
       std::int64_t bytes = 0;
-      const_cast<Model&>(model).for_each_tensor([&](int, auto const&, tensor const&, auto& data) { bytes += data.waiting(); });
+      const_cast<Model&>(model).for_each_tensor(
+          [&](int, auto const&, tensor const&, auto& data) { bytes += data.pending_bytes(); });
       if (bytes > 0) memory::require(bytes, "the weights of this model");
     }
-    const_cast<Model&>(model).for_each_tensor([](int, auto const&, tensor const&, auto& data) { data.upload(); });
+    const_cast<Model&>(model).for_each_tensor(
+        [](int, auto const&, tensor const&, auto& data) { data.upload(); });
   }
 
   /// A call's lists, sent to the device as one block. Lengths are rounded up to the next power of
@@ -174,11 +157,15 @@ class device {
     to.seqs.cached = 0;
     for (std::size_t i = 0; i < count; ++i) {
       std::int64_t const tokens = s.first_row[i + 1] - s.first_row[i];
-      to.seqs.longest = std::max(to.seqs.longest, tokens), context = std::max(context, s.length[i] + tokens);
+      to.seqs.longest = std::max(to.seqs.longest, tokens);
+      context = std::max(context, s.length[i] + tokens);
       to.seqs.cached = std::max(to.seqs.cached, s.length[i]);
     }
-    if (to.seqs.cached > 0) to.seqs.cached = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(to.seqs.cached)));
-    to.seqs.context = context = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(context)));
+    if (to.seqs.cached > 0)
+      to.seqs.cached =
+          static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(to.seqs.cached)));
+    to.seqs.context = context =
+        static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(context)));
     std::int64_t const table = context / page_tokens;
     layout at;
     to.seqs.first_row = at.template place<std::int64_t>(s.count + 1);
@@ -187,7 +174,8 @@ class device {
     to.seqs.pages = at.template place<std::byte* const*>(s.count);
     to.ids = at.template place<std::int32_t>(from.ids != nullptr ? rows : 0);
     to.wanted = at.template place<std::int64_t>(from.wanted != nullptr ? from.outputs : 0);
-    std::byte* const* const tables = at.template place<std::byte*>(s.pages != nullptr ? s.count * table : 0);
+    std::byte* const* const tables =
+        at.template place<std::byte*>(s.pages != nullptr ? s.count * table : 0);
     if (at.bytes > staged_.size()) {
       forget();
       staged_ = typename memory::template buffer<std::byte>(2 * at.bytes);
@@ -195,16 +183,20 @@ class device {
     block_.resize(static_cast<std::size_t>(at.bytes));
     auto const put = [&](auto const*& where, auto const* what, std::int64_t n) {
       std::size_t const offset = reinterpret_cast<std::size_t>(where);
-      if (n > 0) std::memcpy(block_.data() + offset, what, static_cast<std::size_t>(n) * sizeof(*what));
+      if (n > 0)
+        std::memcpy(block_.data() + offset, what, static_cast<std::size_t>(n) * sizeof(*what));
       where = reinterpret_cast<std::remove_reference_t<decltype(where)>>(staged_.data() + offset);
     };
     if (table_of_.size() < count) table_of_ = std::vector<std::byte* const*>(count);
     for (std::size_t i = 0; i < count; ++i) {
-      std::size_t const offset = reinterpret_cast<std::size_t>(tables) + i * static_cast<std::size_t>(table) * sizeof(std::byte*);
+      std::size_t const offset = reinterpret_cast<std::size_t>(tables) +
+                                 i * static_cast<std::size_t>(table) * sizeof(std::byte*);
       table_of_[i] = reinterpret_cast<std::byte* const*>(staged_.data() + offset);
-      std::int64_t const pages = (s.length[i] + s.first_row[i + 1] - s.first_row[i] + page_tokens - 1) / page_tokens;
+      std::int64_t const pages =
+          (s.length[i] + s.first_row[i + 1] - s.first_row[i] + page_tokens - 1) / page_tokens;
       if (s.pages != nullptr && s.pages[i] != nullptr && pages > 0)
-        std::memcpy(block_.data() + offset, s.pages[i], static_cast<std::size_t>(pages) * sizeof(std::byte*));
+        std::memcpy(block_.data() + offset, s.pages[i],
+                    static_cast<std::size_t>(pages) * sizeof(std::byte*));
     }
     put(to.seqs.first_row, s.first_row, s.count + 1);
     put(to.seqs.length, s.length, s.count);
@@ -213,7 +205,7 @@ class device {
     put(to.ids, from.ids, from.ids != nullptr ? rows : 0);
     if (from.wanted != nullptr) put(to.wanted, from.wanted, from.outputs);
     if (from.ids == nullptr) to.ids = nullptr;
-    runtime.send(staged_.data(), block_.data(), at.bytes);
+    runtime.copy_to_device(staged_.data(), block_.data(), at.bytes);
     return to;
   }
 
@@ -222,7 +214,8 @@ class device {
   /// same ones every time, and so are the roundings.
   template <class Run>
   void execute(call_shape const& shape, Run const& run) {
-    if (shape.rows != shape.sequences || shape.longest > 1) return run();  // two tokens of one and none of another are no step
+    if (shape.rows != shape.sequences || shape.longest > 1)
+      return run();  // two tokens of one and none of another are no step
     struct mark {
       bool& on;
       explicit mark(bool& flag) : on(flag) { on = true; }
@@ -235,7 +228,7 @@ class device {
         if (!known.kept) known.kept.emplace(runtime.capture(run));
         return runtime.replay(*known.kept);
       }
-    if (steps_.size() == most_steps) steps_.erase(steps_.begin());
+    if (steps_.size() == max_graphs) steps_.erase(steps_.begin());
     steps_.push_back({shape, {}});
     kept_for_ = workspace.data();
     run();
@@ -270,4 +263,7 @@ class device {
   bool in_step_ = false;
 };
 
-}  // namespace plait::inline PLAIT_ABI::exec
+}  // namespace exec
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,15 +2,19 @@
 // weights row-major in double.
 #pragma once
 
-#include <plait/core/storage.hpp>
-#include <plait/exec/host.hpp>
+#include <plait/core/prologue.hpp>
 
-namespace plait::inline PLAIT_ABI::exec {
+#include <plait/core/host.hpp>
+#include <plait/core/storage.hpp>
+
+PLAIT_NAMESPACE_BEGIN
+namespace exec {
 
 /// Every op as plain loops in double, on one thread: what all others are compared with.
 /// Equation: as each op's in ops/, with sums in the order they are written
 /// Cost: 8 bytes a value; no packing, no blocking, no threads
-/// Test: tests/io/golden_test.cpp and tests/layers/golden_test.cpp against PyTorch; everything else
+/// Test: tests/unit/io/golden_test.cpp and tests/unit/layers/golden_test.cpp against PyTorch;
+/// everything else
 ///   against it
 class reference : public host {
  public:
@@ -21,4 +25,7 @@ class reference : public host {
   reference() : host(1) {}
 };
 
-}  // namespace plait::inline PLAIT_ABI::exec
+}  // namespace exec
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -19,15 +19,17 @@
 // Errors: beside these, those of the family
 //   - `plait reads …`: after `model_type is VALUE;`: every model_type that is known
 // Cost: reads the keys; `config_of` makes and reads up to three
-// Test: tests/io/family_test.cpp, tests/io/save_golden_test.cpp
+// Test: tests/unit/io/family_test.cpp, tests/unit/io/save_golden_test.cpp
 #pragma once
 
-#include <plait/io/config_file.hpp>
-#include <plait/io/jamba_architecture.hpp>
-#include <plait/io/mixtral_architecture.hpp>
-#include <plait/io/plait_architecture.hpp>
-#include <plait/io/plait_source.hpp>
-#include <plait/io/tensor_names.hpp>
+#include <plait/core/prologue.hpp>
+
+#include <plait/io/architecture/plait_architecture.hpp>
+#include <plait/io/architecture/plait_source.hpp>
+#include <plait/io/architecture/tensor_names.hpp>
+#include <plait/io/files/config_file.hpp>
+#include <plait/models/jamba/checkpoint.hpp>
+#include <plait/models/mixtral/checkpoint.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -37,7 +39,8 @@
 #include <type_traits>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::io {
+PLAIT_NAMESPACE_BEGIN
+namespace io {
 
 /// What a family has to offer, as static members and functions of its config:
 ///
@@ -58,7 +61,8 @@ using families = std::tuple<jamba_family, mixtral_family, plait_family>;
 /// The names of a family's tensors.
 template <class Family>
 constexpr tensor_spelling spelling_of() {
-  return {.stems = &Family::stems, .leaf = static_cast<decltype(tensor_spelling::leaf)>(Family::leaf)};
+  return {.stems = &Family::stems,
+          .leaf = static_cast<decltype(tensor_spelling::leaf)>(Family::leaf)};
 }
 
 /// Calls visit(family) for the family of config.json's model_type; plait::error if there is none.
@@ -94,7 +98,8 @@ tensor_spelling require_same(config_file const& about, Architecture const& a) {
 
 /// A header that defines NAME::config, the architecture that config.json describes, and
 /// NAME::model<Execution>.
-inline std::string architecture_source(config_file const& about, std::string_view name = "checkpoint_architecture") {
+inline std::string architecture_source(config_file const& about,
+                                       std::string_view name = "checkpoint_architecture") {
   std::string text;
   visit_family(about, [&](auto family) { text = architecture_source(family.parse(about), name); });
   return text;
@@ -118,12 +123,16 @@ config_file config_of(Architecture const& a, std::string const& file, std::strin
     if (keys.is_null()) return;
     keys["dtype"] = dtype;
     std::string const candidate = keys.dump();
-    if constexpr (std::is_same_v<Family, std::tuple_element_t<std::tuple_size_v<families> - 1, families>>) {
-      require_same(Family::parse({candidate, file}), a);  // the last: what is wrong with it is wrong with the architecture
+    if constexpr (std::is_same_v<Family,
+                                 std::tuple_element_t<std::tuple_size_v<families> - 1, families>>) {
+      require_same(Family::parse({candidate, file}),
+                   a);  // the last: what is wrong with it is wrong with the architecture
     } else {
       try {
         require_same(Family::parse({candidate, file}), a);
-      } catch (error const&) { return; }
+      } catch (error const&) {
+        return;
+      }
     }
     text = candidate;
   };
@@ -131,4 +140,7 @@ config_file config_of(Architecture const& a, std::string const& file, std::strin
   return {text, file};
 }
 
-}  // namespace plait::inline PLAIT_ABI::io
+}  // namespace io
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,11 +1,13 @@
 // A model from a directory with config.json and safetensors.
 #pragma once
 
-#include <plait/io/checkpoint.hpp>
-#include <plait/io/config_file.hpp>
+#include <plait/core/prologue.hpp>
+
+#include <plait/io/architecture/tensor_names.hpp>
 #include <plait/io/family.hpp>
+#include <plait/io/files/checkpoint.hpp>
+#include <plait/io/files/config_file.hpp>
 #include <plait/io/parallel_packer.hpp>
-#include <plait/io/tensor_names.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +19,8 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::io {
+PLAIT_NAMESPACE_BEGIN
+namespace io {
 
 /// Finds the tensors of a model in a checkpoint, checks that each has its shape and that none is
 /// left over.
@@ -33,13 +36,17 @@ class tensor_finder {
 
   /// The place of copy `e` of tensor t; per-expert names, or the fused ones (gate rows first, then
   /// up).
-  source find(std::vector<std::string> const& stems, std::string const& leaf, tensor const& t, std::int64_t e) {
+  source find(std::vector<std::string> const& stems, std::string const& leaf, tensor const& t,
+              std::int64_t e) {
     std::string_view const own = t.name;
     if (t.role == role::expert && (own == "gate_proj" || own == "up_proj" || own == "down_proj"))
       for (std::string const& stem : stems) {
         std::string const experts = stem + "experts.";
-        if (file_.find(experts + "gate_up_proj") == nullptr && file_.find(experts + "down_proj") == nullptr) continue;
-        // One fused tensor decides for the layer: per-expert tensors beside it are left over, and that is said.
+        if (file_.find(experts + "gate_up_proj") == nullptr &&
+            file_.find(experts + "down_proj") == nullptr)
+          continue;
+        // One fused tensor decides for the layer: per-expert tensors beside it are left over, and
+        // that is said.
         bool const down = own == "down_proj";
         std::int64_t const rows = down ? t.rows : 2 * t.rows;
         tensor_view const& view = file_.at(experts + (down ? "down_proj" : "gate_up_proj"));
@@ -48,7 +55,8 @@ class tensor_finder {
       }
     std::string const rest = copy_prefix(t, e) + leaf;
     tensor_view const* view = nullptr;
-    for (auto stem = stems.begin(); view == nullptr && stem != stems.end(); ++stem) view = file_.find(*stem + rest);
+    for (auto stem = stems.begin(); view == nullptr && stem != stems.end(); ++stem)
+      view = file_.find(*stem + rest);
     if (view == nullptr) view = &file_.at(stems.front() + rest);  // says that it is missing
     use(*view, shape_in_file(t));
     return {view, 0};
@@ -59,14 +67,18 @@ class tensor_finder {
   void expect_nothing_else(bool tied) const {
     for (std::string_view const name : file_.names())
       if (!used_.contains(name) && !(tied && name == "lm_head.weight"))
-        fail(file_.where(name), "tensor " + in_quotes(name) + " is unexpected: this model has no place for it");
+        fail(file_.where(name),
+             "tensor " + in_quotes(name) + " is unexpected: this model has no place for it");
   }
 
  private:
   void use(tensor_view const& view, std::vector<std::int64_t> const& shape) {
-    if (view.shape != shape) fail(view, "has shape " + shape_text(view.shape) + ", expected " + shape_text(shape));
-    if (view.type != stored_type::f32 && view.type != stored_type::f16 && view.type != stored_type::bf16)
-      fail(view, "is of type " + std::string(info(view.type).name) + "; weights are read from F32, F16 or BF16");
+    if (view.shape != shape)
+      fail(view, "has shape " + shape_text(view.shape) + ", expected " + shape_text(shape));
+    if (view.type != stored_type::f32 && view.type != stored_type::f16 &&
+        view.type != stored_type::bf16)
+      fail(view, "is of type " + std::string(info(view.type).name) +
+                     "; weights are read from F32, F16 or BF16");
     used_.insert(view.name);
   }
 
@@ -76,7 +88,8 @@ class tensor_finder {
 
 /// How a checkpoint is loaded.
 struct load_options {
-  int threads = 0;  ///< that pack; 0: all of the machine's, and one where the compiler has no OpenMP
+  int threads =
+      0;  ///< that pack; 0: all of the machine's, and one where the compiler has no OpenMP
   /// Called with bytes of the checkpoint's tensors: (0, total), then with ever more done, at last
   /// (total, total). By one thread at a time, not always the same one. What it throws ends the load
   /// and is thrown by it.
@@ -110,12 +123,13 @@ struct load_options {
 ///   begins
 /// Errors: those of checkpoint.hpp and of config.json's family (family.hpp). All of them come
 ///   before the model is allocated. What `progress` throws ends the load and is thrown by it
-/// Cost: reads each tensor once. Tensors with `set_part` (panel_matrix (core/panel_matrix.hpp)) are
+/// Cost: reads each tensor once. Tensors with `set_part` (panel_matrix (cpu/panel_matrix.hpp)) are
 ///   packed by all threads, to the same bits however many there are, the others row by row on the
 ///   calling thread. The peak of memory is the model and 1 MiB or so a thread: what has been read
 ///   of the mapped files is given back
-/// Test: tests/io/load_test.cpp, tests/io/parallel_packer_test.cpp, tests/io/load_memory_test.cpp,
-///   tests/io/mixtral_test.cpp, tests/io/golden_test.cpp, tests/io/embedded_test.cpp
+/// Test: tests/unit/io/load_test.cpp, tests/unit/io/parallel_packer_test.cpp,
+///   tests/unit/io/load_memory_test.cpp, tests/unit/models/mixtral/checkpoint_test.cpp,
+///   tests/unit/io/golden_test.cpp, tests/unit/io/embedded_test.cpp
 template <class Model>
 std::unique_ptr<Model> load(std::string const& directory, load_options const& options = {}) {
   static constexpr auto config = Model::config;
@@ -128,7 +142,8 @@ std::unique_ptr<Model> load(std::string const& directory, load_options const& op
   Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
     std::vector<std::string> const stems = names.stems(layer, part);
     for (std::int64_t e = 0; e < t.copies; ++e)
-      total += t.rows * t.cols * info(finder.find(stems, names.leaf(part, t), t, e).view->type).bytes;
+      total +=
+          t.rows * t.cols * info(finder.find(stems, names.leaf(part, t), t, e).view->type).bytes;
   });
   finder.expect_nothing_else(tied);
 
@@ -159,4 +174,7 @@ std::unique_ptr<Model> load(std::string const& directory, load_options const& op
   return model;
 }
 
-}  // namespace plait::inline PLAIT_ABI::io
+}  // namespace io
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

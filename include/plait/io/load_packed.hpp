@@ -2,8 +2,10 @@
 // the memory.
 #pragma once
 
-#include <plait/io/packed_file.hpp>
-#include <plait/io/plait_architecture.hpp>
+#include <plait/core/prologue.hpp>
+
+#include <plait/io/architecture/plait_architecture.hpp>
+#include <plait/io/files/packed_file.hpp>
 #include <plait/model/model_weights.hpp>
 
 #include <cstddef>
@@ -14,11 +16,13 @@
 #include <string_view>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::io {
+PLAIT_NAMESPACE_BEGIN
+namespace io {
 
 /// How a packed file is loaded.
 struct packed_options {
-  bool verify = false;  ///< reads all of the file and compares checksums first; otherwise only the header's is compared
+  bool verify = false;  ///< reads all of the file and compares checksums first; otherwise only the
+                        ///< header's is compared
 };
 
 /// The model whose weights are in a packed file: matrices are the file's memory, mapped, not copied
@@ -51,9 +55,10 @@ struct packed_options {
 ///   With `verify` one pass over the file, at about 10 GB/s from memory: without it damage within a
 ///   tensor is not noticed. Pages of a file are small ones, where a loaded model has huge pages:
 ///   measure whether that matters to you
-/// Test: tests/io/packed_test.cpp, tests/fuzz/packed.cpp
+/// Test: tests/unit/io/packed_test.cpp, tests/checks/fuzz/packed.cpp
 template <class Model>
-std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& file, packed_options const& options = {}) {
+std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& file,
+                                   packed_options const& options = {}) {
   static constexpr auto config = Model::config;
   require_same(parse_plait_config(file->config()), config);
 
@@ -62,22 +67,30 @@ std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& fil
   std::size_t count = 0;
   Model::describe_tensors([&](int, std::string_view, tensor const&) { ++count; });
   if (tensors.size() != count)
-    file->refuse("has " + std::to_string(tensors.size()) + " tensors, but this model has " + std::to_string(count));
+    file->refuse("has " + std::to_string(tensors.size()) + " tensors, but this model has " +
+                 std::to_string(count));
   std::size_t i = 0;
-  model->for_each_tensor([&]<class Tensor>(int layer, std::string_view part, tensor const& t, Tensor&) {
+  model->for_each_tensor([&]<class Tensor>(int layer, std::string_view part, tensor const& t,
+                                           Tensor&) {
     packed_tensor const& is = tensors[i++];
     if (std::string const name = packed_name(layer, part, t); is.name != name)
       file->refuse(is.name, "is in the place of " + in_quotes(name));
     if (is.layout != packed_layout<Tensor>())
-      file->refuse(is.name, "is kept as " + in_quotes(is.layout) + ", but this model keeps it as " + in_quotes(packed_layout<Tensor>()) +
+      file->refuse(is.name, "is kept as " + in_quotes(is.layout) + ", but this model keeps it as " +
+                                in_quotes(packed_layout<Tensor>()) +
                                 "; load the checkpoint into this type and pack it again");
     if (borrowing_tensor<Tensor> && file->rows_of_panels() != panel_rows)
-      file->refuse("was packed in panels of " + std::to_string(file->rows_of_panels()) + " rows, but this program was compiled for " +
-                   std::to_string(panel_rows) + " (AVX-512: 32, AVX2: 16, else 8); load the checkpoint and pack it again on this machine");
+      file->refuse("was packed in panels of " + std::to_string(file->rows_of_panels()) +
+                   " rows, but this program was compiled for " + std::to_string(panel_rows) +
+                   " (AVX-512: 32, AVX2: 16, else 8); load the checkpoint and pack it again on "
+                   "this machine");
     if (std::vector const shape{t.copies, t.rows, t.cols}; is.shape != shape)
-      file->refuse(is.name, "has shape " + shape_text(is.shape) + ", expected " + shape_text(shape));
-    if (std::int64_t const bytes = packed_bytes<Tensor>(t); static_cast<std::int64_t>(is.bytes.size()) != bytes)
-      file->refuse(is.name, "has " + std::to_string(is.bytes.size()) + " bytes, expected " + std::to_string(bytes));
+      file->refuse(is.name,
+                   "has shape " + shape_text(is.shape) + ", expected " + shape_text(shape));
+    if (std::int64_t const bytes = packed_bytes<Tensor>(t);
+        static_cast<std::int64_t>(is.bytes.size()) != bytes)
+      file->refuse(is.name, "has " + std::to_string(is.bytes.size()) + " bytes, expected " +
+                                std::to_string(bytes));
   });
   if (options.verify) file->verify();
 
@@ -104,4 +117,7 @@ std::unique_ptr<Model> load_packed(std::string const& path, packed_options const
   return load_packed<Model>(std::make_shared<packed_file const>(path), options);
 }
 
-}  // namespace plait::inline PLAIT_ABI::io
+}  // namespace io
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,10 +1,12 @@
 // A model to a directory.
 #pragma once
 
-#include <plait/io/checkpoint_writer.hpp>
-#include <plait/io/config_file.hpp>
+#include <plait/core/prologue.hpp>
+
+#include <plait/io/architecture/tensor_names.hpp>
 #include <plait/io/family.hpp>
-#include <plait/io/tensor_names.hpp>
+#include <plait/io/files/checkpoint_writer.hpp>
+#include <plait/io/files/config_file.hpp>
 
 #include <sys/stat.h>
 
@@ -15,12 +17,15 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI::io {
+PLAIT_NAMESPACE_BEGIN
+namespace io {
 
 /// How a checkpoint is saved.
 struct save_options {
-  std::int64_t shard_bytes = 5'000'000'000;  ///< more than this is written in shards of up to this size
-  stored_type type = stored_type::f32;       ///< or bf16: every value rounded to the nearest, ties to even
+  std::int64_t shard_bytes =
+      5'000'000'000;  ///< more than this is written in shards of up to this size
+  stored_type type =
+      stored_type::f32;  ///< or bf16: every value rounded to the nearest, ties to even
 };
 
 /// Writes the weights of a model or reference_model, in the names of its family, so that
@@ -56,29 +61,37 @@ struct save_options {
 ///   - `save: shard_bytes is …; expected at least 1`: this and the next without FILE
 /// Cost: each value once, on one thread; beside the model a row, a file's header and 64 KiB; on the
 ///   disk the old and the new checkpoint at once
-/// Test: tests/io/save_test.cpp, tests/io/save_golden_test.cpp, tests/io/save_protocol_test.cpp,
-///   tests/io/transformers_roundtrip.sh
+/// Test: tests/unit/io/save_test.cpp, tests/unit/io/save_golden_test.cpp,
+///   tests/unit/io/save_protocol_test.cpp, tests/unit/io/transformers_roundtrip.sh
 template <class Model>
 void save(Model const& model, std::string const& directory, save_options const& options = {}) {
   static constexpr auto config = Model::config;
-  if (options.shard_bytes < 1) throw error("save: shard_bytes is " + std::to_string(options.shard_bytes) + "; expected at least 1");
+  if (options.shard_bytes < 1)
+    throw error("save: shard_bytes is " + std::to_string(options.shard_bytes) +
+                "; expected at least 1");
   if (options.type != stored_type::f32 && options.type != stored_type::bf16)
-    throw error("save: a checkpoint is written as F32 or BF16, not " + std::string(info(options.type).name));
+    throw error("save: a checkpoint is written as F32 or BF16, not " +
+                std::string(info(options.type).name));
 
   checkpoint_writer out(directory);
   std::string const file = path_in(directory, "config.json");
   struct stat status {};
   bool const described = ::lstat(file.c_str(), &status) == 0;
   if (!described && out.has_weights())
-    fail(directory, "has weights but no config.json, so they may be another model's; nothing was written");
+    fail(directory,
+         "has weights but no config.json, so they may be another model's; nothing was written");
   config_file const about =
-      described ? config_file(file) : config_of(config, file, options.type == stored_type::f32 ? "float32" : "bfloat16");
+      described
+          ? config_file(file)
+          : config_of(config, file, options.type == stored_type::f32 ? "float32" : "bfloat16");
   tensor_names const names(config, require_same(about, config));
 
   Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
-    for (std::int64_t e = 0; e < t.copies; ++e) out.plan(names.written(layer, part, t, e), shape_in_file(t));
+    for (std::int64_t e = 0; e < t.copies; ++e)
+      out.plan(names.written(layer, part, t, e), shape_in_file(t));
   });
-  out.begin(options.shard_bytes, options.type, described ? std::nullopt : std::optional(about.text()));
+  out.begin(options.shard_bytes, options.type,
+            described ? std::nullopt : std::optional(about.text()));
   std::vector<float> row;
   model.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto const& data) {
     row.resize(static_cast<std::size_t>(t.cols));
@@ -93,4 +106,7 @@ void save(Model const& model, std::string const& directory, save_options const& 
   out.commit();
 }
 
-}  // namespace plait::inline PLAIT_ABI::io
+}  // namespace io
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // How a policy finds its layer, and what every layer is given.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/layers/weights.hpp>
@@ -8,7 +10,7 @@
 
 #include <type_traits>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Policy type -> layer. The one line a component of your own needs, with a layer template of your
 /// own:
@@ -19,7 +21,8 @@ namespace plait::inline PLAIT_ABI {
 template <class Policy>
 struct layer_of {
   static_assert(std::is_void_v<Policy>,
-                "plait: no layer is bound to this policy (specialise plait::layer_of for it, or include <plait/plait.hpp>)");
+                "plait: no layer is bound to this policy (specialise plait::layer_of for it, or "
+                "include <plait/plait.hpp>)");
 };
 
 /// The layer of a policy at width D: static functions only; weights and state are passed in. It
@@ -68,7 +71,8 @@ struct layer_of {
 ///   forward(exec, weights, settings, x, y, see), a norm's forward(exec, weights, settings, x, y,
 ///   out)
 /// Cost: a layer is compiled once for all models that share its policy and width
-/// Test: tests/layers/layer_test.cpp, tests/compile_fail/misuse.cpp, tests/model/stack_test.cpp
+/// Test: tests/unit/layers/layer_test.cpp, tests/checks/compile_fail/misuse.cpp,
+/// tests/unit/model/stack_test.cpp
 template <int D, auto Policy>
 using layer = typename layer_of<std::remove_cvref_t<decltype(Policy)>>::template bind<D, Policy>;
 
@@ -82,7 +86,8 @@ struct layer_settings {
 enum class continuation : unsigned char {
   bitwise,   ///< the same bits as in one call
   rounding,  ///< the same up to rounding
-  none,      ///< not possible, as later tokens change earlier results: a sequence is one call, and forward refuses a second
+  none,      ///< not possible, as later tokens change earlier results: a sequence is one call, and
+             ///< forward refuses a second
 };
 
 /// The mixer of a layer without one continues as you like.
@@ -92,9 +97,13 @@ constexpr continuation continues() {
     return continuation::bitwise;
   } else {
     constexpr bool said = requires { layer<D, Policy>::continues; };
-    static_assert(said, "plait: a mixer says what becomes of a sequence in several calls: static constexpr plait::continuation continues");
-    if constexpr (said) return layer<D, Policy>::continues;
-    else return continuation::bitwise;
+    static_assert(said,
+                  "plait: a mixer says what becomes of a sequence in several calls: static "
+                  "constexpr plait::continuation continues");
+    if constexpr (said)
+      return layer<D, Policy>::continues;
+    else
+      return continuation::bitwise;
   }
 }
 
@@ -112,4 +121,6 @@ struct layer_of<none> {
   using bind = no_layer;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,19 +1,22 @@
 // Mamba-1 with Jamba's inner norms.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
-#include <plait/ops/linear.hpp>
-#include <plait/ops/linear_conv.hpp>
-#include <plait/ops/selective_ssm.hpp>
+#include <plait/ops/linear/linear.hpp>
+#include <plait/ops/selective_scan/selective_ssm.hpp>
+#include <plait/ops/short_conv/linear_conv.hpp>
 #include <plait/policy/mamba.hpp>
 #include <plait/policy/rule.hpp>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// With d = expand * D, R = dt_rank, N = d_state:
-///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/conv_silu.hpp
+///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/short_conv/conv_silu.hpp
 ///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
-///   y = out_proj(scan(u, dt, B, C) * silu(z))                      ops/selective_ssm.hpp
+///   y = out_proj(scan(u, dt, B, C) * silu(z))
+///   ops/selective_scan/selective_ssm.hpp
 ///
 /// Equation: [u, z] = in_proj x; u = silu(conv1d(u) + bias); [dt, B, C] = x_proj u, each with its
 ///   RMS norm, dt = dt_proj dt + bias; y = out_proj(scan(u, dt, B, C) * silu(z)). The first half of
@@ -23,7 +26,7 @@ namespace plait::inline PLAIT_ABI {
 /// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, T d (2 d_conv + 7 N + 16) in
 ///   convolution and scan
 /// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
-/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
+/// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
 /// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
 template <int D, mamba P>
 struct mamba_layer {
@@ -33,15 +36,18 @@ struct mamba_layer {
   PLAIT_RULE(d_state, P.d_state > 0, "plait: mamba needs d_state");
   PLAIT_RULE(d_conv, P.d_conv > 0, "plait: mamba needs d_conv, at least 1");
   PLAIT_RULE(expand, P.expand > 0, "plait: mamba needs expand");
-  PLAIT_RULE(dt_rank, P.dt_rank >= 0, "plait: dt_rank must not be negative; 0 means d_model / 16, rounded up");
+  PLAIT_RULE(dt_rank, P.dt_rank >= 0,
+             "plait: dt_rank must not be negative; 0 means d_model / 16, rounded up");
   PLAIT_RULE(inner_norms, P.inner_norms,
-             "plait: mamba without inner norms is not offered yet: it has no golden result to be checked against");
+             "plait: mamba without inner norms is not offered yet: it has no golden result to be "
+             "checked against");
 
   static constexpr continuation continues = continuation::bitwise;
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs,
-                      matrix_view<std::type_identity_t<T> const> x, matrix_view<std::type_identity_t<T>> y, Observer&&) {
+  static void forward(Exec& exec, Weights const& w, layer_settings const& s,
+                      sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
+                      matrix_view<std::type_identity_t<T>> y, Observer&&) {
     constexpr std::int64_t d = P.inner(D), r = P.rank(D), n = P.d_state;
     std::int64_t const tokens = x.rows();
     sequences<T> scan_state = seqs;
@@ -51,16 +57,20 @@ struct mamba_layer {
     auto const uz = exec.template matrix<T>(tokens, 2 * d), u = exec.template matrix<T>(tokens, d);
     auto const selected = exec.template matrix<T>(tokens, r + 2 * n);
 
-    ops::linear_conv(exec, seqs, x, ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()),
+    ops::linear_conv(exec, seqs, x,
+                     ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()),
                      w.template get<"conv1d">(), w.template find<"conv1d.bias">(), u);
     ops::linear(exec, u, ops::into(selected, w.template get<"x_proj">()));
     if constexpr (P.inner_norms)
-      ops::selective_ssm(exec, scan_state, {u, uz.middle_cols(d, d), selected},
-                         ops::ssm_weights(w.template get<"dt_layernorm">(), w.template get<"b_layernorm">(),
-                                          w.template get<"c_layernorm">(), w.template get<"dt_proj">(), w.template get<"dt_proj.bias">(),
-                                          w.template get<"A_log">(), w.template get<"D">()),
-                         s.norm_eps, u);
-    ops::linear(exec, u, ops::into(y, w.template get<"out_proj">(), w.template find<"out_proj.bias">()));
+      ops::selective_ssm(
+          exec, scan_state, {u, uz.middle_cols(d, d), selected},
+          ops::ssm_weights(w.template get<"dt_layernorm">(), w.template get<"b_layernorm">(),
+                           w.template get<"c_layernorm">(), w.template get<"dt_proj">(),
+                           w.template get<"dt_proj.bias">(), w.template get<"A_log">(),
+                           w.template get<"D">()),
+          s.norm_eps, u);
+    ops::linear(exec, u,
+                ops::into(y, w.template get<"out_proj">(), w.template find<"out_proj.bias">()));
   }
 };
 
@@ -70,4 +80,6 @@ struct layer_of<mamba> {
   using bind = mamba_layer<D, P>;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

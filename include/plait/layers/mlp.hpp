@@ -1,20 +1,22 @@
 // The dense SwiGLU feed-forward.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
-#include <plait/ops/gated_linear.hpp>
-#include <plait/ops/linear.hpp>
+#include <plait/ops/linear/gated_linear.hpp>
+#include <plait/ops/linear/linear.hpp>
 #include <plait/policy/mlp.hpp>
 #include <plait/policy/rule.hpp>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// y = down_proj(silu(gate_proj x) * up_proj x) (Shazeer, arXiv:2002.05202).
 /// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
 /// Shapes: workspace: T d_ff values
 /// Cost: 6 T D d_ff operations, 3 D d_ff weights
 /// Source: Shazeer, arXiv:2002.05202
-/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
+/// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
 template <int D, mlp P>
 struct mlp_layer {
   static constexpr int d_model = D;
@@ -23,7 +25,8 @@ struct mlp_layer {
   PLAIT_RULE(d_ff, P.d_ff > 0, "plait: mlp needs d_ff");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
+  static void forward(Exec& exec, Weights const& w, layer_settings const&,
+                      matrix_view<std::type_identity_t<T> const> x,
                       matrix_view<std::type_identity_t<T>> y, Observer&&) {
     arena::frame const scratch(exec.workspace);
     auto const hidden = exec.template matrix<T>(x.rows(), P.d_ff);
@@ -38,4 +41,6 @@ struct layer_of<mlp> {
   using bind = mlp_layer<D, P>;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,16 +1,20 @@
 // The mixture of experts.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
-#include <plait/ops/experts.hpp>
-#include <plait/ops/gate.hpp>
+#include <plait/ops/routing/experts.hpp>
+#include <plait/ops/routing/router.hpp>
 #include <plait/policy/moe.hpp>
 #include <plait/policy/rule.hpp>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
-/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x) (ops/route.hpp,
-/// ops/experts.hpp); with renormalised weights p_e is divided by the sum of the chosen ones.
+/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x)
+/// (ops/routing/route.hpp,
+/// ops/routing/experts.hpp); with renormalised weights p_e is divided by the sum of the chosen
+/// ones.
 /// Equation: p = softmax(router x); y = sum of p_e mlp_e(x) over the top_k largest p; renormalised
 ///   weights are divided by their sum first
 /// Shapes: an observer sees `"router_logits"` [T, num_experts], `"experts"` [T, top_k] by falling
@@ -18,7 +22,7 @@ namespace plait::inline PLAIT_ABI {
 /// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; 3 D d_ff weights an expert that has
 ///   tokens
 /// Source: Shazeer et al., arXiv:1701.06538; Lieber et al., arXiv:2403.19887
-/// Test: tests/layers/layer_test.cpp, tests/layers/golden_test.cpp
+/// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
 template <int D, moe P>
 struct moe_layer {
   static constexpr int d_model = D;
@@ -26,22 +30,26 @@ struct moe_layer {
 
   PLAIT_RULE(d_ff, P.d_ff > 0, "plait: moe needs d_ff");
   PLAIT_RULE(num_experts, P.num_experts > 1,
-             "plait: moe needs num_experts, more than one; a single expert is an mlp without a router, so put none in the slot");
+             "plait: moe needs num_experts, more than one; a single expert is an mlp without a "
+             "router, so put none in the slot");
   PLAIT_RULE(top_k, P.top_k > 0, "plait: moe needs top_k, the experts per token");
-  PLAIT_RULE(top_k_at_most_n, P.top_k <= P.num_experts, "plait: top_k, the K experts per token, cannot exceed num_experts");
+  PLAIT_RULE(top_k_at_most_n, P.top_k <= P.num_experts,
+             "plait: top_k, the K experts per token, cannot exceed num_experts");
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, layer_settings const&, matrix_view<std::type_identity_t<T> const> x,
+  static void forward(Exec& exec, Weights const& w, layer_settings const&,
+                      matrix_view<std::type_identity_t<T> const> x,
                       matrix_view<std::type_identity_t<T>> y, Observer&& see) {
     using L = typename Exec::output_type;
     arena::frame const scratch(exec.workspace);
     auto const logits = exec.template matrix<L>(x.rows(), P.num_experts);
     auto const plan = ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
-    ops::gate(exec, x, w.template get<"router">(), logits, plan, P.weights);
+    ops::router(exec, x, w.template get<"router">(), logits, plan, P.weights);
     see("router_logits", matrix_view<L const>(logits));
     see("experts", matrix_view<std::int32_t const>(plan.expert));
     see("expert_weights", matrix_view<L const>(plan.weight));
-    ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(), w.template get<"down_proj">(), y);
+    ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(),
+                 w.template get<"down_proj">(), y);
   }
 };
 
@@ -51,4 +59,6 @@ struct layer_of<moe> {
   using bind = moe_layer<D, P>;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The weights of one component, made from its list of tensors.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/storage.hpp>
 
 #include <algorithm>
@@ -9,7 +11,7 @@
 #include <tuple>
 #include <utility>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// A string as a template argument.
 template <std::size_t N>
@@ -29,7 +31,10 @@ constexpr int tensor_count(Policy const& p, int d) {
 template <class Policy>
 constexpr int tensor_index(Policy const& p, int d, std::string_view name) {
   int i = 0, at = -1;
-  describe(p, d, [&](tensor const& t) { at = name == t.name ? i : at, ++i; });
+  describe(p, d, [&](tensor const& t) {
+    at = name == t.name ? i : at;
+    ++i;
+  });
   return at;
 }
 template <class Policy>
@@ -53,9 +58,9 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 /// ```
 /// Shapes: one tensor for each entry of `describe(Policy, D)`, of the type that `Storage` has for
 ///   its role; empty until `allocate`, then zero. `find` is the tensor's address, or null where a
-///   knob leaves it out
+///   hyperparameter leaves it out
 /// Cost: names are looked up at compile time; `allocate` those of core/storage.hpp
-/// Test: tests/layers/weights_test.cpp
+/// Test: tests/unit/layers/weights_test.cpp
 template <auto Policy, int D, class Storage>
 class weights {
   /// Not at once Storage's alias, which nvcc 13.0 loses in a pack where it does not depend on the
@@ -65,7 +70,8 @@ class weights {
     using type = typename Storage::template tensor<R>;
   };
   template <int... I>
-  static auto make(std::integer_sequence<int, I...>) -> std::tuple<typename tensor_of<detail::tensor_role(Policy, D, I)>::type...>;
+  static auto make(std::integer_sequence<int, I...>)
+      -> std::tuple<typename tensor_of<detail::tensor_role(Policy, D, I)>::type...>;
 
  public:
   static constexpr int count = detail::tensor_count(Policy, D);
@@ -81,12 +87,14 @@ class weights {
   auto const& get() const {
     return const_cast<weights*>(this)->template get<Name>();
   }
-  /// A tensor that depends on a knob: its address, or null where the policy has none.
+  /// A tensor that depends on a hyperparameter: its address, or null where the policy has none.
   template <tensor_name Name>
   auto find() const {
     constexpr int i = detail::tensor_index(Policy, D, Name.view());
-    if constexpr (i >= 0) return &std::get<i>(tensors_);
-    else return static_cast<typename Storage::template tensor<role::vector> const*>(nullptr);
+    if constexpr (i >= 0)
+      return &std::get<i>(tensors_);
+    else
+      return static_cast<typename Storage::template tensor<role::vector> const*>(nullptr);
   }
 
   /// Calls visit(description, tensor) for each, in the order of describe.
@@ -109,10 +117,16 @@ class weights {
     tensor list[count + 1];
     int n = 0;
     describe(Policy, D, [&](tensor const& t) { list[n++] = t; });
-    std::apply([&, i = 0](auto&... data) mutable { (visit(static_cast<tensor const&>(list[i++]), data), ...); }, self.tensors_);
+    std::apply(
+        [&, i = 0](auto&... data) mutable {
+          (visit(static_cast<tensor const&>(list[i++]), data), ...);
+        },
+        self.tensors_);
   }
 
   decltype(make(std::make_integer_sequence<int, count>{})) tensors_;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

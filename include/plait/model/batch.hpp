@@ -7,8 +7,10 @@
 //   - `output row … was chosen of a sequence with … new tokens`: then nothing was added
 // Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room,
 //   and after `reserve` add allocates nothing
-// Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp
+// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
@@ -20,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Which positions of a sequence's new tokens give an output row.
 enum class rows : unsigned char { none, last, all };
@@ -36,13 +38,15 @@ class basic_batch {
   using cache_type = basic_cache<state_value<T>, Memory>;
 
   /// Adds a sequence with ids. Returns the first of its output rows.
-  std::int64_t add(cache_type& sequence, std::span<std::int32_t const> ids, plait::rows wanted = plait::rows::last) {
+  std::int64_t add(cache_type& sequence, std::span<std::int32_t const> ids,
+                   plait::rows wanted = plait::rows::last) {
     entries_.push_back({&sequence, {}});
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     return close(sequence, static_cast<std::int64_t>(ids.size()), wanted);
   }
   /// Adds a sequence with embeddings [tokens, d_model] instead of ids.
-  std::int64_t add(cache_type& sequence, matrix_view<T const> embeddings, plait::rows wanted = plait::rows::last) {
+  std::int64_t add(cache_type& sequence, matrix_view<T const> embeddings,
+                   plait::rows wanted = plait::rows::last) {
     entries_.push_back({&sequence, embeddings});
     ids_.resize(ids_.size() + static_cast<std::size_t>(embeddings.rows()), 0);
     return close(sequence, embeddings.rows(), wanted);
@@ -50,11 +54,13 @@ class basic_batch {
   /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in
   /// the order given.
   template <class Tokens>
-  std::int64_t add(cache_type& sequence, Tokens const& tokens, std::span<std::int64_t const> chosen) {
+  std::int64_t add(cache_type& sequence, Tokens const& tokens,
+                   std::span<std::int64_t const> chosen) {
     std::int64_t const base = tokens_count(), count = new_tokens(tokens);
     for (std::int64_t c : chosen)
       if (c < 0 || c >= count)
-        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " + std::to_string(count) + " new tokens");
+        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " +
+                    std::to_string(count) + " new tokens");
     std::int64_t const first = add(sequence, tokens, plait::rows::none);
     for (std::int64_t c : chosen) wanted_.push_back(base + c);
     return first;
@@ -67,8 +73,8 @@ class basic_batch {
     state_.clear();
     wanted_.clear();
   }
-  /// Room for so many sequences of up to `context` tokens each, with `tokens` new ones in all and as many output rows: until then add
-  /// allocates nothing.
+  /// Room for so many sequences of up to `context` tokens each, with `tokens` new ones in all and
+  /// as many output rows: until then add allocates nothing.
   void reserve(std::int64_t sequences, std::int64_t tokens, std::int64_t context) {
     auto const count = static_cast<std::size_t>(sequences);
     entries_.reserve(count);
@@ -78,7 +84,8 @@ class basic_batch {
     state_.reserve(count);
     wanted_.reserve(static_cast<std::size_t>(tokens));
     make_tables(count);
-    for (auto& pages : pages_) pages.reserve(static_cast<std::size_t>((context + page_tokens - 1) / page_tokens));
+    for (auto& pages : pages_)
+      pages.reserve(static_cast<std::size_t>((context + page_tokens - 1) / page_tokens));
   }
 
   std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
@@ -96,7 +103,9 @@ class basic_batch {
     matrix_view<T const> embeddings;  // empty: ids
   };
 
-  static std::int64_t new_tokens(std::span<std::int32_t const> ids) { return static_cast<std::int64_t>(ids.size()); }
+  static std::int64_t new_tokens(std::span<std::int32_t const> ids) {
+    return static_cast<std::int64_t>(ids.size());
+  }
   static std::int64_t new_tokens(matrix_view<T const> embeddings) { return embeddings.rows(); }
 
   std::int64_t close(cache_type& sequence, std::int64_t tokens, plait::rows wanted) {
@@ -105,7 +114,8 @@ class basic_batch {
     length_.push_back(sequence.length());
     state_.push_back(nullptr);
     make_tables(entries_.size());
-    pages_[entries_.size() - 1].resize(static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
+    pages_[entries_.size() - 1].resize(
+        static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
     if (wanted == plait::rows::all)
       for (std::int64_t t = 0; t < tokens; ++t) wanted_.push_back(first + t);
     if (wanted == plait::rows::last && tokens > 0) wanted_.push_back(first + tokens - 1);
@@ -121,14 +131,17 @@ class basic_batch {
   }
 
   bool has_ids_only() const {
-    return std::all_of(entries_.begin(), entries_.end(), [](entry const& e) { return e.embeddings.rows() == 0; });
+    return std::all_of(entries_.begin(), entries_.end(),
+                       [](entry const& e) { return e.embeddings.rows() == 0; });
   }
   /// The index of an entry whose sequence an earlier one has too, or -1.
   std::int64_t repeated() {
-    for (std::size_t i = 0; i < entries_.size(); ++i) sorted_[i] = {entries_[i].sequence, static_cast<std::int64_t>(i)};
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      sorted_[i] = {entries_[i].sequence, static_cast<std::int64_t>(i)};
     std::sort(sorted_.begin(), sorted_.begin() + size());
     auto const twice =
-        std::adjacent_find(sorted_.begin(), sorted_.begin() + size(), [](auto const& a, auto const& b) { return a.first == b.first; });
+        std::adjacent_find(sorted_.begin(), sorted_.begin() + size(),
+                           [](auto const& a, auto const& b) { return a.first == b.first; });
     return twice == sorted_.begin() + size() ? -1 : (twice + 1)->second;
   }
 
@@ -145,4 +158,6 @@ class basic_batch {
 template <class Model>
 using batch = basic_batch<typename Model::value_type, typename Model::memory>;
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // write), recurrent state, snapshots.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/memory.hpp>
 #include <plait/core/sequences.hpp>
 
@@ -18,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// How much one sequence needs: values of recurrent state, and bytes of a page of keys and values
 /// over all layers.
@@ -66,16 +68,19 @@ class page_pool {
   page_pool(cache_layout of, cache_pool_options options) : layout(of), options_(options) {
     // What is this machine's memory says nothing of a device's, which says itself what is free.
     if constexpr (says_what_is_free)
-      if (options.max_page_bytes == machine_memory()) options_.max_page_bytes = std::numeric_limits<std::int64_t>::max();
+      if (options.max_page_bytes == machine_memory())
+        options_.max_page_bytes = std::numeric_limits<std::int64_t>::max();
   }
 
   /// Refuses before anything is allocated.
   void require(std::int64_t pages) const {
-    std::int64_t const each = layout.page_bytes, fresh = pages - static_cast<std::int64_t>(free_.size());
+    std::int64_t const each = layout.page_bytes,
+                       fresh = pages - static_cast<std::int64_t>(free_.size());
     if (fresh > 0 && fresh > (options_.max_page_bytes - bytes_) / each)
-      throw error("the cache pool is full: " + std::to_string(bytes_) + " of " + std::to_string(options_.max_page_bytes) +
-                  " bytes are in use, " + std::to_string(fresh) + " more pages of " + std::to_string(page_tokens) + " tokens need " +
-                  std::to_string(each) + " each");
+      throw error("the cache pool is full: " + std::to_string(bytes_) + " of " +
+                  std::to_string(options_.max_page_bytes) + " bytes are in use, " +
+                  std::to_string(fresh) + " more pages of " + std::to_string(page_tokens) +
+                  " tokens need " + std::to_string(each) + " each");
     if constexpr (says_what_is_free)
       if (fresh > 0) Memory::require(fresh * each, "room for so many more keys and values");
   }
@@ -90,7 +95,8 @@ class page_pool {
     }
     page* const p = free_.back();
     free_.pop_back();
-    p->holders = 1, p->writer = p->filled = 0;
+    p->holders = 1;
+    p->writer = p->filled = 0;
     return p;
   }
   void release(page* p) noexcept {
@@ -99,7 +105,9 @@ class page_pool {
 
   cache_layout const layout;
   std::int64_t bytes() const { return bytes_; }
-  std::int64_t pages_in_use() const { return static_cast<std::int64_t>(all_.size() - free_.size()); }
+  std::int64_t pages_in_use() const {
+    return static_cast<std::int64_t>(all_.size() - free_.size());
+  }
   std::int64_t next_id() { return ++last_id_; }
 
  private:
@@ -112,13 +120,14 @@ class page_pool {
 
 /// A sequence at one moment: recurrent state, references to pages, length.
 template <class T, class Memory>
-struct moment {
+struct cache_state {
   using pool_type = page_pool<Memory>;
 
   typename Memory::template buffer<T> state;
   std::vector<page<Memory>*> pages;
   std::int64_t length = 0;
-  std::int64_t last_kept = 0;  ///< names the last moment that was kept on the way here, this one included; 0: none
+  std::int64_t last_kept =
+      0;  ///< names the last moment that was kept on the way here, this one included; 0: none
 
   void drop(pool_type& pool) noexcept {
     for (page<Memory>* p : pages) pool.release(p);
@@ -127,15 +136,20 @@ struct moment {
   }
   /// Takes on another moment's content. Allocates nothing if state and room for the pages are
   /// there.
-  void assign(pool_type& pool, moment const& other) {
-    std::size_t const count = std::min(other.pages.size(), static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
-    if (state.size() != other.state.size()) state = typename Memory::template buffer<T>(other.state.size());
+  void assign(pool_type& pool, cache_state const& other) {
+    std::size_t const count =
+        std::min(other.pages.size(),
+                 static_cast<std::size_t>((other.length + page_tokens - 1) / page_tokens));
+    if (state.size() != other.state.size())
+      state = typename Memory::template buffer<T>(other.state.size());
     pages.reserve(count);
     for (std::size_t i = 0; i < count; ++i) ++other.pages[i]->holders;
     drop(pool);
     pages.assign(other.pages.begin(), other.pages.begin() + static_cast<std::ptrdiff_t>(count));
-    if (state.size() > 0) Memory::copy(std::as_const(other.state).data(), state.size(), state.data());
-    length = other.length, last_kept = other.last_kept;
+    if (state.size() > 0)
+      Memory::copy(std::as_const(other.state).data(), state.size(), state.data());
+    length = other.length;
+    last_kept = other.last_kept;
   }
 };
 
@@ -149,9 +163,13 @@ class basic_cache;
 template <class T, class Memory = host_memory>
 class basic_snapshot {
  public:
-  basic_snapshot(basic_snapshot&& other) noexcept : pool_(std::move(other.pool_)), at_(std::move(other.at_)) { other.at_ = {}; }
+  basic_snapshot(basic_snapshot&& other) noexcept
+      : pool_(std::move(other.pool_)), at_(std::move(other.at_)) {
+    other.at_ = {};
+  }
   basic_snapshot& operator=(basic_snapshot&& other) noexcept {
-    std::swap(pool_, other.pool_), std::swap(at_, other.at_);
+    std::swap(pool_, other.pool_);
+    std::swap(at_, other.at_);
     return *this;
   }
   ~basic_snapshot() {
@@ -167,11 +185,13 @@ class basic_snapshot {
 
  private:
   friend class basic_cache<T, Memory>;
-  basic_snapshot(std::shared_ptr<detail::page_pool<Memory>> pool, detail::moment<T, Memory> const& from) : pool_(std::move(pool)) {
+  basic_snapshot(std::shared_ptr<detail::page_pool<Memory>> pool,
+                 detail::cache_state<T, Memory> const& from)
+      : pool_(std::move(pool)) {
     at_.assign(*pool_, from);
   }
   std::shared_ptr<detail::page_pool<Memory>> pool_;
-  detail::moment<T, Memory> at_;
+  detail::cache_state<T, Memory> at_;
 };
 
 /// One sequence. Made by a pool, movable, not copied by accident: fork() says so.
@@ -199,19 +219,24 @@ class basic_cache {
   /// Tokens that fit without another reserve.
   std::int64_t capacity() const {
     if (layout().page_bytes == 0) return std::numeric_limits<std::int64_t>::max();
-    return tail_is_writable() ? static_cast<std::int64_t>(now_.pages.size()) * page_tokens : now_.length;
+    return tail_is_writable() ? static_cast<std::int64_t>(now_.pages.size()) * page_tokens
+                              : now_.length;
   }
   cache_layout layout() const { return pool_->layout; }
 
   /// Room for `tokens` more tokens; copies the last page if others hold it. plait::error where the
   /// pool or memory is full, or `tokens` is negative: then nothing has changed.
   void reserve(std::int64_t tokens) {
-    if (tokens < 0) throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
+    if (tokens < 0)
+      throw error("reserve of " + std::to_string(tokens) + " tokens: must not be negative");
     if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - now_.length)
       throw error("reserve of " + std::to_string(tokens) + " tokens: more than can be counted");
     if (layout().page_bytes == 0) return;
-    std::size_t const before = now_.pages.size(), needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) / page_tokens);
-    pool_->require(static_cast<std::int64_t>(std::max(needed, before) - before) + (tokens > 0 && !tail_is_writable()));
+    std::size_t const before = now_.pages.size(),
+                      needed = static_cast<std::size_t>((now_.length + tokens + page_tokens - 1) /
+                                                        page_tokens);
+    pool_->require(static_cast<std::int64_t>(std::max(needed, before) - before) +
+                   (tokens > 0 && !tail_is_writable()));
     try {
       now_.pages.reserve(needed);
       for (auto& m : kept_) m.pages.reserve(needed);
@@ -219,7 +244,8 @@ class basic_cache {
       while (now_.pages.size() < needed) now_.pages.push_back(pool_->acquire());
     } catch (std::bad_alloc const&) {
       give_back(before);
-      throw error("out of memory: no room for the page table of " + std::to_string(tokens) + " tokens");
+      throw error("out of memory: no room for the page table of " + std::to_string(tokens) +
+                  " tokens");
     } catch (...) {
       give_back(before);
       throw;
@@ -233,7 +259,8 @@ class basic_cache {
   void restore(basic_snapshot<T, Memory> const& s) {
     if (s.pool_ != pool_) throw error("restore: the snapshot belongs to another cache pool");
     now_.assign(*pool_, s.at_);
-    while (kept_count_ > 0 && kept_[kept_count_ - 1].last_kept != now_.last_kept) kept_[--kept_count_].drop(*pool_);  // not on the way here
+    while (kept_count_ > 0 && kept_[kept_count_ - 1].last_kept != now_.last_kept)
+      kept_[--kept_count_].drop(*pool_);  // not on the way here
   }
   /// A second sequence with the same past: pages are shared, the state is copied. Call reserve
   /// before going on with it.
@@ -261,7 +288,8 @@ class basic_cache {
   /// length()]. Call reserve before going on.
   std::int64_t truncate(std::int64_t n) {
     if (n < 0 || n > now_.length)
-      throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " + std::to_string(now_.length));
+      throw error("truncate to " + std::to_string(n) + " tokens: the sequence has " +
+                  std::to_string(now_.length));
     if (n == now_.length) return 0;
     forget_kept_beyond(n);
     if (layout().state_values == 0) {
@@ -277,11 +305,13 @@ class basic_cache {
     return n - now_.length;
   }
 
-  // ---- for model::forward --------------------------------------------------------------------------------------------------------------
+  // ---- for model::forward
+  // --------------------------------------------------------------------------------------------------------------
   T* state() { return now_.state.data(); }
   /// Writes the addresses of the pages that hold tokens [0, tokens) of this sequence.
   void page_table(std::int64_t tokens, std::byte** table) {
-    for (std::int64_t p = 0; p * page_tokens < tokens && p < static_cast<std::int64_t>(now_.pages.size()); ++p)
+    for (std::int64_t p = 0;
+         p * page_tokens < tokens && p < static_cast<std::int64_t>(now_.pages.size()); ++p)
       table[p] = now_.pages[static_cast<std::size_t>(p)]->data.data();
   }
   /// The new tokens are in the pages and the state: counts them, and keeps this moment if it is
@@ -290,9 +320,11 @@ class basic_cache {
     if (tokens == 0) return;  // nothing was written: the tail stays its writer's
     std::int64_t const first_page = now_.length / page_tokens;
     now_.length += tokens;
-    for (std::int64_t p = first_page; p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {
+    for (std::int64_t p = first_page;
+         p < static_cast<std::int64_t>(now_.pages.size()) && p * page_tokens < now_.length; ++p) {
       detail::page<Memory>& page = *now_.pages[static_cast<std::size_t>(p)];
-      page.writer = id_, page.filled = std::min(page_tokens, now_.length - p * page_tokens);
+      page.writer = id_;
+      page.filled = std::min(page_tokens, now_.length - p * page_tokens);
     }
     std::int64_t const last = kept_count_ > 0 ? kept_[kept_count_ - 1].length : 0;
     if (!kept_.empty() && now_.length - last >= options_.snapshot_interval) keep();
@@ -306,8 +338,9 @@ class basic_cache {
   basic_cache(std::shared_ptr<detail::page_pool<Memory>> pool, cache_options options)
       : pool_(std::move(pool)), options_(options), id_(pool_->next_id()) {
     if (options_.keep_snapshots < 0 || options_.snapshot_interval < 1)
-      throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " + std::to_string(options_.keep_snapshots) +
-                  " snapshots, " + std::to_string(options_.snapshot_interval) + " tokens apart");
+      throw error("a cache keeps 0 or more snapshots, at least 1 token apart; asked for " +
+                  std::to_string(options_.keep_snapshots) + " snapshots, " +
+                  std::to_string(options_.snapshot_interval) + " tokens apart");
     now_.state = state_buffer(pool_->layout.state_values);
     kept_.resize(static_cast<std::size_t>(options_.keep_snapshots));
     for (auto& m : kept_) m.state = state_buffer(pool_->layout.state_values);
@@ -316,7 +349,8 @@ class basic_cache {
   bool tail_is_writable() const {
     std::int64_t const slot = now_.length % page_tokens;
     if (slot == 0 || now_.pages.empty()) return true;
-    detail::page<Memory> const& tail = *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
+    detail::page<Memory> const& tail =
+        *now_.pages[static_cast<std::size_t>(now_.length / page_tokens)];
     return tail.holders == 1 || (tail.writer == id_ && tail.filled == slot);
   }
   void copy_tail() {
@@ -340,15 +374,19 @@ class basic_cache {
     while (kept_count_ > 0 && kept_[kept_count_ - 1].length > n) kept_[--kept_count_].drop(*pool_);
   }
   void swap(basic_cache& other) noexcept {
-    std::swap(pool_, other.pool_), std::swap(options_, other.options_), std::swap(id_, other.id_);
-    std::swap(now_, other.now_), std::swap(kept_, other.kept_), std::swap(kept_count_, other.kept_count_);
+    std::swap(pool_, other.pool_);
+    std::swap(options_, other.options_);
+    std::swap(id_, other.id_);
+    std::swap(now_, other.now_);
+    std::swap(kept_, other.kept_);
+    std::swap(kept_count_, other.kept_count_);
   }
 
   std::shared_ptr<detail::page_pool<Memory>> pool_;
   cache_options options_;
   std::int64_t id_ = 0;
-  detail::moment<T, Memory> now_;
-  std::vector<detail::moment<T, Memory>> kept_;
+  detail::cache_state<T, Memory> now_;
+  std::vector<detail::cache_state<T, Memory>> kept_;
   std::size_t kept_count_ = 0;
 };
 
@@ -360,7 +398,9 @@ class basic_cache_pool {
       : pool_(std::make_shared<detail::page_pool<Memory>>(layout, options)) {}
 
   /// An empty sequence; plait::error for options that make no sense.
-  basic_cache<T, Memory> make(cache_options options = {}) { return basic_cache<T, Memory>(pool_, options); }
+  basic_cache<T, Memory> make(cache_options options = {}) {
+    return basic_cache<T, Memory>(pool_, options);
+  }
   /// Bytes of all pages, in use or kept for reuse.
   std::int64_t page_bytes() const { return pool_->bytes(); }
   std::int64_t pages_in_use() const { return pool_->pages_in_use(); }
@@ -391,16 +431,18 @@ class basic_cache_pool {
 ///   64 tokens of all layers. Jamba v0.1: a page is 2 MiB, a snapshot 17,432,576 bytes and its page
 ///   references
 /// Errors:
-///   - `the cache pool is full: … of … bytes are in use, … more pages of … tokens need … each`:
+///   - `the cache pool is full: … of … bytes are in use, … more pages of … tokens need …
+///   each`:
 ///     beyond `max_page_bytes`, by default the machine's memory; from `reserve`, before anything is
 ///     allocated
-///   - `a cache keeps 0 or more snapshots, at least 1 token apart; asked for … snapshots, … tokens
+///   - `a cache keeps 0 or more snapshots, at least 1 token apart; asked for … snapshots, …
+///   tokens
 ///     apart`: from `make`
 /// Cost: `reserve` allocates pages and copies at most one; `snapshot`, `restore` and `fork` copy
 ///   the state and the page references (`fork` those of the kept moments too) and evaluate nothing;
 ///   `truncate` at most the same; `advance` copies the state where a moment is kept. A page given
 ///   back is reused
-/// Test: tests/model/cache_test.cpp
+/// Test: tests/unit/model/cache_test.cpp
 template <class Model>
 using cache = basic_cache<typename Model::state_type, typename Model::memory>;
 template <class Model>
@@ -411,7 +453,10 @@ template <class Model>
 class cache_pool : public basic_cache_pool<typename Model::state_type, typename Model::memory> {
  public:
   explicit cache_pool(cache_pool_options options = {})
-      : basic_cache_pool<typename Model::state_type, typename Model::memory>(Model::layout, options) {}
+      : basic_cache_pool<typename Model::state_type, typename Model::memory>(Model::layout,
+                                                                             options) {}
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

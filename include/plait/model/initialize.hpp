@@ -2,6 +2,8 @@
 // visiting.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/macros.hpp>
 #include <plait/policy/tensor.hpp>
 
@@ -11,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 namespace detail {
 /// Sebastiano Vigna's splitmix64 (after Steele, Lea and Flood, OOPSLA 2014): a small generator that
@@ -28,7 +30,9 @@ struct splitmix64 {
   constexpr double uniform() { return (static_cast<double>((*this)() >> 11) + 1) * 0x1p-53; }
 };
 
-constexpr std::uint64_t mix(std::uint64_t seed, std::uint64_t value) { return splitmix64{seed ^ (value * 0xd6e8feb86659fd93u)}(); }
+constexpr std::uint64_t mix(std::uint64_t seed, std::uint64_t value) {
+  return splitmix64{seed ^ (value * 0xd6e8feb86659fd93u)}();
+}
 constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
   for (char c : text) seed = mix(seed, static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
   return seed;
@@ -62,7 +66,8 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
           row[c] = std::log(static_cast<float>(c + 1));
           break;
         case initial::normal:  // Box and Muller, a pair at a time
-          double const radius = scale * std::sqrt(-2 * std::log(random.uniform())), angle = 2 * std::numbers::pi * random.uniform();
+          double const radius = scale * std::sqrt(-2 * std::log(random.uniform())),
+                       angle = 2 * std::numbers::pi * random.uniform();
           row[c] = static_cast<float>(radius * std::cos(angle));
           if (c + 1 < row.size()) row[++c] = static_cast<float>(radius * std::sin(angle));
       }
@@ -81,14 +86,14 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
 /// Errors: none of its own; the second form allocates
 /// Cost: a logarithm, a root, a sine and a cosine for two values; one thread
 /// Source: the generator is Steele, Lea and Flood's SplitMix (OOPSLA 2014) in Vigna's splitmix64
-/// Test: tests/model/model_test.cpp
+/// Test: tests/unit/model/model_test.cpp
 template <class Model>
-requires requires(Model& m) {
-  m.for_each_tensor(detail::sees_tensors{});
-}
+requires requires(Model& m) { m.for_each_tensor(detail::sees_tensors{}); }
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    initialize_tensor(t, data, detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part), std::string_view(t.name)),
+    initialize_tensor(t, data,
+                      detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part),
+                                  std::string_view(t.name)),
                       scale);
   });
 }
@@ -97,15 +102,19 @@ void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
 /// layer 0.
 template <class Weights>
 requires requires(Weights& w) {
-  w.allocate(), w.for_each(detail::sees_tensors{});
+  w.allocate();
+  w.for_each(detail::sees_tensors{});
 }
 void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
   w.allocate();
   w.for_each([&](tensor const& t, auto& data) {
     std::uint64_t const stream =
-        detail::mix(detail::mix(detail::mix(seed, std::uint64_t{1}), std::string_view("mixer")), std::string_view(t.name));
+        detail::mix(detail::mix(detail::mix(seed, std::uint64_t{1}), std::string_view("mixer")),
+                    std::string_view(t.name));
     initialize_tensor(t, data, stream, scale);
   });
 }
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

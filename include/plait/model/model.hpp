@@ -1,23 +1,25 @@
 // The model: weights, and forward over any batch on top of any state.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/model_weights.hpp>
 #include <plait/model/plan.hpp>
-#include <plait/ops/add_residual.hpp>
-#include <plait/ops/embed.hpp>
-#include <plait/ops/gather_rows.hpp>
-#include <plait/ops/linear.hpp>
+#include <plait/ops/linear/linear.hpp>
+#include <plait/ops/norm/add_residual.hpp>
+#include <plait/ops/rows/embed.hpp>
+#include <plait/ops/rows/gather_rows.hpp>
 
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Where an observer is: a layer, or -1 outside of them, and a name.
 /// "embed" [T, d] and, with a vocabulary, "final_norm" [R, d] and "logits" [R, V] (layer -1), R the
@@ -69,8 +71,8 @@ struct probe {
 ///   `prefill_cost` in policy/count.hpp); each weight is read once for a few tokens as for one.
 ///   forward allocates nothing after `reserve`, which measures by running forward dry
 /// Source: Lieber et al., arXiv:2403.19887
-/// Test: tests/model/model_test.cpp, tests/model/invariance_test.cpp,
-///   tests/model/allocation_test.cpp, tests/io/golden_test.cpp
+/// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp,
+///   tests/unit/model/allocation_test.cpp, tests/unit/io/golden_test.cpp
 template <auto C, class Exec = exec::cpu<>>
 class model : public model_weights<C, typename Exec::storage_type> {
   using base = model_weights<C, typename Exec::storage_type>;
@@ -85,7 +87,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
   using storage_type = typename Exec::storage_type;
   using exec_type = Exec;
   using batch_type = basic_batch<value_type, memory>;
-  static constexpr cache_layout layout{plan<C>::state_values, plan<C>::page_values * std::int64_t{sizeof(typename Exec::kv_type)}};
+  static constexpr cache_layout layout{
+      plan<C>::state_values, plan<C>::page_values* std::int64_t{sizeof(typename Exec::kv_type)}};
   static constexpr std::int64_t d_model = base::d_model, vocab_size = base::vocab_size;
   static constexpr layer_settings settings = base::settings;
   static constexpr bool has_vocabulary = base::has_vocabulary;
@@ -93,7 +96,9 @@ class model : public model_weights<C, typename Exec::storage_type> {
   /// What becomes of a sequence in several calls: as its least patient mixer says.
   static constexpr continuation continues() {
     continuation least = continuation::bitwise;
-    base::for_each_kind([&](auto k) { least = std::max(least, plait::continues<int(d_model), plan<C>::template kind<k>::mixer>()); });
+    base::for_each_kind([&](auto k) {
+      least = std::max(least, plait::continues<int(d_model), plan<C>::template kind<k>::mixer>());
+    });
     return least;
   }
 
@@ -102,13 +107,16 @@ class model : public model_weights<C, typename Exec::storage_type> {
   /// there is memory.
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t sequences = 1) const {
     if (tokens < 1 || sequences < 1 || tokens > max_call_tokens || sequences > max_call_tokens)
-      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens and sequences a call, not " +
-                  std::to_string(tokens) + " and " + std::to_string(sequences));
-    std::vector<std::int64_t> first(std::size_t(sequences) + 1, tokens), length(std::size_t(sequences), 0);
+      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) +
+                  " tokens and sequences a call, not " + std::to_string(tokens) + " and " +
+                  std::to_string(sequences));
+    std::vector<std::int64_t> first(std::size_t(sequences) + 1, tokens),
+        length(std::size_t(sequences), 0);
     first[0] = 0;
-    exec.workspace.reserve(measure(exec, {.count = sequences, .first_row = first.data(), .length = length.data()}, tokens));
+    exec.workspace.reserve(measure(
+        exec, {.count = sequences, .first_row = first.data(), .length = length.data()}, tokens));
     exec.start();
-    if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
+    if constexpr (requires { exec.upload_weights(*this); }) exec.upload_weights(*this);
   }
 
   /// Runs the batch's new tokens and writes the logits of its wanted rows, [rows_wanted,
@@ -121,18 +129,22 @@ class model : public model_weights<C, typename Exec::storage_type> {
     begin(exec, b, logits.rows(), logits.cols(), vocab_size);
     execute(exec, b, {}, logits, observe);
   }
-  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<output_type>> logits) const requires has_vocabulary {
+  void forward(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<output_type>> logits)
+      const requires has_vocabulary {
     forward(exec, b, logits, unobserved{});
   }
 
   /// The same, but writes the rows before the head: final_norm(x), [rows_wanted, d_model]; x itself
   /// where there is no vocabulary.
   template <class Observer>
-  void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden, Observer&& observe) const {
+  void forward_hidden(Exec& exec, batch_type& b,
+                      matrix_view<std::type_identity_t<value_type>> hidden,
+                      Observer&& observe) const {
     begin(exec, b, hidden.rows(), hidden.cols(), d_model);
     execute(exec, b, hidden, {}, observe);
   }
-  void forward_hidden(Exec& exec, batch_type& b, matrix_view<std::type_identity_t<value_type>> hidden) const {
+  void forward_hidden(Exec& exec, batch_type& b,
+                      matrix_view<std::type_identity_t<value_type>> hidden) const {
     forward_hidden(exec, b, hidden, unobserved{});
   }
 
@@ -163,56 +175,75 @@ class model : public model_weights<C, typename Exec::storage_type> {
     });
   }
 
-  void begin(Exec& exec, batch_type& b, std::int64_t out_rows, std::int64_t out_cols, std::int64_t cols) const {
+  void begin(Exec& exec, batch_type& b, std::int64_t out_rows, std::int64_t out_cols,
+             std::int64_t cols) const {
     if (out_rows != b.rows_wanted() || out_cols != cols)
-      throw error("forward: the output is " + std::to_string(out_rows) + " x " + std::to_string(out_cols) + ", the batch wants " +
+      throw error("forward: the output is " + std::to_string(out_rows) + " x " +
+                  std::to_string(out_cols) + ", the batch wants " +
                   std::to_string(b.rows_wanted()) + " x " + std::to_string(cols));
     if (b.tokens_count() > max_call_tokens)
-      throw error("forward: " + std::to_string(b.tokens_count()) + " tokens in one call; at most " + std::to_string(max_call_tokens) +
-                  " are possible, so split them");
+      throw error("forward: " + std::to_string(b.tokens_count()) + " tokens in one call; at most " +
+                  std::to_string(max_call_tokens) + " are possible, so split them");
     if (std::int64_t const s = b.repeated(); s >= 0)
       throw error("forward: sequence " + std::to_string(s) + " of the batch is in the batch twice");
     for (std::int64_t s = 0; s < b.size(); ++s) {
       auto const i = static_cast<std::size_t>(s);
       typename batch_type::cache_type& sequence = *b.entries_[i].sequence;
-      auto const named = [&] { return "forward: sequence " + std::to_string(s) + " of the batch "; };
+      auto const named = [&] {
+        return "forward: sequence " + std::to_string(s) + " of the batch ";
+      };
       std::int64_t const tokens = b.first_row_[i + 1] - b.first_row_[i];
-      if (!(sequence.layout() == layout)) throw error(named() + "belongs to a cache pool of another architecture");
-      if (sequence.length() != b.length_[i]) throw error(named() + "has moved on since it was added; clear the batch and add it again");
-      if (matrix_view<T const> const e = b.entries_[i].embeddings; e.rows() > 0 && e.cols() != d_model)
-        throw error(named() + "has embeddings of width " + std::to_string(e.cols()) + ", the model's is " + std::to_string(d_model));
+      if (!(sequence.layout() == layout))
+        throw error(named() + "belongs to a cache pool of another architecture");
+      if (sequence.length() != b.length_[i])
+        throw error(named() + "has moved on since it was added; clear the batch and add it again");
+      if (matrix_view<T const> const e = b.entries_[i].embeddings;
+          e.rows() > 0 && e.cols() != d_model)
+        throw error(named() + "has embeddings of width " + std::to_string(e.cols()) +
+                    ", the model's is " + std::to_string(d_model));
       if (!has_vocabulary && b.entries_[i].embeddings.rows() == 0 && tokens > 0)
-        throw error(named() + "has token ids, but this architecture has no vocabulary: add embeddings");
+        throw error(named() +
+                    "has token ids, but this architecture has no vocabulary: add embeddings");
       if (continues() == continuation::none && sequence.length() > 0 && tokens > 0)
         throw error(named() + "has " + std::to_string(sequence.length()) +
-                    " tokens already, but a mixer here sees later tokens, so that a sequence is one call: start a new one");
+                    " tokens already, but a mixer here sees later tokens, so that a sequence is "
+                    "one call: start a new one");
       if (b.entries_[i].embeddings.rows() == 0)
         for (std::int64_t t = 0; t < tokens; ++t)
-          if (std::int32_t const id = b.ids_[static_cast<std::size_t>(b.first_row_[i] + t)]; id < 0 || id >= vocab_size)
-            throw error(named() + "has token id " + std::to_string(id) + " at position " + std::to_string(t) + "; the vocabulary has " +
-                        std::to_string(vocab_size));
+          if (std::int32_t const id = b.ids_[static_cast<std::size_t>(b.first_row_[i] + t)];
+              id < 0 || id >= vocab_size)
+            throw error(named() + "has token id " + std::to_string(id) + " at position " +
+                        std::to_string(t) + "; the vocabulary has " + std::to_string(vocab_size));
       if (tokens > sequence.capacity() - sequence.length())
         throw error(named() + "has " + std::to_string(tokens) + " new tokens and room for " +
-                    std::to_string(sequence.capacity() - sequence.length()) + ": call reserve on its cache");
+                    std::to_string(sequence.capacity() - sequence.length()) +
+                    ": call reserve on its cache");
       b.state_[i] = sequence.state();
       sequence.page_table(sequence.length() + tokens, b.pages_[i].data());
       b.table_[i] = b.pages_[i].data();
     }
-    if (std::int64_t const needed = measure(exec, view(b).seqs, b.rows_wanted()); needed > exec.workspace.capacity())
-      throw error("forward: " + std::to_string(b.tokens_count()) + " tokens need " + std::to_string(needed) + " bytes of workspace, " +
-                  std::to_string(exec.workspace.capacity()) + " are reserved: call the model's reserve");
+    if (std::int64_t const needed = measure(exec, view(b).seqs, b.rows_wanted());
+        needed > exec.workspace.capacity())
+      throw error("forward: " + std::to_string(b.tokens_count()) + " tokens need " +
+                  std::to_string(needed) + " bytes of workspace, " +
+                  std::to_string(exec.workspace.capacity()) +
+                  " are reserved: call the model's reserve");
   }
 
   /// Either hidden or logits is what is wanted.
   template <class Observer>
-  void execute(Exec& exec, batch_type& b, matrix_view<T> hidden, matrix_view<L> logits, Observer& observe) const {
+  void execute(Exec& exec, batch_type& b, matrix_view<T> hidden, matrix_view<L> logits,
+               Observer& observe) const {
     bool const repeatable = std::is_same_v<Observer, unobserved> && b.has_ids_only();
     call_inputs<T> const inputs = exec.stage(view(b));
-    void const* const out = hidden.data() != nullptr ? static_cast<void const*>(hidden.data()) : logits.data();
+    void const* const out =
+        hidden.data() != nullptr ? static_cast<void const*>(hidden.data()) : logits.data();
     sequences<T> const& seqs = inputs.seqs;
-    exec.execute(call_shape{this, out, seqs.count, seqs.total(), seqs.longest, inputs.outputs, seqs.context, repeatable},
+    exec.execute(call_shape{this, out, seqs.count, seqs.total(), seqs.longest, inputs.outputs,
+                            seqs.context, repeatable},
                  [&] { run(exec, inputs, &b, hidden, logits, observe); });
-    for (std::size_t i = 0; i < b.entries_.size(); ++i) b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
+    for (std::size_t i = 0; i < b.entries_.size(); ++i)
+      b.entries_[i].sequence->advance(b.first_row_[i + 1] - b.first_row_[i]);
   }
 
   /// Ids and embeddings to rows of x, a run of entries of one sort at a time.
@@ -227,20 +258,22 @@ class model : public model_weights<C, typename Exec::storage_type> {
       for (end = i; end < b.entries_.size() && b.entries_[end].embeddings.rows() == 0; ++end) {}
       std::int64_t const tokens = b.first_row_[end] - first;
       if constexpr (has_vocabulary)
-        ops::embed(exec, {ids + first, static_cast<std::size_t>(tokens)}, base::embedding(), x.middle_rows(first, tokens));
+        ops::embed(exec, {ids + first, static_cast<std::size_t>(tokens)}, base::embedding(),
+                   x.middle_rows(first, tokens));
     }
   }
 
   /// The forward pass; also its own measurement (core/arena.hpp), then without a batch and without
   /// data.
   template <class Observer>
-  void run(Exec& exec, call_inputs<T> const& inputs, batch_type const* b, matrix_view<T> hidden, matrix_view<L> logits,
-           Observer&& observe) const {
+  void run(Exec& exec, call_inputs<T> const& inputs, batch_type const* b, matrix_view<T> hidden,
+           matrix_view<L> logits, Observer&& observe) const {
     using norm = layer<int(d_model), C.norm>;
     arena::frame const scratch(exec.workspace);
     std::int64_t const tokens = inputs.seqs.total();
     bool const to_logits = has_vocabulary && hidden.data() == nullptr && hidden.rows() == 0;
-    auto const x = exec.template matrix<T>(tokens, d_model), h = exec.template matrix<T>(tokens, d_model),
+    auto const x = exec.template matrix<T>(tokens, d_model),
+               h = exec.template matrix<T>(tokens, d_model),
                y = exec.template matrix<T>(tokens, d_model);
     matrix_view<T const> pending;  // a sublayer's output, added to x by the next norm
     auto const show = [&](int i, char const* name, auto const& m) {
@@ -251,7 +284,8 @@ class model : public model_weights<C, typename Exec::storage_type> {
     show(-1, "embed", matrix_view<T const>(x));
     for (int i = 0; i < plan<C>::layers; ++i) {
       sequences<T> here = inputs.seqs;
-      here.state_offset = plan<C>::places[std::size_t(i)].state_offset, here.page_offset = plan<C>::places[std::size_t(i)].page_offset;
+      here.state_offset = plan<C>::places[std::size_t(i)].state_offset;
+      here.page_offset = plan<C>::places[std::size_t(i)].page_offset;
       base::at_layer(i, [&](auto k, auto const& w) {
         using kind = typename plan<C>::template kind<k>;
         auto const see = [&](char const* name, auto const& m) { show(i, name, m); };
@@ -263,14 +297,17 @@ class model : public model_weights<C, typename Exec::storage_type> {
         }
         if constexpr (std::remove_cvref_t<decltype(w)>::has_ffn) {
           norm::forward(exec, w.ffn_norm, settings, x, pending, h);
-          if (i > 0 && !std::remove_cvref_t<decltype(w)>::has_mixer) show(i - 1, "out", matrix_view<T const>(x));
+          if (i > 0 && !std::remove_cvref_t<decltype(w)>::has_mixer)
+            show(i - 1, "out", matrix_view<T const>(x));
           layer<int(d_model), kind::ffn>::forward(exec, w.ffn, settings, h, y, see);
           see("ffn", matrix_view<T const>(pending = y));
         }
       });
     }
-    if constexpr (has_vocabulary) norm::forward(exec, base::final_norm(), settings, x, pending, h);
-    else ops::add_residual(exec, x, pending);
+    if constexpr (has_vocabulary)
+      norm::forward(exec, base::final_norm(), settings, x, pending, h);
+    else
+      ops::add_residual(exec, x, pending);
     show(plan<C>::layers - 1, "out", matrix_view<T const>(x));
 
     auto const wanted = to_logits ? exec.template matrix<T>(inputs.outputs, d_model) : hidden;
@@ -284,4 +321,6 @@ class model : public model_weights<C, typename Exec::storage_type> {
   }
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // `reference_model` derive from it.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/layers/layer.hpp>
 #include <plait/model/plan.hpp>
 #include <plait/policy/check.hpp>
@@ -11,12 +13,13 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Weights of one layer: each sublayer with its norm.
 template <auto Norm, class Kind, int D, class Storage>
 struct layer_weights {
-  static constexpr bool has_mixer = !std::is_same_v<std::remove_const_t<decltype(Kind::mixer)>, none>;
+  static constexpr bool has_mixer =
+      !std::is_same_v<std::remove_const_t<decltype(Kind::mixer)>, none>;
   static constexpr bool has_ffn = !std::is_same_v<std::remove_const_t<decltype(Kind::ffn)>, none>;
   plait::weights<Norm, D, Storage> mixer_norm, ffn_norm;
   plait::weights<Kind::mixer, D, Storage> mixer;
@@ -25,8 +28,14 @@ struct layer_weights {
   /// Calls visit(part, weights) for the parts that exist: "mixer_norm", "mixer", "ffn_norm", "ffn".
   template <class Visit>
   void for_each(Visit&& visit) {
-    if constexpr (has_mixer) visit("mixer_norm", mixer_norm), visit("mixer", mixer);
-    if constexpr (has_ffn) visit("ffn_norm", ffn_norm), visit("ffn", ffn);
+    if constexpr (has_mixer) {
+      visit("mixer_norm", mixer_norm);
+      visit("mixer", mixer);
+    }
+    if constexpr (has_ffn) {
+      visit("ffn_norm", ffn_norm);
+      visit("ffn", ffn);
+    }
   }
 };
 
@@ -45,7 +54,8 @@ template <auto C, std::size_t... M, std::size_t... F>
 struct slot_rules<C, std::index_sequence<M...>, std::index_sequence<F...>> {
   static constexpr auto mixers = C.mixers();
   static constexpr auto ffns = C.ffns();
-  using type = std::tuple<layer<C.d_model, std::get<M>(mixers)>..., layer<C.d_model, std::get<F>(ffns)>...>;
+  using type =
+      std::tuple<layer<C.d_model, std::get<M>(mixers)>..., layer<C.d_model, std::get<F>(ffns)>...>;
 };
 template <auto C, class Storage, class = std::make_integer_sequence<int, plan<C>::kinds>>
 struct kinds_of;
@@ -57,7 +67,8 @@ struct kinds_of<C, Storage, std::integer_sequence<int>> {
 template <auto C, class Storage, int... K>
 struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
   using rules = std::tuple<layer_rules<C, K>...>;
-  using weights = std::tuple<std::vector<layer_weights<C.norm, typename plan<C>::template kind<K>, C.d_model, Storage>>...>;
+  using weights = std::tuple<std::vector<
+      layer_weights<C.norm, typename plan<C>::template kind<K>, C.d_model, Storage>>...>;
 };
 }  // namespace detail
 
@@ -73,16 +84,19 @@ struct unallocated {};
 ///   policy/check.hpp); at run time those of core/buffer.hpp
 /// Cost: the constructor allocates and zeroes everything: `weight_bytes` of policy/count.hpp, and
 ///   the last panels' padding; a state tensor is kept twice
-/// Test: tests/model/model_test.cpp, tests/compile_fail/rules.cpp, tests/io/golden_test.cpp
+/// Test: tests/unit/model/model_test.cpp, tests/checks/compile_fail/rules.cpp,
+/// tests/unit/io/golden_test.cpp
 template <auto C, class Storage>
 class model_weights {
-  // Naming the rules says all that are broken, those between components in the classes derived from this one. As members, or both in one
-  // place, they would make this class invalid in clang's eyes, and each of its uses an error of its own.
+  // Naming the rules says all that are broken, those between components in the classes derived from
+  // this one. As members, or both in one place, they would make this class invalid in clang's eyes,
+  // and each of its uses an error of its own.
   static_assert(sizeof(typename detail::kinds_of<C, Storage>::rules) > 0);
 
  public:
   static constexpr auto config = C;
-  // clang 14 reads a wrong member of a class-type template argument at run time; through a constexpr copy it cannot.
+  // clang 14 reads a wrong member of a class-type template argument at run time; through a
+  // constexpr copy it cannot.
   static constexpr bool has_vocabulary = C.vocab_size != no_vocabulary;
   static constexpr std::int64_t d_model = C.d_model, vocab_size = has_vocabulary ? C.vocab_size : 0;
   static constexpr bool tied = C.tie_embeddings;
@@ -106,7 +120,8 @@ class model_weights {
   }
   /// Every tensor empty, as before its allocate.
   explicit model_weights(unallocated) {
-    for_each_kind([&](auto k) { std::get<k>(layers_).resize(std::size_t(plan<C>::layers_of_kind(k))); });
+    for_each_kind(
+        [&](auto k) { std::get<k>(layers_).resize(std::size_t(plan<C>::layers_of_kind(k))); });
   }
 
   /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts
@@ -122,15 +137,18 @@ class model_weights {
     }
     for (int i = 0; i < plan<C>::layers; ++i)
       at_layer(i, [&](auto, auto& w) {
-        w.for_each(
-            [&](char const* part, auto& weights) { weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); }); });
+        w.for_each([&](char const* part, auto& weights) {
+          weights.for_each([&](tensor const& t, auto& data) { visit(i, part, t, data); });
+        });
       });
   }
 
   template <class Visit>
   void for_each_tensor(Visit&& visit) const {
     const_cast<model_weights*>(this)->for_each_tensor(
-        [&](int layer, char const* part, tensor const& t, auto const& data) { visit(layer, part, t, data); });
+        [&](int layer, char const* part, tensor const& t, auto const& data) {
+          visit(layer, part, t, data);
+        });
   }
 
   /// The same list without tensors: visit(layer, part, description). Needs no model.
@@ -148,29 +166,40 @@ class model_weights {
     }
     for (int i = 0; i < plan<C>::layers; ++i)
       visit_layer(config, i, [&]<class Mixer, class Ffn>(Mixer const& mixer, Ffn const& ffn) {
-        if constexpr (!std::is_same_v<Mixer, none>) component(i, "mixer_norm", norm), component(i, "mixer", mixer);
-        if constexpr (!std::is_same_v<Ffn, none>) component(i, "ffn_norm", norm), component(i, "ffn", ffn);
+        if constexpr (!std::is_same_v<Mixer, none>) {
+          component(i, "mixer_norm", norm);
+          component(i, "mixer", mixer);
+        }
+        if constexpr (!std::is_same_v<Ffn, none>) {
+          component(i, "ffn_norm", norm);
+          component(i, "ffn", ffn);
+        }
       });
   }
 
   /// Looked up by id; a tied model looks its head up.
   auto const& embedding() const {
-    if constexpr (tied) return head_;
-    else return embedding_;
+    if constexpr (tied)
+      return head_;
+    else
+      return embedding_;
   }
   auto const& head() const { return head_; }
   auto const& final_norm() const { return final_norm_; }
 
   template <class Visit>
   static constexpr void for_each_kind(Visit&& visit) {
-    [&]<int... K>(std::integer_sequence<int, K...>) { (visit(std::integral_constant<int, K>{}), ...); }
+    [&]<int... K>(std::integer_sequence<int, K...>) {
+      (visit(std::integral_constant<int, K>{}), ...);
+    }
     (std::make_integer_sequence<int, plan<C>::kinds>{});
   }
   /// Calls visit(kind, weights) for layer i, the kind as an integral_constant.
   template <class Visit>
   void at_layer(int i, Visit&& visit) {
     for_each_kind([&](auto k) {
-      if (layer_place const& p = plan<C>::places[std::size_t(i)]; p.kind == k) visit(k, std::get<k>(layers_)[std::size_t(p.index)]);
+      if (layer_place const& p = plan<C>::places[std::size_t(i)]; p.kind == k)
+        visit(k, std::get<k>(layers_)[std::size_t(p.index)]);
     });
   }
   template <class Visit>
@@ -185,4 +214,6 @@ class model_weights {
   typename detail::kinds_of<C, Storage>::weights layers_;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // kind, its place and its state.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/sequences.hpp>
 #include <plait/policy/hybrid.hpp>
 
@@ -9,7 +11,7 @@
 #include <cstdint>
 #include <tuple>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// Layers of one kind share all code: a mixer policy and a feed-forward policy.
 template <auto Mixer, auto Ffn>
@@ -31,14 +33,16 @@ struct layer_place {
 /// Shapes: offsets in values: `state_offset` in a sequence's state, `page_offset` in a page of 64
 ///   tokens. `places` has one entry a layer, and the totals behind them
 /// Cost: at compile time
-/// Test: tests/models/jamba_test.cpp, tests/model/cache_test.cpp
+/// Test: tests/unit/models/jamba/jamba_test.cpp, tests/unit/model/cache_test.cpp
 template <auto C>
 struct plan {
  private:
   static constexpr auto mixers = C.mixers();
   static constexpr auto ffns = C.ffns();
-  static constexpr int num_ffns = static_cast<int>(std::tuple_size_v<std::remove_const_t<decltype(ffns)>>);
-  static constexpr int num_pairs = static_cast<int>(std::tuple_size_v<std::remove_const_t<decltype(mixers)>>) * num_ffns;
+  static constexpr int num_ffns =
+      static_cast<int>(std::tuple_size_v<std::remove_const_t<decltype(ffns)>>);
+  static constexpr int num_pairs =
+      static_cast<int>(std::tuple_size_v<std::remove_const_t<decltype(mixers)>>) * num_ffns;
   static constexpr int pair_at(int i) { return C.mixer_at(i) * num_ffns + C.ffn_at(i); }
 
   static constexpr auto occurs = [] {
@@ -63,8 +67,8 @@ struct plan {
   static constexpr int kinds = kind_of_pair(num_pairs);
 
   template <int K>
-  using kind =
-      layer_kind<std::get<std::size_t(pair_of_kind(K) / num_ffns)>(mixers), std::get<std::size_t(pair_of_kind(K) % num_ffns)>(ffns)>;
+  using kind = layer_kind<std::get<std::size_t(pair_of_kind(K) / num_ffns)>(mixers),
+                          std::get<std::size_t(pair_of_kind(K) % num_ffns)>(ffns)>;
 
   static constexpr int layers_of_kind(int k) {
     int n = 0;
@@ -93,4 +97,6 @@ struct plan {
   static constexpr std::int64_t page_values = places[std::size_t(layers)].page_offset;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

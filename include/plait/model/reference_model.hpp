@@ -5,16 +5,18 @@
 // is compared with this.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/model/model_weights.hpp>
-#include <plait/ops/add_norm.hpp>
-#include <plait/ops/attend.hpp>
-#include <plait/ops/conv_silu.hpp>
-#include <plait/ops/embed.hpp>
-#include <plait/ops/experts.hpp>
-#include <plait/ops/gated_linear.hpp>
-#include <plait/ops/linear.hpp>
-#include <plait/ops/rotate.hpp>
-#include <plait/ops/selective_scan.hpp>
+#include <plait/ops/attention/paged_attention.hpp>
+#include <plait/ops/attention/rope.hpp>
+#include <plait/ops/linear/gated_linear.hpp>
+#include <plait/ops/linear/linear.hpp>
+#include <plait/ops/norm/add_norm.hpp>
+#include <plait/ops/routing/experts.hpp>
+#include <plait/ops/rows/embed.hpp>
+#include <plait/ops/selective_scan/selective_scan.hpp>
+#include <plait/ops/short_conv/conv_silu.hpp>
 #include <plait/policy/attention.hpp>
 #include <plait/policy/mamba.hpp>
 #include <plait/policy/mlp.hpp>
@@ -29,7 +31,7 @@
 #include <string>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// A row-major matrix of doubles that owns its values.
 struct reference_matrix {
@@ -37,7 +39,8 @@ struct reference_matrix {
   std::vector<double> values;
 
   reference_matrix() = default;
-  reference_matrix(std::int64_t r, std::int64_t c) : rows(r), cols(c), values(static_cast<std::size_t>(r * c)) {}
+  reference_matrix(std::int64_t r, std::int64_t c)
+      : rows(r), cols(c), values(static_cast<std::size_t>(r * c)) {}
   operator matrix_view<double>() { return {values.data(), rows, cols}; }
   operator matrix_view<double const>() const { return {values.data(), rows, cols}; }
 };
@@ -49,13 +52,14 @@ struct reference_matrix {
 ///   `.router_logits`, `.experts`, `.expert_weights`, `"final_norm"`, and what a cache would hold
 ///   at the end: `"cache.<i>.k"`, `.v` [T, kv_heads dim], `.conv` [d_conv - 1, d], `.ssm` [N, d]
 /// Cost: 8 bytes a weight; T^2 in attention; ids are not checked
-/// Test: tests/io/golden_test.cpp against transformers
+/// Test: tests/unit/io/golden_test.cpp against transformers
 template <auto C>
 class reference_model : public model_weights<C, storage::plain<double>> {
   using base = model_weights<C, storage::plain<double>>;
   static_assert(sizeof(check<C>) > 0);
   static_assert(base::has_vocabulary,
-                "plait: reference_model runs from ids to logits; for a stack of layers use model<C, exec::reference>");
+                "plait: reference_model runs from ids to logits; for a stack of layers use "
+                "model<C, exec::reference>");
 
  public:
   using base::base;
@@ -75,12 +79,15 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     ops::embed(exec_, ids, base::embedding(), x);
     (*record_)["embed"] = x;
     for (int i = 0; i < plan<C>::layers; ++i) {
-      layer_ = "layers." + std::to_string(i) + ".", cache_ = "cache." + std::to_string(i) + ".";
+      layer_ = "layers." + std::to_string(i) + ".";
+      cache_ = "cache." + std::to_string(i) + ".";
       base::at_layer(i, [&](auto k, auto const& w) {
         using kind = typename plan<C>::template kind<k>;
         using part = std::remove_cvref_t<decltype(w)>;
-        if constexpr (part::has_mixer) add(x, "mixer", mix<kind::mixer>(w.mixer, norm(x, w.mixer_norm)));
-        if constexpr (part::has_ffn) add(x, "ffn", feed_forward<kind::ffn>(w.ffn, norm(x, w.ffn_norm)));
+        if constexpr (part::has_mixer)
+          add(x, "mixer", mix<kind::mixer>(w.mixer, norm(x, w.mixer_norm)));
+        if constexpr (part::has_ffn)
+          add(x, "ffn", feed_forward<kind::ffn>(w.ffn, norm(x, w.ffn_norm)));
       });
       (*record_)[layer_ + "out"] = x;
     }
@@ -93,16 +100,19 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   using matrix = reference_matrix;
   using tensor_type = plain_tensor<double>;
 
-  // ---- small pieces ------------------------------------------------------------------------------------------------------------------
+  // ---- small pieces
+  // ------------------------------------------------------------------------------------------------------------------
   template <class Weights>
   matrix norm(matrix x, Weights const& w) {
     matrix out(x.rows, x.cols);
-    ops::add_norm(exec_, matrix_view<double>(x), {}, w.template get<"weight">(), base::settings.norm_eps, out);
+    ops::add_norm(exec_, matrix_view<double>(x), {}, w.template get<"weight">(),
+                  base::settings.norm_eps, out);
     return out;
   }
   matrix linear(matrix const& x, tensor_type const& weight, tensor_type const* bias = nullptr) {
     matrix y(x.rows, weight.rows());
-    ops::linear(exec_, matrix_view<double const>(x), ops::into(matrix_view<double>(y), weight, bias));
+    ops::linear(exec_, matrix_view<double const>(x),
+                ops::into(matrix_view<double>(y), weight, bias));
     return y;
   }
   void add(matrix& x, char const* name, matrix const& y) {
@@ -112,7 +122,8 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   static matrix columns(matrix const& x, std::int64_t first, std::int64_t n) {
     matrix y(x.rows, n);
     for (std::int64_t t = 0; t < x.rows; ++t)
-      for (std::int64_t c = 0; c < n; ++c) y.values[std::size_t(t * n + c)] = x.values[std::size_t(t * x.cols + first + c)];
+      for (std::int64_t c = 0; c < n; ++c)
+        y.values[std::size_t(t * n + c)] = x.values[std::size_t(t * x.cols + first + c)];
     return y;
   }
   /// One sequence of `tokens` tokens with nothing before it, whose state is `state`.
@@ -121,28 +132,36 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     std::int64_t length = 0;
     double* state;
     one_sequence(std::int64_t tokens, double* s) : rows{0, tokens}, state(s) {}
-    operator sequences<double>() const { return {.count = 1, .first_row = rows.data(), .length = &length, .state = &state}; }
+    operator sequences<double>() const {
+      return {.count = 1, .first_row = rows.data(), .length = &length, .state = &state};
+    }
   };
 
-  // ---- mixers ------------------------------------------------------------------------------------------------------------------------
+  // ---- mixers
+  // ------------------------------------------------------------------------------------------------------------------------
   template <attention P, class Weights>
   matrix mix(Weights const& w, matrix const& x) {
-    constexpr std::int64_t dim = P.dim(int(base::d_model)), heads = P.num_heads, kv_heads = P.num_kv_heads;
+    constexpr std::int64_t dim = P.dim(int(base::d_model)), heads = P.num_heads,
+                           kv_heads = P.num_kv_heads;
     matrix q = linear(x, w.template get<"q_proj">());
     matrix& k = (*record_)[cache_ + "k"] = linear(x, w.template get<"k_proj">());
     if constexpr (P.positions == positions::rotary)
-      ops::rotate(exec_, one_sequence(x.rows, nullptr), dim, base::settings.rope_theta, std::array<matrix_view<double>, 2>{q, k});
+      ops::rope(exec_, one_sequence(x.rows, nullptr), dim, base::settings.rope_theta,
+                std::array<matrix_view<double>, 2>{q, k});
     matrix const& v = (*record_)[cache_ + "v"] = linear(x, w.template get<"v_proj">());
     matrix out(x.rows, heads * dim);
     for (std::int64_t t = 0; t < x.rows; ++t)
       for (std::int64_t j = 0; j < heads; ++j) {
         double const* const query = q.values.data() + t * q.cols + j * dim;
-        std::int64_t const shared = j / (heads / kv_heads) * dim;  // the columns of the head of keys and values that head j reads
+        std::int64_t const shared =
+            j / (heads / kv_heads) *
+            dim;  // the columns of the head of keys and values that head j reads
         std::vector<double> p(static_cast<std::size_t>(t + 1));
         double most = -INFINITY, total = 0;
         for (std::int64_t i = 0; i <= t; ++i) {  // causal: a token sees itself and what came before
           double score = 0;
-          for (std::int64_t d = 0; d < dim; ++d) score += query[d] * k.values[std::size_t(i * k.cols + shared + d)];
+          for (std::int64_t d = 0; d < dim; ++d)
+            score += query[d] * k.values[std::size_t(i * k.cols + shared + d)];
           p[std::size_t(i)] = score / std::sqrt(double(dim));
           most = std::fmax(most, p[std::size_t(i)]);
         }
@@ -157,47 +176,59 @@ class reference_model : public model_weights<C, storage::plain<double>> {
 
   template <mamba P, class Weights>
   matrix mix(Weights const& w, matrix const& x) {
-    constexpr std::int64_t d = P.inner(int(base::d_model)), r = P.rank(int(base::d_model)), n = P.d_state;
-    matrix const uz = linear(x, w.template get<"in_proj">(), w.template find<"in_proj.bias">());  // the input half first, then the gate
+    constexpr std::int64_t d = P.inner(int(base::d_model)), r = P.rank(int(base::d_model)),
+                           n = P.d_state;
+    matrix const uz =
+        linear(x, w.template get<"in_proj">(),
+               w.template find<"in_proj.bias">());  // the input half first, then the gate
     matrix& window = (*record_)[cache_ + "conv"] = matrix(P.d_conv - 1, d);
     matrix u(x.rows, d);
-    ops::conv_silu(exec_, one_sequence(x.rows, window.values.data()), columns(uz, 0, d), w.template get<"conv1d">(),
-                   w.template find<"conv1d.bias">(), matrix_view<double>(u));
+    ops::conv_silu(exec_, one_sequence(x.rows, window.values.data()), columns(uz, 0, d),
+                   w.template get<"conv1d">(), w.template find<"conv1d.bias">(),
+                   matrix_view<double>(u));
 
-    matrix parts = linear(u, w.template get<"x_proj">());  // dt, B, C, in this order, each with a norm of its own
+    matrix parts = linear(
+        u, w.template get<"x_proj">());  // dt, B, C, in this order, each with a norm of its own
     ops::inner_norms(exec_, matrix_view<double>(parts),
-                     std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(), &w.template get<"c_layernorm">()},
+                     std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(),
+                                &w.template get<"c_layernorm">()},
                      base::settings.norm_eps);
-    matrix const dt = linear(columns(parts, 0, r), w.template get<"dt_proj">(), &w.template get<"dt_proj.bias">());
+    matrix const dt = linear(columns(parts, 0, r), w.template get<"dt_proj">(),
+                             &w.template get<"dt_proj.bias">());
     matrix const z = columns(uz, d, d), B = columns(parts, r, n), C_ = columns(parts, r + n, n);
     matrix& S = (*record_)[cache_ + "ssm"] = matrix(n, d);
-    ops::selective_scan(exec_, one_sequence(x.rows, S.values.data()), scan_input(u, z, dt, B, C_), w.template get<"A_log">(),
-                        w.template get<"D">(), matrix_view<double>(u));
+    ops::selective_scan(exec_, one_sequence(x.rows, S.values.data()), scan_input(u, z, dt, B, C_),
+                        w.template get<"A_log">(), w.template get<"D">(), matrix_view<double>(u));
     return linear(u, w.template get<"out_proj">(), w.template find<"out_proj.bias">());
   }
-  static ops::scan_input<double> scan_input(matrix const& u, matrix const& z, matrix const& dt, matrix const& B, matrix const& C_) {
+  static ops::scan_input<double> scan_input(matrix const& u, matrix const& z, matrix const& dt,
+                                            matrix const& B, matrix const& C_) {
     return {u, z, dt, B, C_};
   }
 
-  // ---- feed-forwards -----------------------------------------------------------------------------------------------------------------
+  // ---- feed-forwards
+  // -----------------------------------------------------------------------------------------------------------------
   template <mlp P, class Weights>
   matrix feed_forward(Weights const& w, matrix const& x) {
     matrix hidden(x.rows, P.d_ff);
-    ops::gated_linear(exec_, matrix_view<double const>(x), w.template get<"gate_proj">(), w.template get<"up_proj">(), hidden);
+    ops::gated_linear(exec_, matrix_view<double const>(x), w.template get<"gate_proj">(),
+                      w.template get<"up_proj">(), hidden);
     return linear(hidden, w.template get<"down_proj">());
   }
 
   template <moe P, class Weights>
   matrix feed_forward(Weights const& w, matrix const& x) {
     matrix const logits = linear(x, w.template get<"router">());
-    tensor_type const &gate = w.template get<"gate_proj">(), &up = w.template get<"up_proj">(), &down = w.template get<"down_proj">();
+    tensor_type const &gate = w.template get<"gate_proj">(), &up = w.template get<"up_proj">(),
+                      &down = w.template get<"down_proj">();
     matrix chosen(x.rows, P.top_k), weights(x.rows, P.top_k), y(x.rows, x.cols);
     for (std::int64_t t = 0; t < x.rows; ++t) {
-      std::vector<double> p(logits.values.begin() + t * P.num_experts, logits.values.begin() + (t + 1) * P.num_experts);
+      std::vector<double> p(logits.values.begin() + t * P.num_experts,
+                            logits.values.begin() + (t + 1) * P.num_experts);
       double const most = *std::max_element(p.begin(), p.end());
       double total = 0;  // of all experts, chosen or not: Jamba's weights do not add up to 1
       for (double& e : p) total += e = std::exp(e - most);
-      if constexpr (P.weights == gate_weights::renormalised) {
+      if constexpr (P.weights == router_weights::renormalised) {
         std::vector<double> sorted = p;
         std::sort(sorted.rbegin(), sorted.rend());
         total = std::accumulate(sorted.begin(), sorted.begin() + P.top_k, 0.0);
@@ -207,17 +238,22 @@ class reference_model : public model_weights<C, storage::plain<double>> {
         std::int64_t const e = best - p.begin();
         double const weight = *best / total;
         *best = -1;
-        chosen.values[std::size_t(t * P.top_k + j)] = double(e), weights.values[std::size_t(t * P.top_k + j)] = weight;
+        chosen.values[std::size_t(t * P.top_k + j)] = double(e);
+        weights.values[std::size_t(t * P.top_k + j)] = weight;
         double const* const in = x.values.data() + t * x.cols;
         std::vector<double> hidden(static_cast<std::size_t>(P.d_ff));
         for (std::int64_t f = 0; f < P.d_ff; ++f) {
           double g = 0, u = 0;
-          for (std::int64_t c = 0; c < x.cols; ++c) g += in[c] * gate.row(e, f)[c], u += in[c] * up.row(e, f)[c];
+          for (std::int64_t c = 0; c < x.cols; ++c) {
+            g += in[c] * gate.row(e, f)[c];
+            u += in[c] * up.row(e, f)[c];
+          }
           hidden[std::size_t(f)] = ops::silu(g) * u;
         }
         for (std::int64_t c = 0; c < x.cols; ++c)
           for (std::int64_t f = 0; f < P.d_ff; ++f)
-            y.values[std::size_t(t * x.cols + c)] += weight * hidden[std::size_t(f)] * down.row(e, c)[f];
+            y.values[std::size_t(t * x.cols + c)] +=
+                weight * hidden[std::size_t(f)] * down.row(e, c)[f];
       }
     }
     (*record_)[layer_ + "router_logits"] = logits;
@@ -231,4 +267,6 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   std::string layer_, cache_;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -12,8 +12,10 @@
 // Errors:
 //   - `sampler: temperature is …, expected 0 or more`: negative, infinite or NaN
 // Cost: an exp a logit; allocates at the first draw. The same seed and logits give the same tokens
-// Test: tests/io/embedded_test.cpp, tests/tools/generate_test.sh
+// Test: tests/unit/io/embedded_test.cpp, tests/checks/tools/generate_test.sh
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
 #include <plait/model/initialize.hpp>
@@ -25,7 +27,7 @@
 #include <string>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// The index of the largest logit, the first of equals; of at least one.
 inline std::int32_t sample_greedy(std::span<float const> logits) {
@@ -37,9 +39,11 @@ inline std::int32_t sample_greedy(std::span<float const> logits) {
 /// allocates at the first draw.
 class sampler {
  public:
-  explicit sampler(double temperature, std::uint64_t seed = 0) : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {
+  explicit sampler(double temperature, std::uint64_t seed = 0)
+      : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {
     if (!(temperature >= 0) || std::isinf(temperature))
-      throw error("sampler: temperature is " + std::to_string(temperature) + ", expected 0 or more");
+      throw error("sampler: temperature is " + std::to_string(temperature) +
+                  ", expected 0 or more");
   }
 
   std::int32_t operator()(std::span<float const> logits) {
@@ -48,7 +52,8 @@ class sampler {
     p_.resize(logits.size());
     double total = 0;
     for (std::size_t i = 0; i < p_.size(); ++i)
-      total += p_[i] = std::exp((double{logits[i]} - double{logits[static_cast<std::size_t>(best)]}) / temperature_);
+      total += p_[i] = std::exp(
+          (double{logits[i]} - double{logits[static_cast<std::size_t>(best)]}) / temperature_);
     double left = random_.uniform() * total;
     for (std::size_t i = 0; i < p_.size(); ++i)
       if ((left -= p_[i]) <= 0) return static_cast<std::int32_t>(i);
@@ -61,4 +66,6 @@ class sampler {
   std::vector<double> p_;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // One conversation with a model: its tokens, its state, the next token.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/core/error.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
@@ -19,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 /// How much a session does and keeps at a time.
 struct session_options {
@@ -57,7 +59,7 @@ struct generate_options {
 /// Equation: logits() = the last row of model::forward(tokens()).
 /// Shapes: logits [vocab_size], f32. A sampler is any callable from them to an id; a callback takes
 ///   an id and returns nothing, or `false` to stop.
-/// Test: `tests/model/session_test.cpp`.
+/// Test: `tests/unit/model/session_test.cpp`.
 template <class Model>
 class session {
   static_assert(
@@ -74,13 +76,13 @@ class session {
 
   /// The conversation as it was. Keeps its pages alive on its own; costs the recurrent state, the
   /// tokens and a row of logits.
-  class moment {
+  class cache_state {
    public:
     std::int64_t length() const { return static_cast<std::int64_t>(tokens_.size()); }
 
    private:
     friend class session;
-    explicit moment(session const& s)
+    explicit cache_state(session const& s)
         : cache_(s.cache_.snapshot()),
           tokens_(s.tokens_),
           logits_(s.has_logits() ? s.logits_ : std::vector<float>()) {}
@@ -184,8 +186,10 @@ class session {
       if (std::ranges::find(options.end_tokens, id) != options.end_tokens.end()) break;
       tokens_.push_back(id);
       chosen.push_back(id);
-      if constexpr (std::is_void_v<answer>) callback(id);
-      else if (!callback(id)) break;
+      if constexpr (std::is_void_v<answer>)
+        callback(id);
+      else if (!callback(id))
+        break;
     }
     return chosen;
   }
@@ -195,10 +199,10 @@ class session {
   }
 
   /// The conversation as it is now; evaluates nothing.
-  moment snapshot() const { return moment(*this); }
+  cache_state snapshot() const { return cache_state(*this); }
   /// Back to a moment of this session or of one that shares its pool by fork; evaluates nothing.
   /// plait::error for any other's.
-  void rewind(moment const& to) {
+  void rewind(cache_state const& to) {
     tokens_.reserve(to.tokens_.size());
     cache_.restore(to.cache_);
     tokens_.assign(to.tokens_.begin(), to.tokens_.end());
@@ -329,4 +333,6 @@ template <class Model>
 session(std::unique_ptr<Model>, typename Model::exec_type&, session_options = {})
     -> session<std::remove_const_t<Model>>;
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // no norm, no residual.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/model/cache.hpp>
@@ -15,19 +17,20 @@
 #include <utility>
 #include <vector>
 
-namespace plait::inline PLAIT_ABI {
+PLAIT_NAMESPACE_BEGIN
 
 namespace detail {
 /// What a layer is, its forward says (layers/layer.hpp): one that is given sequences mixes tokens,
 /// one that is not treats each alone.
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
-concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, sequences<T> const& seqs, matrix_view<T const> x,
-                               matrix_view<T> y, no_observer see) {
+concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s,
+                               sequences<T> const& seqs, matrix_view<T const> x, matrix_view<T> y,
+                               no_observer see) {
   Layer::forward(exec, w, s, seqs, x, y, see);
 };
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
-concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settings const& s, matrix_view<T const> x, matrix_view<T> y,
-                                      no_observer see) {
+concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settings const& s,
+                                      matrix_view<T const> x, matrix_view<T> y, no_observer see) {
   Layer::forward(exec, w, s, x, y, see);
 };
 }  // namespace detail
@@ -56,7 +59,7 @@ concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settin
 ///   of a model with that seed
 /// Shapes: x, y [T, D], which must not overlap; `tokens` a call, `context` the longest sequence
 /// Cost: the layer's; forward allocates nothing
-/// Test: tests/model/single_layer_test.cpp
+/// Test: tests/unit/model/single_layer_test.cpp
 template <int D, auto Policy, class Exec = exec::cpu<>>
 class single_layer {
  public:
@@ -71,22 +74,27 @@ class single_layer {
   static constexpr auto policy = Policy;
   static constexpr std::int64_t d_model = D;
   static constexpr bool is_mixer = detail::mixer_layer<layer<D, Policy>, weights_type, Exec>;
-  static constexpr cache_layout layout{policies::state(Policy, D),
-                                       policies::kv(Policy, D) * page_tokens * std::int64_t{sizeof(typename Exec::kv_type)}};
+  static constexpr cache_layout layout{
+      policies::state(Policy, D),
+      policies::kv(Policy, D) * page_tokens* std::int64_t{sizeof(typename Exec::kv_type)}};
   static_assert(is_mixer || detail::feed_forward_layer<layer<D, Policy>, weights_type, Exec>,
-                "plait: single_layer needs a layer whose forward is that of a mixer or of a feed-forward (layers/layer.hpp)");
+                "plait: single_layer needs a layer whose forward is that of a mixer or of a "
+                "feed-forward (layers/layer.hpp)");
 
   /// All weights allocated, zero.
   explicit single_layer(layer_settings settings = {}) : settings_(settings) { weights_.allocate(); }
   /// Weights drawn from a seed: the same as in layer 0 of a model (model/initialize.hpp).
-  explicit single_layer(std::uint64_t seed, layer_settings settings = {}) : single_layer(settings) { initialize(*this, seed); }
+  explicit single_layer(std::uint64_t seed, layer_settings settings = {}) : single_layer(settings) {
+    initialize(*this, seed);
+  }
 
   weights_type& weights() { return weights_; }
   weights_type const& weights() const { return weights_; }
   /// As model::for_each_tensor, for layer 0.
   template <class Visit>
   void for_each_tensor(Visit&& visit) {
-    weights_.for_each([&](tensor const& t, auto& data) { visit(0, is_mixer ? "mixer" : "ffn", t, data); });
+    weights_.for_each(
+        [&](tensor const& t, auto& data) { visit(0, is_mixer ? "mixer" : "ffn", t, data); });
   }
 
   /// An empty sequence.
@@ -97,48 +105,61 @@ class single_layer {
   /// (basic_cache::reserve).
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t context = 65536) {
     if (tokens < 1 || tokens > max_call_tokens || context < 0 || context > (std::int64_t{1} << 40))
-      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) + " tokens a call and a context of up to 2^40, not " +
-                  std::to_string(tokens) + " and " + std::to_string(context));
-    std::int64_t const pages = layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
-    if (pages > static_cast<std::int64_t>(table_.size())) table_.resize(static_cast<std::size_t>(pages));
+      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) +
+                  " tokens a call and a context of up to 2^40, not " + std::to_string(tokens) +
+                  " and " + std::to_string(context));
+    std::int64_t const pages =
+        layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
+    if (pages > static_cast<std::int64_t>(table_.size()))
+      table_.resize(static_cast<std::size_t>(pages));
     exec.workspace.reserve(measure(exec, tokens));
     exec.start();
-    if constexpr (requires { exec.take_in(*this); }) exec.take_in(*this);
+    if constexpr (requires { exec.upload_weights(*this); }) exec.upload_weights(*this);
   }
 
   /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must
   /// not overlap x. Allocates nothing. On an error (room not reserved, a wrong shape) nothing has
   /// changed.
   template <class Observer = no_observer>
-  void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x, matrix_view<value_type> y,
-               Observer&& see = Observer{}) requires is_mixer {
+  void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x,
+               matrix_view<value_type> y, Observer&& see = Observer{}) requires is_mixer {
     std::int64_t const tokens = x.rows(), length = sequence.length(), after = length + tokens;
     check_shapes(x, y);
-    if (!(sequence.layout() == layout)) throw error("forward: the sequence belongs to another layer");
+    if (!(sequence.layout() == layout))
+      throw error("forward: the sequence belongs to another layer");
     if (continues<D, Policy>() == continuation::none && length > 0 && tokens > 0)
       throw error("forward: the sequence has " + std::to_string(length) +
-                  " tokens already, but this mixer sees later tokens, so that a sequence is one call: start a new one");
+                  " tokens already, but this mixer sees later tokens, so that a sequence is one "
+                  "call: start a new one");
     if (tokens > sequence.capacity() - length)
-      throw error("forward: the sequence has " + std::to_string(tokens) + " new tokens and room for " +
-                  std::to_string(sequence.capacity() - length) + ": call reserve on it");
+      throw error("forward: the sequence has " + std::to_string(tokens) +
+                  " new tokens and room for " + std::to_string(sequence.capacity() - length) +
+                  ": call reserve on it");
     if (layout.page_bytes > 0 && after > static_cast<std::int64_t>(table_.size()) * page_tokens)
-      throw error("forward: the sequence grows to " + std::to_string(after) + " tokens, the layer's page table has room for " +
-                  std::to_string(static_cast<std::int64_t>(table_.size()) * page_tokens) + ": call the layer's reserve with that context");
+      throw error("forward: the sequence grows to " + std::to_string(after) +
+                  " tokens, the layer's page table has room for " +
+                  std::to_string(static_cast<std::int64_t>(table_.size()) * page_tokens) +
+                  ": call the layer's reserve with that context");
     check_workspace(exec, tokens);
 
     sequence.page_table(after, table_.data());
     std::array<std::int64_t, 2> const first_row{0, tokens};
     state_type* const state = sequence.state();
     std::byte* const* const pages = table_.data();
-    call_inputs<value_type> const inputs = exec.stage(call_inputs<value_type>{
-        .seqs = {.count = 1, .first_row = first_row.data(), .length = &length, .state = &state, .pages = &pages}});
+    call_inputs<value_type> const inputs =
+        exec.stage(call_inputs<value_type>{.seqs = {.count = 1,
+                                                    .first_row = first_row.data(),
+                                                    .length = &length,
+                                                    .state = &state,
+                                                    .pages = &pages}});
     layer<D, Policy>::forward(exec, weights_, settings_, inputs.seqs, x, y, see);
     sequence.advance(tokens);
   }
 
   /// The same for a feed-forward, which knows no sequences.
   template <class Observer = no_observer>
-  void forward(Exec& exec, matrix_view<value_type const> x, matrix_view<value_type> y, Observer&& see = Observer{}) requires(!is_mixer) {
+  void forward(Exec& exec, matrix_view<value_type const> x, matrix_view<value_type> y,
+               Observer&& see = Observer{}) requires(!is_mixer) {
     check_shapes(x, y);
     check_workspace(exec, x.rows());
     layer<D, Policy>::forward(exec, weights_, settings_, x, y, see);
@@ -147,13 +168,15 @@ class single_layer {
  private:
   static void check_shapes(matrix_view<value_type const> x, matrix_view<value_type> y) {
     if (x.cols() != D || y.cols() != D || x.rows() != y.rows())
-      throw error("forward: x is " + std::to_string(x.rows()) + " x " + std::to_string(x.cols()) + ", y is " + std::to_string(y.rows()) +
-                  " x " + std::to_string(y.cols()) + "; both must have one row a token and " + std::to_string(D) + " columns");
+      throw error("forward: x is " + std::to_string(x.rows()) + " x " + std::to_string(x.cols()) +
+                  ", y is " + std::to_string(y.rows()) + " x " + std::to_string(y.cols()) +
+                  "; both must have one row a token and " + std::to_string(D) + " columns");
   }
   void check_workspace(Exec& exec, std::int64_t tokens) const {
     if (std::int64_t const needed = measure(exec, tokens); needed > exec.workspace.capacity())
-      throw error("forward: " + std::to_string(tokens) + " tokens need " + std::to_string(needed) + " bytes of workspace, " +
-                  std::to_string(exec.workspace.capacity()) + " are reserved: call the layer's reserve");
+      throw error("forward: " + std::to_string(tokens) + " tokens need " + std::to_string(needed) +
+                  " bytes of workspace, " + std::to_string(exec.workspace.capacity()) +
+                  " are reserved: call the layer's reserve");
   }
   std::int64_t measure(Exec& exec, std::int64_t tokens) const {
     return exec.workspace.measure([&] {
@@ -162,9 +185,10 @@ class single_layer {
       if constexpr (is_mixer) {
         std::array<std::int64_t, 2> const first_row{0, tokens};
         std::int64_t const length = 0;
-        layer<D, Policy>::forward(exec, weights_, settings_,
-                                  sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length}, x, nothing,
-                                  no_observer{});
+        layer<D, Policy>::forward(
+            exec, weights_, settings_,
+            sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length}, x,
+            nothing, no_observer{});
       } else {
         layer<D, Policy>::forward(exec, weights_, settings_, x, nothing, no_observer{});
       }
@@ -177,4 +201,6 @@ class single_layer {
   std::vector<std::byte*> table_;
 };
 
-}  // namespace plait::inline PLAIT_ABI
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,20 +1,27 @@
 // How an op finds its implementation.
 //
-// An op is a class template on the execution policy: `ops::attend(exec, ...)` calls
-// `attend_op<Exec>::run(exec, ...)`. Implementations are specialisations, so that a missing one is
+// An op is a class template on the execution policy: `ops::paged_attention(exec, ...)` calls
+// `paged_attention_op<Exec>::run(exec, ...)`. Implementations are specialisations, so that a
+// missing one is
 // a sentence; with overloads, one that is not included would silently be passed over.
 // Errors: the sentence is core/macros.hpp's
-// Test: tests/compile_fail/misuse.cpp
+// Test: tests/checks/compile_fail/misuse.cpp
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/exec/reference.hpp>
 
-namespace plait::inline PLAIT_ABI::ops {
+PLAIT_NAMESPACE_BEGIN
+namespace ops {
 
 /// False for every type, so that an assertion fails only where a template is instantiated.
 template <class Exec>
 inline constexpr bool missing = false;
 
-}  // namespace plait::inline PLAIT_ABI::ops
+}  // namespace ops
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,9 @@
-// Causal grouped-query attention as a policy: its knobs, its tensors, its costs. The computation is
-// in layers/attention.hpp and ops/attend.hpp.
+// Causal grouped-query attention as a policy: its hyperparameters, its tensors, its costs. The
+// computation is
+// in layers/attention.hpp and ops/attention/paged_attention.hpp.
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/policy/tensor.hpp>
 
@@ -18,24 +21,28 @@ enum class positions : unsigned char { none, rotary };
 /// Shapes: q_proj [num_heads dim, d_model], k_proj and v_proj [num_kv_heads dim, d_model], o_proj
 ///   [d_model, num_heads dim]; no biases. A sequence keeps 2 num_kv_heads dim values for every
 ///   token (`kv_values`); nothing of fixed size
-/// Errors: none here; the knobs are judged where a layer is made of them, in layers/attention.hpp
+/// Errors: none here; the hyperparameters are judged where a layer is made of them, in
+/// layers/attention.hpp
 /// Cost: num_heads context (4 dim + 4) operations a token beyond the linear maps: q k and p v, two
 ///   a multiply-add, and four a key for the softmax
 /// Source: Ainslie et al., arXiv:2305.13245
-/// Test: tests/policy/policy_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp
 struct attention {
   int num_heads = 0, num_kv_heads = 0;
   int head_dim = 0;                                     ///< 0: d_model / num_heads
   plait::positions positions = plait::positions::none;  ///< rotary: the base is hybrid::rope_theta
 
-  constexpr int dim(int d_model) const { return head_dim > 0 ? head_dim : num_heads > 0 ? d_model / num_heads : 0; }
+  constexpr int dim(int d_model) const {
+    return head_dim > 0 ? head_dim : num_heads > 0 ? d_model / num_heads : 0;
+  }
   friend constexpr bool operator==(attention const&, attention const&) = default;
 };
 
 /// The tensors, each once (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(attention const& p, int d_model, Visit&& visit) {
-  std::int64_t const q = std::int64_t{p.num_heads} * p.dim(d_model), kv = std::int64_t{p.num_kv_heads} * p.dim(d_model);
+  std::int64_t const q = std::int64_t{p.num_heads} * p.dim(d_model),
+                     kv = std::int64_t{p.num_kv_heads} * p.dim(d_model);
   visit(tensor{.name = "q_proj", .rows = q, .cols = d_model});
   visit(tensor{.name = "k_proj", .rows = kv, .cols = d_model});
   visit(tensor{.name = "v_proj", .rows = kv, .cols = d_model});
@@ -48,9 +55,9 @@ constexpr bool rotates(attention const& p) { return p.positions == positions::ro
 /// What they are found under in a file.
 constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
 
-/// The knobs, each once.
+/// The hyperparameters, each once.
 template <class Visit>
-constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
+constexpr void hyperparameters(attention const& p, int d_model, Visit&& visit) {
   visit("num_heads", p.num_heads);
   visit("num_kv_heads", p.num_kv_heads);
   visit("head_dim", p.dim(d_model));
@@ -58,7 +65,9 @@ constexpr void knobs(attention const& p, int d_model, Visit&& visit) {
 }
 
 /// A key and a value of `dim` for each of their heads, of every token.
-constexpr std::int64_t kv_values(attention const& p, int d_model) { return std::int64_t{2} * p.num_kv_heads * p.dim(d_model); }
+constexpr std::int64_t kv_values(attention const& p, int d_model) {
+  return std::int64_t{2} * p.num_kv_heads * p.dim(d_model);
+}
 
 /// q k^T and p v: two multiply-adds a head dimension and key, and four operations a key for the
 /// softmax.
@@ -67,3 +76,5 @@ constexpr std::int64_t extra_flops(attention const& p, int d_model, std::int64_t
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

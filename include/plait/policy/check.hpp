@@ -1,7 +1,9 @@
 // The rules between components: what a whole architecture must obey beside the rules of each layer.
-// `model` names `check<C>`, so that a wrong knob is a sentence when the model's type is
+// `model` names `check<C>`, so that a wrong hyperparameter is a sentence when the model's type is
 // instantiated; nothing else has to be called.
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/rule.hpp>
@@ -22,15 +24,19 @@ struct check_schedule<interleave> {
   template <interleave S>
   struct rules {
     PLAIT_RULE(blocks, S.blocks > 0, "plait: a model needs blocks, at least one");
-    PLAIT_RULE(layers_per_block, S.layers_per_block > 0, "plait: a model needs layers_per_block (l), at least one");
+    PLAIT_RULE(layers_per_block, S.layers_per_block > 0,
+               "plait: a model needs layers_per_block (l), at least one");
     PLAIT_RULE(period, S.attend >= 0 && S.recur >= 0 && S.attend + S.recur > 0,
                "plait: attend + recur (a + m) must be positive, neither negative");
-    PLAIT_RULE(moe_every, S.moe_every >= 0, "plait: moe_every (e) must not be negative; 0 means that no layer routes");
+    PLAIT_RULE(moe_every, S.moe_every >= 0,
+               "plait: moe_every (e) must not be negative; 0 means that no layer routes");
     PLAIT_RULE(period_divides, S.blocks <= 1 || S.layers_per_block % std::max(S.period(), 1) == 0,
                "plait: a + m must divide l, the layers per block, in a model of several blocks");
     PLAIT_RULE(moe_divides, S.blocks <= 1 || S.layers_per_block % std::max(S.moe_every, 1) == 0,
                "plait: e must divide l, the layers per block, in a model of several blocks");
-    PLAIT_RULE(attend_offset, S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 || S.first_attention() + S.attend <= S.period()),
+    PLAIT_RULE(attend_offset,
+               S.attend_offset >= -1 && (S.period() <= 0 || S.attend <= 0 ||
+                                         S.first_attention() + S.attend <= S.period()),
                "plait: the attention offset plus a must not exceed a + m");
     PLAIT_RULE(moe_offset, S.moe_offset >= -1 && (S.moe_every <= 0 || S.first_moe() < S.moe_every),
                "plait: the MoE offset must be below e");
@@ -44,7 +50,9 @@ template <class Architecture>
 constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
   bool all = true;
   for (int i = 0; i < c.num_layers(); ++i)
-    visit_layer(c, i, [&]<class M, class F>(M const&, F const&) { all = all && !(std::is_same_v<M, none> && std::is_same_v<F, none>); });
+    visit_layer(c, i, [&]<class M, class F>(M const&, F const&) {
+      all = all && !(std::is_same_v<M, none> && std::is_same_v<F, none>);
+    });
   return all;
 }
 
@@ -53,9 +61,12 @@ template <class Architecture>
 constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   bool rotary = false;
   for (int i = 0; i < c.num_layers(); ++i)
-    visit_layer(c, i, [&](auto const& mixer, auto const&) { rotary = rotary || policies::rotary(mixer); });
-  if constexpr (requires { c.rope_theta; }) return !rotary || c.rope_theta > 0;
-  else return !rotary;
+    visit_layer(
+        c, i, [&](auto const& mixer, auto const&) { rotary = rotary || policies::rotary(mixer); });
+  if constexpr (requires { c.rope_theta; })
+    return !rotary || c.rope_theta > 0;
+  else
+    return !rotary;
 }
 
 /// The rules of a schedule, as check_schedule states them.
@@ -64,11 +75,14 @@ struct schedule_rules {};  // an architecture without a schedule answers for its
 template <auto C>
 requires requires { C.layers; }
 struct schedule_rules<C> {
-  [[no_unique_address]] typename check_schedule<std::remove_const_t<decltype(C.layers)>>::template rules<C.layers> rules;
+  [[no_unique_address]]
+  typename check_schedule<std::remove_const_t<decltype(C.layers)>>::template rules<C.layers>
+      rules;
 };
 }  // namespace policies
 
-/// Static assertions on a whole architecture, each one sentence. They survive zeros: a knob left
+/// Static assertions on a whole architecture, each one sentence. They survive zeros: a
+/// hyperparameter left
 /// out is 0.
 ///
 /// A schedule of your own states its rules by specialising `plait::check_schedule`; without that it
@@ -81,19 +95,24 @@ struct schedule_rules<C> {
 ///   - `plait: rotary positions need rope_theta, their base`: a mixer of the architecture rotates
 ///     and `rope_theta` is absent or not positive
 /// Cost: at compile time; every broken rule is heard at once (rule.hpp)
-/// Test: tests/compile_fail/rules.cpp breaks each rule alone, tests/compile_fail/misuse.cpp the
+/// Test: tests/checks/compile_fail/rules.cpp breaks each rule alone,
+/// tests/checks/compile_fail/misuse.cpp the
 ///   rest
 template <auto C>
 struct check {
   [[no_unique_address]] policies::schedule_rules<C> schedule;
   PLAIT_RULE(d_model, C.d_model > 0, "plait: a model needs d_model");
   PLAIT_RULE(vocab_size, C.vocab_size > 0 || C.vocab_size == no_vocabulary,
-             "plait: a model needs vocab_size (plait::no_vocabulary for a stack of layers without embedding and head)");
+             "plait: a model needs vocab_size (plait::no_vocabulary for a stack of layers without "
+             "embedding and head)");
   PLAIT_RULE(norm_eps, C.norm_eps > 0.0f, "plait: norm_eps must be positive");
   PLAIT_RULE(layers, C.num_layers() > 0, "plait: a model needs at least one layer");
-  PLAIT_RULE(rope_theta, policies::rotary_positions_have_a_base(C), "plait: rotary positions need rope_theta, their base");
+  PLAIT_RULE(rope_theta, policies::rotary_positions_have_a_base(C),
+             "plait: rotary positions need rope_theta, their base");
   PLAIT_RULE(sublayers, policies::every_layer_has_a_sublayer(C),
              "plait: every layer needs a mixer or a feed-forward; here a layer has neither");
 };
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

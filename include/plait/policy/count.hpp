@@ -2,6 +2,8 @@
 // compile time or at run time, for any architecture.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -39,13 +41,16 @@ struct counts {
 /// Errors: none; `max_context` is 0 where weights and state alone do not fit and INT64_MAX where
 ///   nothing is kept for every token, `prefill_cost` of fewer than one token is zero
 /// Cost: a few operations a layer
-/// Test: tests/policy/policy_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp
 template <class Architecture>
 constexpr counts count(Architecture const& c) {
   int const d = c.d_model;
   counts n{.layers = c.num_layers()};
   std::int64_t const norm = policies::parameters(c.norm, d);
-  std::int64_t const shared = c.vocab_size == no_vocabulary ? 0 : (c.tie_embeddings ? 1 : 2) * std::int64_t{c.vocab_size} * d + norm;
+  std::int64_t const shared =
+      c.vocab_size == no_vocabulary
+          ? 0
+          : (c.tie_embeddings ? 1 : 2) * std::int64_t{c.vocab_size} * d + norm;
   n.total_parameters = n.active_parameters = shared;
   for (int i = 0; i < n.layers; ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
@@ -67,10 +72,12 @@ constexpr counts count(Architecture const& c) {
 
 /// Bytes of keys and values of `sequences` sequences of `tokens` tokens each.
 template <class Architecture>
-constexpr std::int64_t kv_cache_bytes(Architecture const& c, std::int64_t tokens, int bytes_per_value, std::int64_t sequences = 1) {
+constexpr std::int64_t kv_cache_bytes(Architecture const& c, std::int64_t tokens,
+                                      int bytes_per_value, std::int64_t sequences = 1) {
   std::int64_t values = 0;
   for (int i = 0; i < c.num_layers(); ++i)
-    visit_layer(c, i, [&](auto const& mixer, auto const&) { values += policies::kv(mixer, c.d_model); });
+    visit_layer(c, i,
+                [&](auto const& mixer, auto const&) { values += policies::kv(mixer, c.d_model); });
   return values * tokens * bytes_per_value * sequences;
 }
 
@@ -80,7 +87,8 @@ template <class Architecture>
 constexpr std::int64_t recurrent_state_bytes(Architecture const& c, std::int64_t sequences = 1) {
   std::int64_t values = 0;
   for (int i = 0; i < c.num_layers(); ++i)
-    visit_layer(c, i, [&](auto const& mixer, auto const&) { values += policies::state(mixer, c.d_model); });
+    visit_layer(
+        c, i, [&](auto const& mixer, auto const&) { values += policies::state(mixer, c.d_model); });
   return values * std::int64_t{sizeof(float)} * sequences;
 }
 
@@ -88,10 +96,13 @@ namespace policies {
 
 /// Bytes of a policy's tensors; with `experts` given, of that many of each expert tensor's copies.
 template <class Policy>
-constexpr std::int64_t bytes(Policy const& p, int d_model, precision const& as, double experts = -1) {
+constexpr std::int64_t bytes(Policy const& p, int d_model, precision const& as,
+                             double experts = -1) {
   double n = 0;
   describe(p, d_model, [&](tensor const& t) {
-    dtype const kept = t.role == role::matrix ? as.weights : t.role == role::expert ? as.experts : dtype::f32;
+    dtype const kept = t.role == role::matrix   ? as.weights
+                       : t.role == role::expert ? as.experts
+                                                : dtype::f32;
     double const copies = t.role == role::expert && experts >= 0 ? experts : double(t.copies);
     n += double(matrix_bytes(kept, t.rows, t.cols)) * copies;
   });
@@ -117,18 +128,23 @@ constexpr double experts_reached(Policy const& p, std::int64_t tokens) {
 
 /// Weights that one call over `tokens` tokens reads, in bytes; tokens = 0: all there are.
 template <class Architecture>
-constexpr std::int64_t weight_traffic(Architecture const& c, precision const& as, std::int64_t tokens) {
+constexpr std::int64_t weight_traffic(Architecture const& c, precision const& as,
+                                      std::int64_t tokens) {
   int const d = c.d_model;
   std::int64_t const norm = bytes(c.norm, d, as);
   std::int64_t n = 0;
   if (c.vocab_size != no_vocabulary) {
     std::int64_t const table = matrix_bytes(as.weights, c.vocab_size, d);
-    n = norm + table + (tokens > 0 ? tokens * matrix_bytes(as.weights, 1, d) : c.tie_embeddings ? 0 : table);
+    n = norm + table +
+        (tokens > 0         ? tokens * matrix_bytes(as.weights, 1, d)
+         : c.tie_embeddings ? 0
+                            : table);
   }
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
       auto const sublayer = [&]<class Policy>(Policy const& p) {
-        if constexpr (!std::is_same_v<Policy, none>) n += norm + bytes(p, d, as, tokens > 0 ? experts_reached(p, tokens) : -1.0);
+        if constexpr (!std::is_same_v<Policy, none>)
+          n += norm + bytes(p, d, as, tokens > 0 ? experts_reached(p, tokens) : -1.0);
       };
       sublayer(mixer);
       sublayer(ffn);
@@ -168,19 +184,25 @@ namespace policies {
 template <class Policy>
 constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context) {
   std::int64_t vectors = 0;
-  describe(p, d_model, [&](tensor const& t) { vectors += t.role == role::vector || t.role == role::state ? t.size() : 0; });
+  describe(p, d_model, [&](tensor const& t) {
+    vectors += t.role == role::vector || t.role == role::state ? t.size() : 0;
+  });
   return 2 * (active(p, d_model) - vectors) + flops_beyond_products(p, d_model, context);
 }
 
 /// Work of the mean of `tokens` tokens in one call, each of which sees `context` keys.
 template <class Architecture>
-constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens, std::int64_t context) {
-  std::int64_t flops = c.vocab_size == no_vocabulary ? 0 : 2 * std::int64_t{c.vocab_size} * c.d_model;
+constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens,
+                          std::int64_t context) {
+  std::int64_t flops =
+      c.vocab_size == no_vocabulary ? 0 : 2 * std::int64_t{c.vocab_size} * c.d_model;
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
-      flops += policies::flops(mixer, c.d_model, context) + policies::flops(ffn, c.d_model, context);
+      flops +=
+          policies::flops(mixer, c.d_model, context) + policies::flops(ffn, c.d_model, context);
     });
-  std::int64_t const bytes = weight_traffic(c, as, tokens) + recurrent_state_bytes(c) + kv_cache_bytes(c, context, value_bytes(as.kv));
+  std::int64_t const bytes = weight_traffic(c, as, tokens) + recurrent_state_bytes(c) +
+                             kv_cache_bytes(c, context, value_bytes(as.kv));
   return {flops, bytes / tokens};
 }
 
@@ -204,3 +226,5 @@ constexpr token_cost prefill_cost(Architecture const& c, precision const& as, st
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -1,5 +1,7 @@
-// The composition: which component sits in which slot, and the knobs of each.
+// The composition: which component sits in which slot, and the hyperparameters of each.
 #pragma once
+
+#include <plait/core/prologue.hpp>
 
 #include <plait/policy/interleave.hpp>
 #include <plait/policy/none.hpp>
@@ -42,9 +44,11 @@ inline constexpr int no_vocabulary = -1;
 ///   tuple
 /// Cost: none at run time: reals travel as values, everything else is a type or a constant
 /// Source: Lieber et al., arXiv:2403.19887
-/// Test: tests/policy/policy_test.cpp, tests/package/own_parts/main.cpp for an architecture that is
+/// Test: tests/unit/policy/policy_test.cpp, tests/checks/package/own_parts/main.cpp for an
+/// architecture that is
 ///   no hybrid
-template <class Attention, class Recurrent, class Dense, class Sparse, class Schedule = interleave, class Norm = rms_norm>
+template <class Attention, class Recurrent, class Dense, class Sparse, class Schedule = interleave,
+          class Norm = rms_norm>
 struct hybrid {
   int d_model = 0, vocab_size = 0;
   Schedule layers{};
@@ -53,7 +57,8 @@ struct hybrid {
   Dense dense{};
   Sparse sparse{};
   Norm norm{};
-  float norm_eps = 1e-6f;   ///< reals stay out of layers' and kernels' template arguments: they travel at run time
+  float norm_eps = 1e-6f;   ///< reals stay out of layers' and kernels' template arguments: they
+                            ///< travel at run time
   float rope_theta = 0.0f;  ///< base of rotary positions; needed where attention has them
   bool tie_embeddings = false;
 
@@ -79,7 +84,11 @@ constexpr void visit_layer(Architecture const& c, int i, Visit&& visit) {
         },
         tuple);
   };
-  pick(c.mixers(), c.mixer_at(i), [&](auto const& mixer) { pick(c.ffns(), c.ffn_at(i), [&](auto const& ffn) { visit(mixer, ffn); }); });
+  pick(c.mixers(), c.mixer_at(i), [&](auto const& mixer) {
+    pick(c.ffns(), c.ffn_at(i), [&](auto const& ffn) { visit(mixer, ffn); });
+  });
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

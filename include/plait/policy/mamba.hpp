@@ -1,6 +1,8 @@
 // Mamba-1 with Jamba's inner norms as a policy. The computation is in layers/mamba.hpp.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -17,7 +19,7 @@ namespace plait {
 /// Errors: none here; see layers/mamba.hpp
 /// Cost: d (2 W + 7 N + 16) operations a token beyond the linear maps
 /// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
-/// Test: tests/policy/policy_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp
 struct mamba {
   int d_state = 16, d_conv = 4, expand = 2;
   int dt_rank = 0;  ///< 0: d_model / 16, rounded up
@@ -33,13 +35,17 @@ template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   std::int64_t const d = p.inner(d_model), r = p.rank(d_model), n = p.d_state;
   visit(tensor{.name = "in_proj", .rows = 2 * d, .cols = d_model});
-  if (p.proj_bias) visit(tensor{.name = "in_proj.bias", .role = role::vector, .rows = 2 * d, .start = initial::zero});
+  if (p.proj_bias)
+    visit(tensor{
+        .name = "in_proj.bias", .role = role::vector, .rows = 2 * d, .start = initial::zero});
   visit(tensor{.name = "conv1d", .role = role::vector, .rows = d, .cols = p.d_conv});
-  if (p.conv_bias) visit(tensor{.name = "conv1d.bias", .role = role::vector, .rows = d, .start = initial::zero});
+  if (p.conv_bias)
+    visit(tensor{.name = "conv1d.bias", .role = role::vector, .rows = d, .start = initial::zero});
   visit(tensor{.name = "x_proj", .rows = r + 2 * n, .cols = d});
   visit(tensor{.name = "dt_proj", .rows = d, .cols = r});
   visit(tensor{.name = "dt_proj.bias", .role = role::vector, .rows = d, .start = initial::zero});
-  visit(tensor{.name = "A_log", .role = role::state, .rows = d, .cols = n, .start = initial::log_index});
+  visit(tensor{
+      .name = "A_log", .role = role::state, .rows = d, .cols = n, .start = initial::log_index});
   visit(tensor{.name = "D", .role = role::vector, .rows = d, .start = initial::one});
   if (p.inner_norms) {
     visit(tensor{.name = "dt_layernorm", .role = role::vector, .rows = r, .start = initial::one});
@@ -47,15 +53,17 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
     visit(tensor{.name = "c_layernorm", .role = role::vector, .rows = n, .start = initial::one});
   }
   visit(tensor{.name = "out_proj", .rows = d_model, .cols = d});
-  if (p.proj_bias) visit(tensor{.name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
+  if (p.proj_bias)
+    visit(tensor{
+        .name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
 /// What they are found under in a file.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
-/// The knobs, each once.
+/// The hyperparameters, each once.
 template <class Visit>
-constexpr void knobs(mamba const& p, int d_model, Visit&& visit) {
+constexpr void hyperparameters(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);
   visit("d_conv", p.d_conv);
   visit("expand", p.expand);
@@ -77,3 +85,5 @@ constexpr std::int64_t extra_flops(mamba const& p, int d_model, std::int64_t) {
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -1,6 +1,8 @@
 // The dense SwiGLU feed-forward as a policy.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -11,7 +13,7 @@ namespace plait {
 /// Errors: none here; see layers/mlp.hpp
 /// Cost: 5 d_ff operations a token beyond the linear maps
 /// Source: Shazeer, arXiv:2002.05202
-/// Test: tests/policy/policy_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp
 struct mlp {
   int d_ff = 0;
   friend constexpr bool operator==(mlp const&, mlp const&) = default;
@@ -28,13 +30,17 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
 /// What they are found under in a file.
 constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
 
-/// The knobs, each once.
+/// The hyperparameters, each once.
 template <class Visit>
-constexpr void knobs(mlp const& p, int, Visit&& visit) {
+constexpr void hyperparameters(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
 }
 
 /// SiLU, counted as four operations, and the product with it.
-constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) { return 5 * std::int64_t{p.d_ff}; }
+constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) {
+  return 5 * std::int64_t{p.d_ff};
+}
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

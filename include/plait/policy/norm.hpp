@@ -1,6 +1,8 @@
 // The layer norm as a policy. Its eps is a real and travels at run time (`hybrid::norm_eps`).
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <plait/policy/tensor.hpp>
 
 namespace plait {
@@ -11,7 +13,7 @@ namespace plait {
 /// Shapes: weight [d_model]
 /// Cost: left out of flops
 /// Source: Zhang and Sennrich, arXiv:1910.07467
-/// Test: tests/policy/policy_test.cpp, tests/ops/add_norm_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp, tests/unit/ops/norm/add_norm_test.cpp
 struct rms_norm {
   friend constexpr bool operator==(rms_norm const&, rms_norm const&) = default;
 };
@@ -26,3 +28,5 @@ constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
 constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

@@ -2,6 +2,8 @@
 // argument of the counts.
 #pragma once
 
+#include <plait/core/prologue.hpp>
+
 #include <cstdint>
 
 namespace plait {
@@ -18,7 +20,7 @@ enum class dtype : unsigned char { f32, bf16, int8 };
 /// Shapes: `value_bytes` is 4, 2 and 1; norms, router, A, D, biases and recurrent state are f32 in
 ///   every precision
 /// Errors: none here; exec/cpu.hpp refuses int8 keys and values
-/// Test: tests/policy/policy_test.cpp
+/// Test: tests/unit/policy/policy_test.cpp
 struct precision {
   dtype weights = dtype::f32, experts = dtype::f32, compute = dtype::f32, kv = dtype::f32;
   friend constexpr bool operator==(precision const&, precision const&) = default;
@@ -31,7 +33,8 @@ inline constexpr precision bf16{.weights = dtype::bf16, .experts = dtype::bf16, 
 /// Weights in int8, keys and values in bf16.
 inline constexpr precision int8{.weights = dtype::int8, .experts = dtype::int8, .kv = dtype::bf16};
 /// Experts in int8, everything else in bf16.
-inline constexpr precision experts_int8{.weights = dtype::bf16, .experts = dtype::int8, .kv = dtype::bf16};
+inline constexpr precision experts_int8{
+    .weights = dtype::bf16, .experts = dtype::int8, .kv = dtype::bf16};
 
 /// The same storage with the products of activations rounded to `compute`: with_compute(int8,
 /// dtype::int8) is what engines call q8_0.
@@ -60,3 +63,5 @@ constexpr std::int64_t matrix_bytes(dtype t, std::int64_t rows, std::int64_t col
 }
 
 }  // namespace plait
+
+#include <plait/core/epilogue.hpp>

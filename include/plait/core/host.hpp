@@ -1,0 +1,122 @@
+// What the execution policies of this machine share: workspace and threads. Base of one of your own
+// that runs here.
+#pragma once
+
+#include <plait/core/prologue.hpp>
+
+#include <plait/core/arena.hpp>
+#include <plait/core/memory.hpp>
+#include <plait/core/view.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+PLAIT_NAMESPACE_BEGIN
+namespace exec {
+
+/// Base of reference and cpu. One caller at a time.
+///
+/// Which thread runs which item is open, so `body` writes only what belongs to its item, or to its
+/// thread.
+///
+/// ```cpp body
+/// plait::exec::cpu<> two_threads(2);
+/// std::vector<double> squares(100);
+/// two_threads.parallel(100, [&](std::int64_t i, int) {
+///   squares[static_cast<std::size_t>(i)] = static_cast<double>(i * i);
+/// });
+/// ```
+/// Equation: parallel calls body(item, thread) once for every item of [0, items), in runs of
+///   `grain`; nothing while the workspace measures
+/// Shapes: `thread` is in [0, threads()), `matrix` is uninitialized, its memory taken from the
+///   workspace. A number of threads below 1 is 1
+/// Errors: none of its own; `matrix` those of core/arena.hpp. `body` must not throw
+/// Cost: a run is one atomic addition; nothing is allocated. `grain(items)` gives each thread about
+///   eight runs
+/// Test: tests/unit/core/host_test.cpp
+class host {
+ public:
+  using memory = host_memory;
+  arena workspace;
+
+  int threads() const { return threads_; }
+
+  /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of
+  /// `grain`; nothing while measuring. `body` must not throw, and must write only what belongs to
+  /// its item (or to its thread): which thread runs which item is open.
+  template <class Body>
+  void parallel(std::int64_t items, [[maybe_unused]] std::int64_t grain, Body const& body) {
+    if (workspace.measuring()) return;
+#if defined(_OPENMP)
+    if (threads_ > 1 && items > grain) {
+      std::atomic<std::int64_t> next{0};  // not schedule(dynamic): LLVM's runtime allocates in it
+#pragma omp parallel num_threads(threads_)
+      for (std::int64_t first; (first = next.fetch_add(grain, std::memory_order_relaxed)) < items;)
+        for (std::int64_t i = first; i < std::min(items, first + grain); ++i)
+          body(i, omp_get_thread_num());
+      return;
+    }
+#endif
+    for (std::int64_t i = 0; i < items; ++i) body(i, 0);
+  }
+  template <class Body>
+  void parallel(std::int64_t items, Body const& body) {
+    parallel(items, 1, body);
+  }
+
+  /// Starts what runs the kernels, so that the first call of forward need not.
+  void start() {
+    parallel(threads_, [](std::int64_t, int) {});
+  }
+  /// What a call reads, where the kernels can read it: it is there.
+  template <class Inputs>
+  Inputs const& stage(Inputs const& inputs) {
+    return inputs;
+  }
+  /// Runs the kernels of a call. A device may keep those of a call that comes again and again
+  /// (exec/device.hpp).
+  template <class Call, class Run>
+  void execute(Call const&, Run const& run) {
+    run();
+  }
+
+  /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.
+  std::int64_t grain(std::int64_t items) const {
+    return std::max<std::int64_t>(1, items / (8 * threads_));
+  }
+
+  /// A matrix in the workspace, uninitialized; plait::error where that is too small
+  /// (core/arena.hpp).
+  template <class T>
+  matrix_view<T> matrix(std::int64_t rows, std::int64_t cols) {
+    return {workspace.take<T>(rows * cols), rows, cols};
+  }
+
+ protected:
+  explicit host(int threads) : threads_(std::max(1, threads)) {
+#if !defined(_OPENMP)
+    threads_ = 1;
+#endif
+  }
+
+  static int machine_threads() {
+#if defined(_OPENMP)
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+  }
+
+ private:
+  int threads_;
+};
+
+}  // namespace exec
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

@@ -1,0 +1,51 @@
+// The way back: from an architecture to the keys of a config.json that Hugging Face's families
+// share.
+// Equation: `number_of` is the shortest number that reads back as the same float (1e-06, not
+//   9.999999974752427e-07), null for infinities and NaN. `hugging_face_keys` has hidden_size,
+//   vocab_size, num_hidden_layers, rms_norm_eps and tie_word_embeddings of the architecture,
+//   hidden_act "silu", initializer_range 0.02, use_cache true, and null for bos_token_id,
+//   eos_token_id and pad_token_id, of which an architecture knows nothing
+// Cost: builds the JSON
+// Test: tests/unit/io/family_test.cpp, tests/unit/io/save_golden_test.cpp
+#pragma once
+
+#include <plait/core/prologue.hpp>
+
+#include <plait/io/architecture/architecture_source.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <string>
+
+PLAIT_NAMESPACE_BEGIN
+namespace io {
+
+/// A float as the shortest number that reads back as it: 1e-06, not 9.999999974752427e-07.
+/// Infinities and NaN, which JSON has not, are null.
+inline nlohmann::json number_of(float value) {
+  if (!std::isfinite(value)) return nullptr;
+  return nlohmann::json::parse(float_text(value));
+}
+
+/// The keys that Hugging Face's families share. An architecture knows of no special tokens, so they
+/// are null.
+template <class Architecture>
+nlohmann::json hugging_face_keys(Architecture const& a) {
+  return {{"hidden_size", a.d_model},
+          {"vocab_size", a.vocab_size},
+          {"num_hidden_layers", a.num_layers()},
+          {"rms_norm_eps", number_of(a.norm_eps)},
+          {"tie_word_embeddings", a.tie_embeddings},
+          {"hidden_act", "silu"},
+          {"initializer_range", 0.02},
+          {"use_cache", true},
+          {"bos_token_id", nullptr},
+          {"eos_token_id", nullptr},
+          {"pad_token_id", nullptr}};
+}
+
+}  // namespace io
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

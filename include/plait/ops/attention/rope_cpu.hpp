@@ -1,0 +1,79 @@
+// The frequencies once, the sines and cosines of a token once, then its heads.
+// Equation: sine and cosine in double of the f32 angle, rounded once; then a fused multiply-add of
+//   one product and another
+// Shapes: workspace: dim / 2 floats, and for each thread dim floats, each half rounded up to 16
+// Cost: threads share the tokens of a sequence; sequences come one after another
+// Test: tests/unit/ops/attention/rope_test.cpp
+#pragma once
+
+#include <plait/core/prologue.hpp>
+
+#include <plait/core/compiled.hpp>
+#include <plait/exec/cpu.hpp>
+#include <plait/ops/attention/rope.hpp>
+
+#include <span>
+
+PLAIT_NAMESPACE_BEGIN
+namespace ops {
+
+struct rotate_cpu {
+  static void run(exec::host& exec, sequences<float> const& seqs, std::int64_t dim, float theta,
+                  std::span<matrix_view<float> const> xs);
+
+ private:
+  static void turn(float* x, std::int64_t half, float const* cosine, float const* sine);
+};
+
+template <precision P>
+struct rope_op<exec::cpu<P>> : rotate_cpu {};
+
+}  // namespace ops
+PLAIT_NAMESPACE_END
+
+#if PLAIT_DEFINE_OPS
+#include <plait/cpu/simd.hpp>
+
+PLAIT_NAMESPACE_BEGIN
+namespace ops {
+
+PLAIT_OP void rotate_cpu::run(exec::host& exec, sequences<float> const& seqs, std::int64_t dim,
+                              float theta, std::span<matrix_view<float> const> xs) {
+  arena::frame const scratch(exec.workspace);
+  std::int64_t const half = dim / 2, stride = (half + 15) / 16 * 16;
+  float* const frequency = exec.workspace.template take<float>(half);
+  float* const memory = exec.workspace.template take<float>(exec.threads() * 2 * stride);
+  exec.parallel(1, [&](std::int64_t, int) {
+    for (std::int64_t i = 0; i < half; ++i) frequency[i] = rotary_frequency(theta, dim, i);
+  });
+  for (std::int64_t s = 0; s < seqs.count; ++s)
+    exec.parallel(seqs.tokens(s), exec.grain(seqs.tokens(s)), [&](std::int64_t t, int thread) {
+      float *const cosine = memory + thread * 2 * stride, *const sine = cosine + stride;
+      for (std::int64_t i = 0; i < half;
+           ++i) {  // in double: rounded once, and far from f32's trouble with large arguments
+        double const angle = rotary_angle(frequency[i], seqs.length[s] + t);
+        cosine[i] = static_cast<float>(std::cos(angle));
+        sine[i] = static_cast<float>(std::sin(angle));
+      }
+      for (matrix_view<float> const& x : xs)
+        for (std::int64_t head = 0; head < x.cols() / dim; ++head)
+          turn(x.row(seqs.first_row[s] + t) + head * dim, half, cosine, sine);
+    });
+}
+
+PLAIT_OP void rotate_cpu::turn(float* x, std::int64_t half, float const* cosine,
+                               float const* sine) {
+  using namespace simd;
+  for_each_packet(half, [&](std::int64_t i, std::int64_t n) {
+    packet const a = load(x + i, n), b = load(x + half + i, n), c = load(cosine + i, n),
+                 s = load(sine + i, n);
+    store(x + i, fma(a, c, mul(b, sub(set(0.0f), s))), n);
+    store(x + half + i, fma(b, c, mul(a, s)), n);
+  });
+}
+
+}  // namespace ops
+PLAIT_NAMESPACE_END
+#endif
+
+#include <plait/core/epilogue.hpp>

@@ -1,0 +1,49 @@
+// One launch where every sequence has one token: a block takes 64 channels of up to 4 sequences,
+// normalises their 288 numbers anew, reads the rows of dt_proj once, and moves the states on;
+// otherwise one op after the other.
+// Equation: dt is rounded to T behind its norm and behind dt_proj, as between the ops; sums of
+//   dt_proj in two halves of its columns
+// Shapes: rank at most 512 and N at most 64, otherwise by parts
+// Cost: dt_proj once for 4 sequences, the states in and out once, 128 bytes of one state at a time
+// Test: tests/unit/ops/selective_scan/selective_ssm_gpu_test.cpp
+#pragma once
+
+#include <plait/core/prologue.hpp>
+
+#include <plait/exec/device.hpp>
+#include <plait/gpu/vector.hpp>
+#include <plait/ops/linear/linear_gpu.hpp>
+#include <plait/ops/norm/add_norm_gpu.hpp>
+#include <plait/ops/selective_scan/gpu/ssm_step.hpp>
+#include <plait/ops/selective_scan/selective_scan_gpu.hpp>
+#include <plait/ops/selective_scan/selective_ssm.hpp>
+
+#include <cstdint>
+
+PLAIT_NAMESPACE_BEGIN
+namespace ops {
+
+template <precision P, class Runtime>
+struct selective_ssm_op<exec::device<P, Runtime>> {
+  using device = exec::device<P, Runtime>;
+
+  template <class T, class Matrix, class Vector, class State>
+  static void run(device& exec, sequences<T> const& seqs, ssm_input<T> const& in,
+                  ssm_weights<Matrix, Vector, State> const& w, float eps, matrix_view<T> y) {
+    using kernel = kernels::ssm_step<Matrix::type, T>;
+    std::int64_t const rank = w.dt_proj->cols(), states = w.a_log->cols();
+    if (seqs.longest != 1 || rank > kernel::max_rank || states > kernel::max_states)
+      return selective_ssm_by_parts(exec, seqs, in, w, eps, y);
+    exec.template launch<kernel>(
+        {.x = (w.dt_proj->rows() + kernel::channels - 1) / kernel::channels,
+         .y = (seqs.count + kernel::together - 1) / kernel::together},
+        {seqs, in.u, in.z, matrix_view<T const>(in.selected), y, w.dt_norm->device_view(),
+         w.b_norm->device_view(), w.c_norm->device_view(), w.dt_bias->device_view(),
+         w.a_log->device_view(), w.d->device_view(), w.dt_proj->device_view(), states, eps});
+  }
+};
+
+}  // namespace ops
+PLAIT_NAMESPACE_END
+
+#include <plait/core/epilogue.hpp>

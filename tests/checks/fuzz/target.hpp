@@ -1,0 +1,67 @@
+// What every target holds a reader to: it accepts its input, or refuses it with a plait::error
+// whose message is one short printable line.
+#pragma once
+
+#include <plait/core/error.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+/// libFuzzer's entry: once an input. What leaves it as an exception is a finding.
+extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size);
+
+namespace plait::fuzz {
+
+/// Something that must hold does not. Not a plait::error, so that nothing takes it for a refusal.
+class finding : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+inline void require(bool holds, char const* what) {
+  if (!holds) throw finding(std::string("does not hold: ") + what);
+}
+
+inline void check_message(std::string_view what, std::string_view file) {
+  auto const shown = [&](char const* wrong) {
+    return finding(std::string(wrong) + ": " + std::string(what));
+  };
+  if (what.size() >= 2000) throw shown("the message has 2000 bytes or more");
+  bool const named = what.starts_with(file) && (what.substr(file.size()).starts_with(": ") ||
+                                                what.substr(file.size()).starts_with("/"));
+  if (!named || what.find(": ") == std::string_view::npos)
+    throw shown("the message does not begin with the file");
+  bool ascii = true;
+  for (char const c : what) {
+    auto const b = static_cast<unsigned char>(c);
+    if (b < 0x20 || b == 0x7f) throw shown("the message has a control character");
+    ascii = ascii && b < 0x80;
+  }
+  if (ascii) return;
+  try {
+    (void)nlohmann::json(what).dump();  // somebody else's opinion of UTF-8
+  } catch (nlohmann::json::exception const&) {
+    throw shown("the message is not UTF-8");
+  }
+}
+
+/// Whether `action` runs to its end. A refusal must be about `file`, or a file in it.
+template <class Action>
+bool accepted(std::string_view file, Action&& action) {
+  try {
+    std::forward<Action>(action)();
+    return true;
+  } catch (plait::error const& e) {
+    check_message(e.what(), file);
+    return false;
+  }
+}
+
+}  // namespace plait::fuzz

@@ -1,0 +1,96 @@
+// What transformers computes on a golden checkpoint (tests/golden), and how far from it something
+// is.
+#pragma once
+
+#include <plait/io.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace test {
+
+/// The tensors of golden.safetensors: [B, T, ...] with left padding, or [B, R, ...] where only the
+/// positions in `rows` are stored.
+struct golden {
+  plait::io::safetensors file;
+  std::int64_t sequences, tokens;
+  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids")), rows;
+
+  explicit golden(std::string const& directory)
+      : file(directory + "/golden.safetensors"),
+        sequences(file.at("input_ids").shape[0]),
+        tokens(file.at("input_ids").shape[1]) {
+    if (auto const* const some = file.find("rows"); some != nullptr)
+      rows = plait::io::read<std::int64_t>(*some);
+    else
+      for (std::int64_t t = 0; t < tokens; ++t) rows.push_back(t);
+  }
+
+  std::int64_t length(std::int64_t b) const {
+    if (file.find("attention_mask") == nullptr) return tokens;
+    auto const mask = plait::io::read<std::int64_t>(file.at("attention_mask"));
+    return std::count(mask.begin() + b * tokens, mask.begin() + (b + 1) * tokens, 1);
+  }
+  std::vector<std::int32_t> sequence(std::int64_t b) const {
+    return {ids.begin() + (b + 1) * tokens - length(b), ids.begin() + (b + 1) * tokens};
+  }
+  /// The stored positions of sequence b, counted from its first token.
+  std::vector<std::int64_t> kept(std::int64_t b) const {
+    std::vector<std::int64_t> inside;
+    for (std::int64_t const t : rows)
+      if (t >= tokens - length(b)) inside.push_back(t - (tokens - length(b)));
+    return inside;
+  }
+  bool whole(std::string const& name) const { return file.at(name).shape[1] == tokens; }
+  /// What is stored of sequence b.
+  std::vector<double> stored(std::string const& name, std::int64_t b) const {
+    return last_rows(name, b, whole(name) ? length(b) : std::int64_t(kept(b).size()));
+  }
+  /// Of the rows of sequence b, one a token, those that are stored of a tensor.
+  template <class T>
+  std::vector<T> of_stored(std::string const& name, std::int64_t b,
+                           std::vector<T> const& values) const {
+    if (whole(name)) return values;
+    std::int64_t const width = std::int64_t(values.size()) / length(b);
+    std::vector<T> some;
+    for (std::int64_t const t : kept(b))
+      some.insert(some.end(), values.begin() + t * width, values.begin() + (t + 1) * width);
+    return some;
+  }
+  /// The last `count` rows of sequence b of a [B, T, ...] or [B, R, ...] tensor.
+  std::vector<double> last_rows(std::string const& name, std::int64_t b, std::int64_t count) const {
+    plait::io::tensor_view const& t = file.at(name);
+    std::vector<double> all;
+    if (t.type == plait::io::stored_type::i64) {
+      auto const whole = plait::io::read<std::int64_t>(t);
+      all.assign(whole.begin(), whole.end());
+    } else {
+      all = plait::io::read<double>(t);
+    }
+    std::int64_t const each = t.size() / t.shape[0], row = each / t.shape[1];
+    return {all.begin() + (b + 1) * each - count * row, all.begin() + (b + 1) * each};
+  }
+  /// All of sequence b's part of a tensor.
+  std::vector<double> part(std::string const& name, std::int64_t b) const {
+    return last_rows(name, b, file.at(name).shape[1]);
+  }
+};
+
+/// Largest difference over the largest magnitude of the expected values.
+template <class A, class B>
+double relative_difference(A const& actual, B const& expected) {
+  REQUIRE(actual.size() == expected.size());
+  double worst = 0, most = 1e-300;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    worst = std::max(worst, std::fabs(double(actual[i]) - double(expected[i])));
+    most = std::max(most, std::fabs(double(expected[i])));
+  }
+  return worst / most;
+}
+
+}  // namespace test

@@ -1,0 +1,77 @@
+// Benchmarks before the fake CUDA (fake_cuda.cpp), whose kernels do nothing: every launch and
+// product of the checks is looked at, and what computes nothing has no time.
+#include <support/fake_cuda.hpp>
+
+#include <plait/cuda.cuh>
+
+#include <plait/benchmark/register_layer.hpp>
+#include <plait/benchmark/register_model.hpp>
+#include <plait/benchmark/run.hpp>
+
+#include <support/architectures.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using test::fake_cuda;
+
+namespace {
+
+template <class Run>
+std::string error_of(Run const& r) {
+  if constexpr (requires { r.error_occurred; })
+    return r.error_occurred ? r.error_message : "";
+  else
+    return r.skip_message;
+}
+class collect : public ::benchmark::BenchmarkReporter {
+ public:
+  std::vector<std::string> names, errors;
+  bool ReportContext(Context const&) override { return true; }
+  void ReportRuns(std::vector<Run> const& runs) override {
+    for (Run const& r : runs) {
+      names.push_back(r.benchmark_name());
+      errors.push_back(error_of(r));
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a layer and a model are refused by a device that computes nothing") {
+  fake_cuda::reset();
+  using gpu = plait::exec::cuda<plait::bf16>;
+  plait::bench::register_layer<plait::single_layer<64, plait::mamba{.d_state = 16}, gpu>>(
+      "mamba", {.tokens = {1}});
+  plait::bench::register_layer<plait::mlp_layer<64, plait::mlp{.d_ff = 96}>, gpu>("mlp",
+                                                                                  {.tokens = {64}});
+  plait::bench::register_model<test::everything, plait::exec::cuda<plait::int8>>("model",
+                                                                                 {.tokens = {1}});
+  collect reporter;
+  ::benchmark::RunSpecifiedBenchmarks(&reporter);
+  plait::bench::detail::kept() = {};
+  REQUIRE(reporter.names.size() == 3);
+  CHECK(reporter.names[0].find("mamba/bf16/tokens:1/context:0/weights:cold") == 0);
+  for (std::string const& error : reporter.errors) CHECK(error.find("the result is off by ") == 0);
+  CHECK(fake_cuda::launches().size() > 0);
+  CHECK(fake_cuda::problems() == std::vector<std::string>{});
+}
+
+TEST_CASE("the roofline's product and copy, and copies until the L2 cache is full") {
+  fake_cuda::reset();
+  plait::exec::cuda<plait::bf16> exec;
+  CHECK(plait::bench::cold_bytes(exec) == 8 * exec.runtime.last_level_cache_bytes());
+  fake_cuda::set("memory", 64L << 20);
+  CHECK(plait::bench::cold_bytes(exec) == 8L << 20);
+  std::size_t const before = fake_cuda::launches().size();
+  (void)plait::bench::probe_roofline(exec, plait::dtype::bf16);
+  auto const launches = fake_cuda::launches();
+  long products = 0, others = 0;
+  for (std::size_t i = before; i < launches.size(); ++i)
+    ++(std::string(launches[i].kernel) == "gemm" ? products : others);
+  CHECK(products == 11);
+  CHECK(others == 22);  // a pause before each product and copy
+  CHECK(fake_cuda::problems() == std::vector<std::string>{});
+}
