@@ -17,8 +17,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-template struct attend_cpu<float>;
-template struct attend_cpu<bf16_t>;
+template struct paged_attention_cpu<float>;
+template struct paged_attention_cpu<bf16_t>;
 
 // Every activation_type of every type of weight.
 template struct linear_cpu<dtype::f32, dtype::f32>;

@@ -31,14 +31,14 @@ PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
 template <class Value>
-struct attend_cpu {
+struct paged_attention_cpu {
   static void run(exec::host& exec, sequences<float> const& seqs, attention_shape shape,
                   matrix_view<float const> q, matrix_view<float const> k,
                   matrix_view<float const> v, matrix_view<float> out);
 };
 
 template <precision P>
-struct paged_attention_op<exec::cpu<P>> : attend_cpu<typename exec::cpu<P>::kv_type> {};
+struct paged_attention_op<exec::cpu<P>> : paged_attention_cpu<typename exec::cpu<P>::kv_type> {};
 
 }  // namespace ops
 PLAIT_NAMESPACE_END
@@ -53,7 +53,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
 template <class Value>
-struct attend_kernel {
+struct paged_attention_kernel {
   static void run(exec::host& exec, sequences<float> const& seqs, attention_shape shape,
                   matrix_view<float const> q, matrix_view<float const> k,
                   matrix_view<float const> v, matrix_view<float> out) {
@@ -315,10 +315,11 @@ struct attend_kernel {
 };
 
 template <class Value>
-void attend_cpu<Value>::run(exec::host& exec, sequences<float> const& seqs, attention_shape shape,
-                            matrix_view<float const> q, matrix_view<float const> k,
-                            matrix_view<float const> v, matrix_view<float> out) {
-  attend_kernel<Value>::run(exec, seqs, shape, q, k, v, out);
+void paged_attention_cpu<Value>::run(exec::host& exec, sequences<float> const& seqs,
+                                     attention_shape shape, matrix_view<float const> q,
+                                     matrix_view<float const> k, matrix_view<float const> v,
+                                     matrix_view<float> out) {
+  paged_attention_kernel<Value>::run(exec, seqs, shape, q, k, v, out);
 }
 
 }  // namespace ops

@@ -17,7 +17,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-struct rotate_cpu {
+struct rope_cpu {
   static void run(exec::host& exec, sequences<float> const& seqs, std::int64_t dim, float theta,
                   std::span<matrix_view<float> const> xs);
 
@@ -26,7 +26,7 @@ struct rotate_cpu {
 };
 
 template <precision P>
-struct rope_op<exec::cpu<P>> : rotate_cpu {};
+struct rope_op<exec::cpu<P>> : rope_cpu {};
 
 }  // namespace ops
 PLAIT_NAMESPACE_END
@@ -37,8 +37,8 @@ PLAIT_NAMESPACE_END
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-PLAIT_OP void rotate_cpu::run(exec::host& exec, sequences<float> const& seqs, std::int64_t dim,
-                              float theta, std::span<matrix_view<float> const> xs) {
+PLAIT_OP void rope_cpu::run(exec::host& exec, sequences<float> const& seqs, std::int64_t dim,
+                            float theta, std::span<matrix_view<float> const> xs) {
   arena::frame const scratch(exec.workspace);
   std::int64_t const half = dim / 2, stride = (half + 15) / 16 * 16;
   float* const frequency = exec.workspace.template take<float>(half);
@@ -61,8 +61,7 @@ PLAIT_OP void rotate_cpu::run(exec::host& exec, sequences<float> const& seqs, st
     });
 }
 
-PLAIT_OP void rotate_cpu::turn(float* x, std::int64_t half, float const* cosine,
-                               float const* sine) {
+PLAIT_OP void rope_cpu::turn(float* x, std::int64_t half, float const* cosine, float const* sine) {
   using namespace simd;
   for_each_packet(half, [&](std::int64_t i, std::int64_t n) {
     packet const a = load(x + i, n), b = load(x + half + i, n), c = load(cosine + i, n),
