@@ -31,5 +31,6 @@ grep -rlE '^#include <benchmark' . | grep -v '^./benchmark/' && { echo 'Google B
 grep -lE '^#include <(benchmark/|plait/(ops|exec|layers|model|models|io)/)' benchmark/{names,roofline,routing,call,explain}.hpp && { echo 'explain and what it needs include policy and core alone'; status=1; }
 grep -rhE '^#include <' policy | grep -vE '<(plait/policy/|plait/core/(prologue|epilogue)\.hpp>|[a-z_]+>)' && { echo 'policy includes the standard library alone'; status=1; }
 grep -rhE '^namespace plait' . --exclude-dir=policy | grep -vE '^namespace plait::inline PLAIT_ABI(::[a-z]+)* \{$' && { echo 'only policies are outside the inline namespace'; status=1; }
+grep -rn 'benchmark::internal' . && { echo "Google Benchmark's internal names change from version to version"; status=1; }
 grep -rlE '^(using namespace|namespace \{)' . && { echo 'at namespace scope in a header'; status=1; }
 exit $status
