@@ -10,7 +10,7 @@
 //   uninitialized
 //   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
 // run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda
-// a block is a block of the device (cuda/block.cuh); in the tests it is fibers of one thread
+// a block is a block of the device (cuda/block.cuh); with exec::emulated it is fibers of one thread
 // of this machine, in an order that changes between barriers.
 //
 // Template arguments of a kernel are numbers and element types, never policies: nvcc 13.0 launches

@@ -3,6 +3,7 @@
 #include <support/models.hpp>
 
 #include <doctest/doctest.h>
+#include <Eigen/Core>
 
 #include <atomic>
 #include <cerrno>

@@ -1,0 +1,37 @@
+// The part of plait::compiled that belongs to the model: the caches and batches of every exec::cpu.
+#pragma once
+
+#include <plait/core/prologue.hpp>
+
+#include <plait/core/buffer.hpp>
+#include <plait/core/memory.hpp>
+#include <plait/cpu/panel_matrix.hpp>
+#include <plait/model/batch.hpp>
+#include <plait/model/cache.hpp>
+
+#if defined(PLAIT_COMPILED) || defined(PLAIT_COMPILING)
+#if defined(PLAIT_COMPILING)
+#define PLAIT_INSTANTIATE template
+#else
+#define PLAIT_INSTANTIATE extern template
+#endif
+
+PLAIT_NAMESPACE_BEGIN
+
+PLAIT_INSTANTIATE class buffer<std::byte>;
+PLAIT_INSTANTIATE class buffer<float>;
+PLAIT_INSTANTIATE class panel_matrix<dtype::f32>;
+PLAIT_INSTANTIATE class panel_matrix<dtype::bf16>;
+PLAIT_INSTANTIATE class panel_matrix<dtype::int8>;
+PLAIT_INSTANTIATE class detail::page_pool<host_memory>;
+PLAIT_INSTANTIATE class basic_cache<float, host_memory>;
+PLAIT_INSTANTIATE class basic_snapshot<float, host_memory>;
+PLAIT_INSTANTIATE class basic_cache_pool<float, host_memory>;
+PLAIT_INSTANTIATE class basic_batch<float, host_memory>;
+
+PLAIT_NAMESPACE_END
+
+#undef PLAIT_INSTANTIATE
+#endif
+
+#include <plait/core/epilogue.hpp>
