@@ -23,9 +23,7 @@ struct options {
   std::string checkpoint, precision = "f32", text, ids, out;
   int threads = 2, repetitions = 3;
   std::int64_t new_tokens = 64, window = 1024;
-  std::vector<std::int64_t> prefill{128, 512, 2048};
-  context{0, 2048, 8192};
-  together{16};
+  std::vector<std::int64_t> prefill{128, 512, 2048}, context{0, 2048, 8192}, together{16};
 };
 
 template <plait::precision P>
