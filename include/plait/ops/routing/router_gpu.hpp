@@ -1,7 +1,5 @@
-// One launch for few tokens: a warp a token and expert multiplies, then the same block routes;
-// otherwise one op after the other.
-// Equation: the sum over d is the lanes' shares, added in pairs
-// Shapes: tokens times experts at most 128
+// router on a device: one launch where tokens times experts are at most 128; otherwise linear, then
+// route.
 // Test: tests/unit/model/device_test.cpp
 #pragma once
 
