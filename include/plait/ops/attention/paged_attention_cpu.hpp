@@ -221,8 +221,8 @@ struct paged_attention_kernel {
         if (position(r) < split * blocks_per_split * block)
           continue;  // the row sees no key of the split
         float const maximum = std::max(merged.maximum[r], of_split.maximum[r]);
-        packet const a = set(exp(merged.maximum[r] - maximum)),
-                     b = set(exp(of_split.maximum[r] - maximum));
+        packet const a = set(exp(merged.maximum[r] - maximum));
+        packet const b = set(exp(of_split.maximum[r] - maximum));
         merged.total[r] =
             Eigen::internal::pfirst(fma(set(of_split.total[r]), b, mul(set(merged.total[r]), a)));
         merged.maximum[r] = maximum;

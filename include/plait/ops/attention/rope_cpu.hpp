@@ -66,8 +66,10 @@ PLAIT_OP void rope_cpu::rotate_head(float* x, std::int64_t half, float const* co
                                     float const* sine) {
   using namespace simd;
   for_each_packet(half, [&](std::int64_t i, std::int64_t n) {
-    packet const a = load(x + i, n), b = load(x + half + i, n), c = load(cosine + i, n),
-                 s = load(sine + i, n);
+    packet const a = load(x + i, n);
+    packet const b = load(x + half + i, n);
+    packet const c = load(cosine + i, n);
+    packet const s = load(sine + i, n);
     store(x + i, fma(a, c, mul(b, sub(set(0.0f), s))), n);
     store(x + half + i, fma(b, c, mul(a, s)), n);
   });

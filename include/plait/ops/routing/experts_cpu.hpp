@@ -58,8 +58,8 @@ struct experts_kernel {
     if (rows == 0) return;
     arena::frame const scratch(exec.workspace);
     panels::packed_rows<Activations> const packed_x(exec, rows, d), packed_hidden(exec, rows, f);
-    matrix_view<float> const hidden = exec.template matrix<float>(rows, f),
-                             outputs = exec.template matrix<float>(rows, d);
+    matrix_view<float> const hidden = exec.template matrix<float>(rows, f);
+    matrix_view<float> const outputs = exec.template matrix<float>(rows, d);
 
     pack(exec, plan, packed_x, d, [&](std::int64_t row) { return x.row(plan.token[row]); });
     for_runs(exec, plan, gate.panels(),

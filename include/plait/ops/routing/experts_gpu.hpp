@@ -9,7 +9,7 @@
 // Equation: y[t] = fma(weight[t, k - 1], output of choice k - 1, ...), from choice 0 upwards.
 //   Hidden values are rounded to bf16. Outputs of experts are f32 with few choices, bf16 with many
 // Shapes: few: on average at most `max_skinny_choices` choices per expert. At most 4096 grouped
-//   rows of hidden values are in memory at once
+//   rows of hidden values are in memory at a time
 // Cost: few: the weights of an expert are read once per 8, 16, 32 or 64 of its rows, a group size
 //   that fits half as many rows again as the average; groups of one expert run at the same time, so
 //   that all but one read the L2 cache. Many: int8 weights are written as bf16, then read
@@ -75,7 +75,7 @@ struct experts_op<exec::device<P, Runtime>> {
   }
 
  private:
-  /// Grouped rows whose hidden values are in memory at once.
+  /// Grouped rows whose hidden values are in memory at a time.
   static constexpr std::int64_t max_hidden_rows = 4096;
 
   /// Columns rounded up, so that the next row is aligned too.
@@ -100,8 +100,8 @@ struct experts_op<exec::device<P, Runtime>> {
                           device_weights<dtype::f32> const& up,
                           device_weights<dtype::f32> const& down, matrix_view<T> y) {
     std::int64_t const rows = x.rows() * plan.expert.cols();
-    auto const gates = exec.template matrix<T>(rows, gate.rows),
-               hidden = exec.template matrix<T>(rows, gate.rows);
+    auto const gates = exec.template matrix<T>(rows, gate.rows);
+    auto const hidden = exec.template matrix<T>(rows, gate.rows);
     auto const outputs = exec.template matrix<float>(rows, down.rows);
     matrix_view<std::int32_t const> const expert = plan.expert;
     gemm_f32(exec, x, gate, nullptr, gates, expert);
@@ -155,10 +155,11 @@ struct experts_op<exec::device<P, Runtime>> {
                          device_weights<Stored> const& down, matrix_view<T> gathered,
                          matrix_view<T> y) {
     arena::frame const scratch(exec.workspace);
-    std::int64_t const total_rows = gathered.rows(), d = x.cols(),
-                       chunk = std::min(x.rows(), max_hidden_rows);
-    auto const gates = exec.template matrix<T>(chunk, padded(gate.rows)),
-               hidden = exec.template matrix<T>(chunk, padded(gate.rows));
+    std::int64_t const total_rows = gathered.rows();
+    std::int64_t const d = x.cols();
+    std::int64_t const chunk = std::min(x.rows(), max_hidden_rows);
+    auto const gates = exec.template matrix<T>(chunk, padded(gate.rows));
+    auto const hidden = exec.template matrix<T>(chunk, padded(gate.rows));
     library_gemm<Stored> const product(exec, gate, down);
     exec.template launch<kernels::gather_rows<T, std::int32_t>>({.x = total_rows},
                                                                 {x, plan.token, gathered, d, d});
@@ -171,8 +172,8 @@ struct experts_op<exec::device<P, Runtime>> {
       for (std::int64_t row = first[static_cast<std::size_t>(e)]; row < end; row += chunk) {
         std::int64_t const rows = std::min(chunk, end - row);
         auto const expert_rows = gathered.middle_rows(row, rows).middle_cols(0, d);
-        auto const g = gates.middle_rows(0, rows).middle_cols(0, gate.rows),
-                   h = hidden.middle_rows(0, rows).middle_cols(0, gate.rows);
+        auto const g = gates.middle_rows(0, rows).middle_cols(0, gate.rows);
+        auto const h = hidden.middle_rows(0, rows).middle_cols(0, gate.rows);
         product.multiply(exec, matrix_view<T const>(expert_rows), gate.copy(e), g);
         product.multiply(exec, matrix_view<T const>(expert_rows), up.copy(e), h);
         update_rows<kernels::update::gate>(exec, g, h);

@@ -32,8 +32,8 @@ struct routing {
 
 /// Takes the memory of a plan from the workspace.
 /// Errors: thrown while a call is measured, before anything is computed:
-///   - `… tokens in one call with … experts each: more choices than 2^31 - 1, so use fewer tokens
-///     per call`: choices are numbered in 32 bits
+///   - `… tokens in one call with … experts each: more choices than 2^31 - 1, so use fewer
+///     tokens per call`: choices are numbered in 32 bits
 template <class Exec>
 routing<typename Exec::output_type> make_routing(Exec& exec, std::int64_t tokens,
                                                  std::int64_t num_experts, std::int64_t top_k) {

@@ -97,8 +97,8 @@ struct selective_scan_kernel {
       std::int64_t const n = r.channels(c);
       packet const skip = load(d.column(0) + c, n);
       for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width) {
-        packet const u = load(in.u.row(i) + c, n),
-                     delta = simd::softplus(load(in.dt.row(i) + c, n));
+        packet const u = load(in.u.row(i) + c, n);
+        packet const delta = simd::softplus(load(in.dt.row(i) + c, n));
         store(t.delta + at, delta);
         store(t.delta_u + at, mul(delta, u));
         store(t.y + at, mul(skip, u));

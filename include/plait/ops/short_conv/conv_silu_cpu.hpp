@@ -54,8 +54,8 @@ PLAIT_OP void conv_silu_cpu::run(exec::host& exec, sequences<float> const& seqs,
   std::int64_t const run = std::min(max_blocks_per_run, exec.grain(blocks * seqs.count));
   std::int64_t const runs = (blocks + run - 1) / run;
   exec.parallel(seqs.count * runs, [&](std::int64_t item, int) {
-    std::int64_t const c = item % runs * run * simd::width,
-                       n = std::min(run * simd::width, taps.rows() - c);
+    std::int64_t const c = item % runs * run * simd::width;
+    std::int64_t const n = std::min(run * simd::width, taps.rows() - c);
     switch (taps.cols()) {
       case 2:
         return channels<2>(seqs, item / runs, c, n, u, taps, bias, y);

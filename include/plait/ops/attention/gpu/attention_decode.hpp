@@ -135,8 +135,8 @@ struct attention_decode {
     bool empty;  ///< no new token
     split_sizes sizes;
     PLAIT_HD assignment(args const& a, std::uint32_t x, std::uint32_t y) : sizes(0, 1) {
-      auto const splits = static_cast<std::uint32_t>(a.splits),
-                 groups = (static_cast<std::uint32_t>(a.group_size) + columns - 1) / columns;
+      auto const splits = static_cast<std::uint32_t>(a.splits);
+      auto const groups = (static_cast<std::uint32_t>(a.group_size) + columns - 1) / columns;
       seq = x / splits;
       split = x % splits;
       head = y / groups;
@@ -215,8 +215,8 @@ struct attention_decode {
                                  assignment const& o) {
     int const g = b.lane() / 4, j = b.lane() % 4, w = b.warp(), dim = dim_of(a);
     // Page 0 is the first one of the split.
-    std::int64_t const first = o.split * o.sizes.per_split,
-                       remaining = o.cached - first * page_tokens;
+    std::int64_t const first = o.split * o.sizes.per_split;
+    std::int64_t const remaining = o.cached - first * page_tokens;
     std::int64_t const max_tokens = std::int64_t{o.sizes.per_split} * page_tokens;
     bf16_t* const* const table = reinterpret_cast<bf16_t* const*>(a.seqs.pages[o.seq] + first);
     int const split_tokens = static_cast<int>(remaining < max_tokens ? remaining : max_tokens);

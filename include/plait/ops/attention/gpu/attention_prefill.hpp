@@ -64,20 +64,22 @@ struct attention_prefill {
     // The last tiles of a sequence see the most keys: they start first.
     auto const x = static_cast<std::uint32_t>(b.x()), splits = static_cast<std::uint32_t>(a.splits);
     auto const group_size = static_cast<std::uint32_t>(a.group_size);
-    std::int64_t const number = static_cast<std::uint32_t>(b.grid_x()) / splits - 1 - x / splits,
-                       split = x % splits, head = b.y();
-    std::int64_t const seq = sequence_of_tile(a.seqs, a.group_size, rows, number),
-                       cached = a.seqs.length[seq] + a.computed_tokens;
+    std::int64_t const number = static_cast<std::uint32_t>(b.grid_x()) / splits - 1 - x / splits;
+    std::int64_t const split = x % splits;
+    std::int64_t const head = b.y();
+    std::int64_t const seq = sequence_of_tile(a.seqs, a.group_size, rows, number);
+    std::int64_t const cached = a.seqs.length[seq] + a.computed_tokens;
     std::int64_t const new_tokens = a.seqs.tokens(seq) - a.computed_tokens;
-    std::int64_t const first = (number - first_tile(a.seqs, a.group_size, rows, seq)) * rows,
-                       all = new_tokens * a.group_size;
+    std::int64_t const first = (number - first_tile(a.seqs, a.group_size, rows, seq)) * rows;
+    std::int64_t const all = new_tokens * a.group_size;
     if (first >= all) return;
     int const dim = dim_of(a), g = b.lane() / 4, j = b.lane() % 4;
     std::int64_t const end = first + rows < all ? first + rows : all;
     std::int64_t const first_token = first / a.group_size;
     auto const first_head = static_cast<std::uint32_t>(first - first_token * a.group_size);
-    std::int64_t const lowest = cached + first_token, highest = cached + (end - 1) / a.group_size,
-                       stored = cached + new_tokens;
+    std::int64_t const lowest = cached + first_token;
+    std::int64_t const highest = cached + (end - 1) / a.group_size;
+    std::int64_t const stored = cached + new_tokens;
     split_sizes const sizes(highest / step + 1, a.splits);
     std::int64_t const begin = split * sizes.per_split;
     std::int64_t const split_end = begin + sizes.per_split;
@@ -95,8 +97,8 @@ struct attention_prefill {
       int const i = 16 * w + g + 8 * e;
       std::uint32_t const r = first_head + static_cast<std::uint32_t>(i), token = r / group_size;
       bool const valid = first + i < all;
-      std::int64_t const row = a.seqs.first_row[seq] + first_token + token,
-                         column = head * a.group_size + r % group_size;
+      std::int64_t const row = a.seqs.first_row[seq] + first_token + token;
+      std::int64_t const column = head * a.group_size + r % group_size;
       last_visible[e] = static_cast<int>((valid ? cached + first_token + token : stored) -
                                          std::int64_t{from} * step);
       if (j == 0 && slice == 0) {
@@ -129,10 +131,10 @@ struct attention_prefill {
             value_chunk(s, i / ((Dim - dim) / 8), dim / 8 + i % ((Dim - dim) / 8))) = {};
     }
     std::byte* const* const table = a.seqs.pages[seq];
-    std::int64_t const keys_at = a.seqs.page_offset + a.layout.key(head, 0, 0),
-                       values_at = a.seqs.page_offset + a.layout.value(head, 0, 0);
-    int tokens = static_cast<int>(stored - std::int64_t{from} * step),
-        below = static_cast<int>(lowest - std::int64_t{from} * step);
+    std::int64_t const keys_at = a.seqs.page_offset + a.layout.key(head, 0, 0);
+    std::int64_t const values_at = a.seqs.page_offset + a.layout.value(head, 0, 0);
+    int tokens = static_cast<int>(stored - std::int64_t{from} * step);
+    int below = static_cast<int>(lowest - std::int64_t{from} * step);
     copy_keys(b, s, table, keys_at, from, dim);
     for (int n = from; n < to;
          ++n, tokens -= step, below -= step, last_visible[0] -= step, last_visible[1] -= step) {
@@ -183,8 +185,9 @@ struct attention_prefill {
     for (int e = 0; e < 2; ++e) {
       total[e] += b.shuffle_xor(total[e], 1);
       total[e] += b.shuffle_xor(total[e], 2);
-      int const i = 16 * w + g + 8 * e, row = s.row[i],
-                first_column = 8 * slice * (Dim / 8 / slices);
+      int const i = 16 * w + g + 8 * e;
+      int const row = s.row[i];
+      int const first_column = 8 * slice * (Dim / 8 / slices);
       if (row < 0) continue;
       if (a.parts.sum != nullptr) {
         std::int64_t const part =

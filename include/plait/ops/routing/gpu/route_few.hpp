@@ -15,8 +15,10 @@ namespace kernels {
 /// Test: tests/unit/ops/routing/route_gpu_test.cpp
 struct route_few {
   using args = route_args;
-  static constexpr int warps = 8, threads = warps * warp_size, range = 2 * threads,
-                       max_tokens = 256;
+  static constexpr int warps = 8;
+  static constexpr int threads = warps * warp_size;
+  static constexpr int range = 2 * threads;
+  static constexpr int max_tokens = 256;
   template <class Block>
   struct shared {
     std::int32_t counts[warps][range];

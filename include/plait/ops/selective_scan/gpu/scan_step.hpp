@@ -44,10 +44,10 @@ struct selective_scan_step {
       float* const state = a.seqs.state_of(seq);
       bool const aligned = aligned_rows(state, a.channels);
       bool const valid = channel < a.channels;
-      float const u = valid ? widen(a.u.row(row)[channel]) : 0.0f,
-                  z = valid ? widen(a.z.row(row)[channel]) : 0.0f;
-      float const own_delta = valid ? softplus(widen(a.dt.row(row)[channel])) : 0.0f,
-                  own_delta_u = own_delta * u;
+      float const u = valid ? widen(a.u.row(row)[channel]) : 0.0f;
+      float const z = valid ? widen(a.z.row(row)[channel]) : 0.0f;
+      float const own_delta = valid ? softplus(widen(a.dt.row(row)[channel])) : 0.0f;
+      float const own_delta_u = own_delta * u;
       float delta[lanes], delta_u[lanes];
       PLAIT_UNROLL
       for (int c = 0; c < lanes; ++c) {

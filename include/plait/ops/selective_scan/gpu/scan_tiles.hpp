@@ -19,11 +19,15 @@ namespace kernels {
 template <class T, int States>
 struct selective_scan_tiles {
   using args = scan_args<T>;
-  static constexpr int lanes = scan_lanes, channels = 32, tokens = 32, threads = channels * lanes,
-                       run_states = lanes * States;
+  static constexpr int lanes = scan_lanes;
+  static constexpr int channels = 32;
+  static constexpr int tokens = 32;
+  static constexpr int threads = channels * lanes;
+  static constexpr int run_states = lanes * States;
   static constexpr int min_blocks_per_multiprocessor = States <= 4 ? 4 : States <= 8 ? 3 : 2;
-  static constexpr int vectors_per_row = channels / vector_elements, quads = run_states / 4,
-                       run_vectors = run_states / vector_elements;
+  static constexpr int vectors_per_row = channels / vector_elements;
+  static constexpr int quads = run_states / 4;
+  static constexpr int run_vectors = run_states / vector_elements;
   /// Vectors of B and C that a thread loads.
   static constexpr int pieces = 2 * tokens * run_vectors / threads;
   static_assert(vectors_per_row * tokens == threads &&
@@ -48,11 +52,11 @@ struct selective_scan_tiles {
     std::int64_t const channel = first_channel + column;
     bool const valid_channel = channel < a.channels;
     // The vector that this thread loads and stores.
-    int const own_token = b.thread() / vectors_per_row,
-              own = b.thread() % vectors_per_row * vector_elements;
+    int const own_token = b.thread() / vectors_per_row;
+    int const own = b.thread() % vectors_per_row * vector_elements;
     std::int64_t const own_channel = first_channel + own, own_left = a.channels - own_channel;
-    bool const own_aligned = a.u.aligned && a.z.aligned && a.dt.aligned,
-               bc_aligned = a.B.aligned && a.C.aligned;
+    bool const own_aligned = a.u.aligned && a.z.aligned && a.dt.aligned;
+    bool const bc_aligned = a.B.aligned && a.C.aligned;
     std::int64_t const runs = (a.states + run_states - 1) / run_states;
 
     for (std::int64_t seq = b.y(); seq < a.seqs.count; seq += b.grid_y()) {
@@ -111,8 +115,9 @@ struct selective_scan_tiles {
         for (std::int64_t r = 0; r < runs; ++r) {
           PLAIT_UNROLL
           for (int p = 0; p < pieces; ++p) {
-            int const e = p * threads + b.thread(), t = e / run_vectors % tokens,
-                      which = e / (tokens * run_vectors);
+            int const e = p * threads + b.thread();
+            int const t = e / run_vectors % tokens;
+            int const which = e / (tokens * run_vectors);
             PLAIT_UNROLL
             for (int q = 0; q < vector_elements; q += 4)
               s.BC[which][t][(e % run_vectors * vector_elements + q) / 4] = {
@@ -176,8 +181,8 @@ struct selective_scan_tiles {
   }
 
   /// Moves the states through tokens t to t + 3 of a tile, or those of them that exist, and writes
-  /// or adds their share of the outputs. Whole: all four exist.
-  template <bool Whole, class Block>
+  /// or adds their share of the outputs. Full: all four exist.
+  template <bool Full, class Block>
   PLAIT_HD static void step_tokens(Block const& b, shared<Block>& s, int t, int tile_tokens,
                                    int lane, int column, float (&h)[States],
                                    float const (&decay)[States], bool add) {
@@ -185,7 +190,7 @@ struct selective_scan_tiles {
     PLAIT_UNROLL
     for (int j = 0; j < lanes; ++j) {
       part[j] = 0;
-      if (!Whole && t + j >= tile_tokens) continue;
+      if (!Full && t + j >= tile_tokens) continue;
       float const delta = s.delta[t + j][column], delta_u = s.delta_u[t + j][column];
       PLAIT_UNROLL
       for (int q = 0; q < States / 4; ++q) {

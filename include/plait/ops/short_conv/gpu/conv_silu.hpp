@@ -42,8 +42,8 @@ struct conv_silu {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
-    std::int64_t const c = (b.x() % a.pieces * threads + b.thread()) * Channels,
-                       begin = b.x() / a.pieces * a.tile;
+    std::int64_t const c = (b.x() % a.pieces * threads + b.thread()) * Channels;
+    std::int64_t const begin = b.x() / a.pieces * a.tile;
     if (c >= a.channels) return;
     if constexpr (Width > 0)
       in_registers(b, a, c, begin);
@@ -73,8 +73,9 @@ struct conv_silu {
     if (a.bias != nullptr) load_vector(a.bias + c, valid_channels, true, bias);
 
     for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
-      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s),
-                         end = begin + a.tile < total ? begin + a.tile : total;
+      std::int64_t const first = a.seqs.first_row[s];
+      std::int64_t const total = a.seqs.tokens(s);
+      std::int64_t const end = begin + a.tile < total ? begin + a.tile : total;
       if (begin >= total) continue;
       float* const state = a.seqs.state_of(s) + c;
       bool const aligned_state = aligned_rows(state - c, a.channels);
@@ -137,8 +138,9 @@ struct conv_silu {
                                    std::int64_t begin) {
     std::int64_t const window_rows = a.width - 1;
     for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
-      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s),
-                         end = begin + a.tile < total ? begin + a.tile : total;
+      std::int64_t const first = a.seqs.first_row[s];
+      std::int64_t const total = a.seqs.tokens(s);
+      std::int64_t const end = begin + a.tile < total ? begin + a.tile : total;
       float* const state = a.seqs.state_of(s) + c;
       auto const input = [&](std::int64_t t) {
         return t < 0 ? state[(window_rows + t) * a.channels] : widen(a.u.row(first + t)[c]);
