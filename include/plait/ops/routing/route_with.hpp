@@ -18,6 +18,7 @@ namespace ops {
 /// at most once. `choose` runs on several threads at once and must not throw.
 ///
 /// ```cpp body
+/// plait::exec::reference oracle;
 /// oracle.workspace.reserve(4096);
 /// {
 ///   plait::arena::frame const scratch(oracle.workspace);

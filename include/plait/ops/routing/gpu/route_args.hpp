@@ -60,11 +60,11 @@ template <class Block>
 PLAIT_HD inline void choose_experts(Block const& b, route_args const& a, std::int64_t t) {
   float const* const row = a.logits.row(t);
   std::int32_t* const expert = a.expert.row(t);
+  // The maximum ignores NaN.
   float max_logit = row[0], total = 0, chosen = 0;
   for (int e = b.lane(); e < a.experts; e += warp_size) max_logit = fmaxf(max_logit, row[e]);
   for (int mask = warp_size / 2; mask > 0; mask /= 2)
-    max_logit =
-        fmaxf(max_logit, b.shuffle_xor(max_logit, mask));  // the largest logit that is not NaN
+    max_logit = fmaxf(max_logit, b.shuffle_xor(max_logit, mask));
   for (int e = b.lane(); e < a.experts; e += warp_size) total += expf(row[e] - max_logit);
   total = warp_sum(b, total);
   std::uint64_t previous = 0;

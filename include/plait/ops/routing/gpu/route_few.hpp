@@ -44,8 +44,8 @@ struct route_few {
     PLAIT_UNROLL
     for (int i = 0; i < 2; ++i) {
       int const e = 2 * b.thread() + i;
-      std::int32_t start =
-          inclusive[i];  // of the next expert: warps are subtracted from the last one down
+      // The end of the expert; subtracting the warps from the last one down gives their starts.
+      std::int32_t start = inclusive[i];
       for (int w = warps - 1; w >= 0; --w) s.counts[w][e] = start -= s.counts[w][e];
       if (e < a.experts) a.first[e] = start;
     }
