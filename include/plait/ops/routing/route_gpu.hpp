@@ -12,7 +12,7 @@
 #include <plait/exec/device.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/routing/gpu/route.hpp>
-#include <plait/ops/routing/gpu/route_few.hpp>
+#include <plait/ops/routing/gpu/route_single_block.hpp>
 #include <plait/ops/routing/route.hpp>
 
 #include <cstdint>
@@ -47,8 +47,9 @@ struct route_op<exec::device<P, Runtime>> {
     std::int64_t const tokens = logits.rows(), n = logits.cols();
     arena::frame const scratch(exec.workspace);
     kernels::route_args args = route_arguments(logits, plan, weights);
-    if (tokens <= kernels::route_few::max_tokens && n <= kernels::route_few::range) {
-      exec.template launch<kernels::route_few>({}, args);
+    if (tokens <= kernels::route_single_block::max_tokens &&
+        n <= kernels::route_single_block::range) {
+      exec.template launch<kernels::route_single_block>({}, args);
       return;
     }
     args.starts = exec.workspace.template take<std::int32_t>(n * args.blocks);

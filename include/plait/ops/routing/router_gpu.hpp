@@ -24,7 +24,7 @@ struct router_op<exec::device<P, Runtime>> {
                   routing<float> const& plan, router_weights weights) {
     using kernel = kernels::router_skinny<T>;
     std::int64_t const tokens = x.rows(), n = router.rows();
-    if (tokens * n <= kernel::max_products && n <= kernels::route_few::range) {
+    if (tokens * n <= kernel::max_products && n <= kernels::route_single_block::range) {
       matrix_view<float const> const chosen_from = logits;
       exec.template launch<kernel>(
           {.x = tokens > 0 ? 1 : 0},

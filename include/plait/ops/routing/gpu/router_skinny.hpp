@@ -6,7 +6,7 @@
 #include <plait/gpu/block.hpp>
 #include <plait/gpu/device_storage.hpp>
 #include <plait/gpu/vector.hpp>
-#include <plait/ops/routing/gpu/route_few.hpp>
+#include <plait/ops/routing/gpu/route_single_block.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <cstdint>
@@ -25,12 +25,12 @@ struct router_skinny {
     rows_of<float> logits;
     route_args route;
   };
-  static constexpr int warps = route_few::warps, threads = route_few::threads;
+  static constexpr int warps = route_single_block::warps, threads = route_single_block::threads;
   /// With more products, several blocks are faster than saving a launch: a warp reads some hundred
   /// bytes per microsecond and token.
   static constexpr std::int64_t max_products = 8 * warps;
   template <class Block>
-  using shared = route_few::shared<Block>;
+  using shared = route_single_block::shared<Block>;
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
@@ -53,7 +53,7 @@ struct router_skinny {
       if (b.lane() == 0) a.logits.row(t)[e] = sum;
     }
     b.sync();
-    route_few::run(b, s, a.route);
+    route_single_block::run(b, s, a.route);
   }
 };
 

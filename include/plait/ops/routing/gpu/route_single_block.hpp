@@ -13,7 +13,7 @@ namespace kernels {
 
 /// One block chooses the experts of all tokens and groups the choices.
 /// Test: tests/unit/ops/routing/route_gpu_test.cpp
-struct route_few {
+struct route_single_block {
   using args = route_args;
   static constexpr int warps = 8;
   static constexpr int threads = warps * warp_size;
