@@ -36,6 +36,7 @@
 #include <plait/ops/norm/add_residual_cpu.hpp>
 #include <plait/ops/routing/experts_cpu.hpp>
 #include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/rows/embed_cpu.hpp>
 #include <plait/ops/selective_scan/selective_scan_cpu.hpp>
 #include <plait/ops/short_conv/conv_silu_cpu.hpp>
