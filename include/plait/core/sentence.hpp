@@ -42,7 +42,7 @@ std::string sentence(detail::sentence_text<std::type_identity_t<Values>...> form
                      Values const&... values) {
   std::string result;
   std::string_view rest = format.text;
-  auto const fill = [&](auto const& value) {
+  [[maybe_unused]] auto const fill = [&](auto const& value) {
     std::size_t const place = rest.find("{}");
     result += rest.substr(0, place);
     result += detail::text_of(value);
