@@ -129,7 +129,7 @@ struct plait::layer_of<silent> {
 };
 inline constexpr hybrid<none, silent, none, none> unsaid{
     .d_model = 16, .vocab_size = 9, .layers = {.layers_per_block = 1, .recur = 1}};
-template class plait::model<unsaid>;  // 13: plait: a mixer says what becomes of a sequence in
+template class plait::model<unsaid>;  // 13: plait: a mixer declares its chunked-prefill guarantee
                                       // several calls
 #elif CASE == 14
 struct empty {
