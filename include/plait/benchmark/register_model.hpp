@@ -12,9 +12,9 @@
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/options.hpp>
 #include <plait/benchmark/place.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/model/model.hpp>
 
 #include <benchmark/benchmark.h>

@@ -20,7 +20,7 @@ enum class role : unsigned char {
 
 /// The initial values of a tensor (model/initialize.hpp), those of the published code.
 enum class initial : unsigned char {
-  normal,     ///< N(0, 0.02)
+  normal,     ///< normal, mean 0, standard deviation 0.02
   zero,       ///< biases
   one,        ///< norm weights, D
   log_index,  ///< log(column + 1): A_log
