@@ -24,9 +24,8 @@ PLAIT_NAMESPACE_BEGIN
 
 /// The snapshots that a cache takes of itself, for truncate.
 struct cache_options {
-  int keep_snapshots = 0;  ///< their maximum; a new one replaces the oldest
-  std::int64_t snapshot_interval =
-      1;  ///< minimum of the tokens between two; taken at ends of calls
+  int keep_snapshots = 0;              ///< their maximum; a new one replaces the oldest
+  std::int64_t snapshot_interval = 1;  ///< minimum of the tokens between two; taken after a call
 };
 
 /// A sequence: keys and values in reference-counted, copy-on-write pages, and the recurrent state,

@@ -19,8 +19,8 @@ PLAIT_NAMESPACE_BEGIN
 
 /// The limit of a cache pool.
 /// Errors:
-///   - `the cache pool is full: … of … bytes are in use, … more pages of … tokens need … each`: from
-///     basic_cache::reserve, before anything is allocated
+///   - `the cache pool is full: … of … bytes are in use, … more pages of … tokens need …
+///     each`: from basic_cache::reserve, before anything is allocated
 /// Test: tests/unit/model/cache_test.cpp
 struct cache_pool_options {
   std::int64_t max_page_bytes = machine_memory();  ///< maximum of the bytes of all pages
