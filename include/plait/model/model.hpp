@@ -58,7 +58,7 @@ struct probe {
 ///   norm(x); logits = head hidden. With vocab_size = no_vocabulary x is the embeddings of the
 ///   batch, and hidden = x
 /// Shapes: logits [rows_wanted, vocab_size], hidden [rows_wanted, d_model]; `reserve` takes the
-///   tokens per call, with as many output rows. Of an observer see `probe`
+///   tokens per call, with as many output rows; for observers see `probe`
 /// Errors: found before anything is computed; then nothing has changed
 ///   - `has moved on since it was added; clear the batch and add it again`: this and similar errors
 ///     follow `forward: sequence N of the batch`
