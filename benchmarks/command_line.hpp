@@ -27,6 +27,24 @@ inline options& selected() {
   return o;
 }
 
+/// The powers of two from `first` to `last`.
+inline std::vector<std::int64_t> powers_of_two(std::int64_t first, std::int64_t last) {
+  std::vector<std::int64_t> all;
+  for (std::int64_t n = first; n <= last; n *= 2) all.push_back(n);
+  return all;
+}
+
+/// The options that the flags say, of a layer or of a model.
+template <class Options>
+Options options_of(std::vector<std::int64_t> const& tokens) {
+  Options o{.tokens = tokens};
+  o.threads = selected().threads;
+  o.weights = selected().weights;
+  o.routing = selected().routing;
+  if constexpr (requires { o.by_layer; }) o.by_layer = selected().by_layer;
+  return o;
+}
+
 /// Takes what one flag says; false where it is none of these, or says nothing that is known.
 inline bool take(std::string_view flag) {
   auto const value = [&](std::string_view name) {
@@ -43,9 +61,15 @@ inline bool take(std::string_view flag) {
   if (flag == "--large") return selected().large = true;
   if (flag == "--by-layer") return selected().by_layer = true;
   for (weights const w : {weights::warm, weights::cold})
-    if (value("--weights=") == plait::bench::name_of(w)) return selected().weights = w, true;
+    if (value("--weights=") == plait::bench::name_of(w)) {
+      selected().weights = w;
+      return true;
+    }
   for (routing const r : {routing::random, routing::balanced, routing::zipf, routing::one})
-    if (value("--routing=") == plait::bench::name_of(r)) return selected().routing = r, true;
+    if (value("--routing=") == plait::bench::name_of(r)) {
+      selected().routing = r;
+      return true;
+    }
   if (std::string const most = value("--max-context="); !most.empty())
     return (selected().max_context = number(most, 1L << 30)) > 0;
   if (std::string list = value("--threads="); !list.empty()) {

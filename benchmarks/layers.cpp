@@ -7,19 +7,14 @@
 
 namespace {
 
-constexpr std::int64_t max_tokens = 2048;
-
 template <auto Policy, class Exec>
 void add(char const* name) {
   using layer = plait::layer<bench::d_model, Policy>;
-  plait::bench::layer_options options{.threads = bench::selected().threads,
-                                      .weights = bench::selected().weights,
-                                      .routing = bench::selected().routing};
-  options.tokens.clear();
-  for (std::int64_t n = 1; n <= max_tokens; n *= 2) options.tokens.push_back(n);
-  plait::bench::register_layer<layer, Exec>(name, options);
+  using options_type = plait::bench::layer_options;
+  plait::bench::register_layer<layer, Exec>(
+      name, bench::options_of<options_type>(bench::powers_of_two(1, 2048)));
   if (plait::policies::kv(Policy, bench::d_model) > 0) {  // what depends on the context
-    options.tokens = {1, 512};
+    auto options = bench::options_of<options_type>({1, 512});
     options.context = {512, 2048, 8192};
     plait::bench::register_layer<layer, Exec>(name, options);
   }

@@ -15,18 +15,14 @@ namespace {
 template <auto Config, plait::precision P>
 void add(std::string const& name) {
   using Exec = plait::exec::cpu<P>;
-  plait::bench::model_options options{.threads = bench::selected().threads,
-                                      .weights = bench::selected().weights,
-                                      .routing = bench::selected().routing,
-                                      .by_layer = bench::selected().by_layer};
-  options.tokens.clear();
-  for (std::int64_t tokens = 2; tokens <= 2048; tokens *= 2) options.tokens.push_back(tokens);
-  plait::bench::register_model<Config, Exec>(name + "/prefill", options);
-  options.tokens = {1};
+  using options_type = plait::bench::model_options;
+  plait::bench::register_model<Config, Exec>(
+      name + "/prefill", bench::options_of<options_type>(bench::powers_of_two(2, 2048)));
+  auto options = bench::options_of<options_type>({1});
   options.context = {0, 128, 2048, 8192};
   plait::bench::register_model<Config, Exec>(name + "/decode", options);
   options.context = {64};
-  options.sequences = {2, 4, 8, 16, 32};
+  options.sequences = bench::powers_of_two(2, 32);
   plait::bench::register_model<Config, Exec>(name + "/decode_together", options);
 }
 

@@ -1,322 +1,263 @@
-// Every op alone, at the shapes it has in a hybrid of a quarter of Jamba v0.1's width
-// (support.hpp).
-#include "support.hpp"
+// Every op alone, at the shapes it has in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp),
+// f32. An op is a function of execution policy, tokens and context, which makes it with its
+// operands (plait/benchmark/register_op.hpp).
+#include "command_line.hpp"
+#include "shapes.hpp"
 
-namespace bench {
+#include <plait/benchmark.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
 namespace {
 
 namespace ops = plait::ops;
+using bench::config_1b;
+using bench::d_model;
+using plait::bench::matrix;
+using plait::bench::op;
+using plait::bench::op_sequence;
+
 constexpr auto attention = config_1b.attention;
 constexpr auto mamba = config_1b.recurrent;
 constexpr auto mlp = config_1b.dense;
 constexpr auto moe = config_1b.sparse;
 constexpr std::int64_t inner = mamba.inner(d_model), rank = mamba.rank(d_model),
                        states = mamba.d_state;
+constexpr double value = sizeof(float);
 
-/// What all cases share: the execution policy, and the workspace of one run.
-template <class Exec>
-struct basic_case {
-  using T = typename Exec::value_type;
-  Exec& exec;
-  std::int64_t tokens;
-  basic_case(Exec& e, std::int64_t t) : exec(e), tokens(t) {}
-  template <class Run>
-  void reserve(Run&& run) {
-    exec.workspace.reserve(exec.workspace.measure(run));
+/// What `make` makes, once for the CPU; for the reference only as long as it is held.
+template <class Exec, class Make>
+auto shared(Make const& make) {
+  using object = decltype(make());
+  if constexpr (std::is_same_v<Exec, plait::exec::reference>) {
+    return std::make_shared<object>(make());
+  } else {
+    static auto const kept = std::make_shared<object>(make());
+    return kept;
   }
-  double per_token(double n) const { return n * double(tokens); }
-};
+}
 
-struct embed {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), y(n, d_model) {
-      for (std::int64_t t = 0; t < n; ++t)
-        ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) %
-                                                std::uint64_t(config_1b.vocab_size)));
-    }
-    void run() { ops::embed(this->exec, ids, *table, y.view()); }
-    auto output() const { return y.read(); }
-    double flops() const { return 0; }
-    double bytes() const { return this->per_token(4.0 * 2 * d_model); }
-
-    std::vector<std::int32_t> ids;
-    matrix<T> y;
-    std::shared_ptr<typename Exec::storage_type::table const> table = shared<Exec>([] {
-      plait::tensor const t{.name = "embedding", .rows = config_1b.vocab_size, .cols = d_model};
-      typename Exec::storage_type::table made;
-      made.allocate(t);
-      fill(t, made, 3);
-      return made;
+/// Weights of a policy at the benchmarks' width.
+template <auto Policy, class Exec>
+auto weights_of() {
+  return shared<Exec>([] {
+    plait::weights<Policy, d_model, typename Exec::storage_type> w;
+    w.allocate();
+    w.for_each([](plait::tensor const& t, auto& data) {
+      plait::bench::fill(t, data, plait::detail::mix(1, std::string_view(t.name)));
     });
-  };
+    return w;
+  });
+}
+
+/// Operations and bytes of `n` tokens, and bytes whatever their number.
+plait::bench::call_cost cost(std::int64_t n, double flops, double values, double fixed_values = 0) {
+  return {double(n) * flops, value * (double(n) * values + fixed_values)};
+}
+
+constexpr auto embed = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  auto table = shared<Exec>([] {
+    plait::tensor const t{.name = "embedding", .rows = config_1b.vocab_size, .cols = d_model};
+    typename Exec::storage_type::table made;
+    made.allocate(t);
+    plait::bench::fill(t, made, 3);
+    return made;
+  });
+  std::vector<std::int32_t> ids;
+  for (std::int64_t t = 0; t < n; ++t)
+    ids.push_back(static_cast<std::int32_t>(plait::detail::mix(5, std::uint64_t(t)) %
+                                            std::uint64_t(config_1b.vocab_size)));
+  return op(
+      matrix<T>(n, d_model), cost(n, 0, 2 * d_model),
+      [table, ids](Exec& exec, plait::matrix_view<T> y) { ops::embed(exec, ids, *table, y); });
 };
 
-struct add_norm {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, d_model, 2), out(n, d_model) {
-      plait::tensor const t{.name = "weight", .role = plait::role::vector, .rows = d_model};
-      weight.allocate(t);
-      fill(t, weight, 4);
-    }
-    void run() {
-      ops::add_norm(this->exec, x.view(), y.read(), weight, 1e-6f, out.view());
-    }  // x grows by y, a run at a time
-    auto output() const { return out.read(); }
-    double flops() const { return this->per_token(5.0 * d_model); }
-    double bytes() const {
-      return this->per_token(4.0 * 4 * d_model);
-    }  // x read and written, y, out
-
-    matrix<T> x, y, out;
-    typename Exec::storage_type::template tensor<plait::role::vector> weight;
-  };
+constexpr auto add_norm = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  plait::tensor const t{.name = "weight", .role = plait::role::vector, .rows = d_model};
+  typename Exec::storage_type::template tensor<plait::role::vector> weight;
+  weight.allocate(t);
+  plait::bench::fill(t, weight, 4);
+  return op(matrix<T>(n, d_model),
+            cost(n, 5 * d_model, 4 * d_model),  // x read and written, y, the result
+            [x = matrix<T>(n, d_model, 1), y = matrix<T>(n, d_model, 2),
+             weight = std::move(weight)](Exec& exec, plait::matrix_view<T> out) mutable {
+              ops::add_norm(exec, x.view(), y.read(), weight, 1e-6f,
+                            out);  // x grows by y with each run
+            });
 };
 
 /// One of Mamba's linear maps.
 template <plait::tensor_name Name, std::int64_t In, std::int64_t Out>
-struct linear {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t) : basic_case<Exec>(e, n), x(n, In, 1), y(n, Out) {
-      this->reserve([&] { run(); });
-    }
-    void run() {
-      ops::linear(this->exec, x.read(), ops::into(y.view(), weights->template get<Name>()));
-    }
-    auto output() const { return y.read(); }
-    double flops() const { return this->per_token(2.0 * In * Out); }
-    double bytes() const { return 4.0 * In * Out + this->per_token(4.0 * (In + Out)); }
-
-    matrix<T> x, y;
-    decltype(shared_weights<mamba, Exec>()) weights = shared_weights<mamba, Exec>();
-  };
+constexpr auto linear = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  return op(matrix<T>(n, Out), cost(n, 2 * In * Out, In + Out, In * Out),
+            [x = matrix<T>(n, In, 1), w = weights_of<mamba, Exec>()](Exec& exec,
+                                                                     plait::matrix_view<T> y) {
+              ops::linear(exec, x.read(), ops::into(y, w->template get<Name>()));
+            });
 };
 
-struct gated_linear {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), x(n, d_model, 1), y(n, mlp.d_ff) {
-      this->reserve([&] { run(); });
-    }
-    void run() {
-      ops::gated_linear(this->exec, x.read(), weights->template get<"gate_proj">(),
-                        weights->template get<"up_proj">(), y.view());
-    }
-    auto output() const { return y.read(); }
-    double flops() const { return this->per_token(4.0 * d_model * mlp.d_ff + 5.0 * mlp.d_ff); }
-    double bytes() const {
-      return 4.0 * 2 * d_model * mlp.d_ff + this->per_token(4.0 * (d_model + mlp.d_ff));
-    }
-
-    matrix<T> x, y;
-    decltype(shared_weights<mlp, Exec>()) weights = shared_weights<mlp, Exec>();
-  };
+constexpr auto gated_linear = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  return op(matrix<T>(n, mlp.d_ff),
+            cost(n, (4.0 * d_model + 5) * mlp.d_ff, d_model + mlp.d_ff, 2.0 * d_model * mlp.d_ff),
+            [x = matrix<T>(n, d_model, 1), w = weights_of<mlp, Exec>()](Exec& exec,
+                                                                        plait::matrix_view<T> y) {
+              ops::gated_linear(exec, x.read(), w->template get<"gate_proj">(),
+                                w->template get<"up_proj">(), y);
+            });
 };
 
-struct conv_silu {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n),
-          u(n, 2 * inner, 1),
-          y(n, inner),
-          sequence(n, 0, (mamba.d_conv - 1) * inner, 0) {}
-    void run() {  // the state moves on: from the second run, the window is that of the last tokens
-      ops::conv_silu(this->exec, sequence.view(), u.read().middle_cols(0, inner),
-                     weights->template get<"conv1d">(), weights->template find<"conv1d.bias">(),
-                     y.view());
-    }
-    auto output() const { return y.read(); }
-    double flops() const { return this->per_token((2.0 * mamba.d_conv + 5) * inner); }
-    double bytes() const {
-      return this->per_token(4.0 * 2 * inner) + 4.0 * (3 * mamba.d_conv - 1) * inner;
-    }  // u, y; taps, bias, window in and out
-
-    matrix<T> u, y;
-    one_sequence<T> sequence;
-    decltype(shared_weights<mamba, Exec>()) weights = shared_weights<mamba, Exec>();
-  };
+constexpr auto conv_silu = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  auto sequence = std::make_shared<op_sequence<T>>(n, 0, (mamba.d_conv - 1) * inner, 0);
+  // u, y; taps, bias, window in and out
+  return op(matrix<T>(n, inner),
+            cost(n, (2 * mamba.d_conv + 5) * inner, 2 * inner, (3 * mamba.d_conv - 1) * inner),
+            [sequence, u = matrix<T>(n, 2 * inner, 1), w = weights_of<mamba, Exec>()](
+                Exec& exec, plait::matrix_view<T> y) {
+              // The state moves on: from the second run, the window is that of the last tokens.
+              ops::conv_silu(exec, sequence->view(), u.read().middle_cols(0, inner),
+                             w->template get<"conv1d">(), w->template find<"conv1d.bias">(), y);
+            });
 };
 
-struct selective_scan {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n),
-          uz(n, 2 * inner, 1),
-          dt(n, inner, 2),
-          bc(n, 2 * states, 3),
-          y(n, inner),
-          sequence(n, 0, states * inner, 0) {}
-    void run() {  // as above, the state moves on
-      auto const in = uz.read();
-      ops::selective_scan(this->exec, sequence.view(),
-                          {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(),
-                           bc.read().middle_cols(0, states), bc.read().middle_cols(states, states)},
-                          weights->template get<"A_log">(), weights->template get<"D">(), y.view());
-    }
-    auto output() const { return y.read(); }
-    double flops() const { return this->per_token((7.0 * states + 11) * inner); }
-    double bytes() const {
-      return this->per_token(4.0 * (4 * inner + 2 * states)) + 4.0 * 3 * states * inner;
-    }  // u, z, dt, y, B, C; A, S in and out
-
-    matrix<T> uz, dt, bc, y;
-    one_sequence<T> sequence;
-    decltype(shared_weights<mamba, Exec>()) weights = shared_weights<mamba, Exec>();
-  };
+constexpr auto selective_scan = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  auto sequence = std::make_shared<op_sequence<T>>(n, 0, states * inner, 0);
+  // u, z, dt, y, B, C; A, state in and out
+  return op(matrix<T>(n, inner),
+            cost(n, (7 * states + 11) * inner, 4 * inner + 2 * states, 3 * states * inner),
+            [sequence, uz = matrix<T>(n, 2 * inner, 1), dt = matrix<T>(n, inner, 2),
+             bc = matrix<T>(n, 2 * states, 3), w = weights_of<mamba, Exec>()](
+                Exec& exec, plait::matrix_view<T> y) {  // as above, the state moves on
+              auto const in = uz.read(), selected = bc.read();
+              ops::selective_scan(
+                  exec, sequence->view(),
+                  {in.middle_cols(0, inner), in.middle_cols(inner, inner), dt.read(),
+                   selected.middle_cols(0, states), selected.middle_cols(states, states)},
+                  w->template get<"A_log">(), w->template get<"D">(), y);
+            });
 };
 
-struct attend {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    static constexpr std::int64_t dim = attention.dim(d_model), q_cols = attention.num_heads * dim,
-                                  kv_cols = attention.num_kv_heads * dim;
-    on(Exec& e, std::int64_t n, std::int64_t cached)
-        : basic_case<Exec>(e, n),
-          context(cached),
-          q(n, q_cols, 1),
-          k(n, kv_cols, 2),
-          v(n, kv_cols, 3),
-          y(n, q_cols),
-          sequence(n, cached, 0, 2 * kv_cols * plait::page_tokens) {
-      this->reserve([&] { run(); });
-    }
-    void run() {
-      ops::paged_attention(
-          this->exec, sequence.view(),
-          {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim}, q.read(),
-          k.read(), v.read(), y.view());
-    }
-    auto output() const { return y.read(); }
-    double flops() const {
-      return this->per_token(double(extra_flops(attention, d_model, 1)) *
-                             (double(context) + 0.5 * double(this->tokens + 1)));
-    }
-    double bytes() const {
-      return 4.0 * 2 * kv_cols * double(context) +
-             this->per_token(4.0 * (2 * q_cols + 4 * kv_cols));
-    }  // new k, v: read, written
-
-    std::int64_t context;
-    matrix<T> q, k, v, y;
-    one_sequence<T> sequence;
-  };
+constexpr auto attend = []<class Exec>(Exec&, std::int64_t n, std::int64_t context) {
+  using T = typename Exec::value_type;
+  constexpr std::int64_t dim = attention.dim(d_model), q_cols = attention.num_heads * dim,
+                         kv_cols = attention.num_kv_heads * dim;
+  auto sequence = std::make_shared<op_sequence<T>>(n, context, 0, 2 * kv_cols * plait::page_tokens);
+  double const keys = double(context) + 0.5 * double(n + 1);
+  // q, y; new k, v: read, written; cached ones
+  return op(matrix<T>(n, q_cols),
+            cost(n, double(extra_flops(attention, d_model, 1)) * keys, 2 * q_cols + 4 * kv_cols,
+                 2.0 * kv_cols * double(context)),
+            [sequence, q = matrix<T>(n, q_cols, 1), k = matrix<T>(n, kv_cols, 2),
+             v = matrix<T>(n, kv_cols, 3)](Exec& exec, plait::matrix_view<T> y) {
+              ops::paged_attention(
+                  exec, sequence->view(),
+                  {.heads = attention.num_heads, .kv_heads = attention.num_kv_heads, .dim = dim},
+                  q.read(), k.read(), v.read(), y);
+            });
 };
 
-struct route {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n),
-          logits(n, moe.num_experts, 1),
-          expert(moe.top_k * n),
-          place(moe.top_k * n),
-          token(moe.top_k * n),
-          first(moe.num_experts + 1),
-          weight(n, moe.top_k) {
-      this->reserve([&] { run(); });
-    }
-    ops::routing<T> plan() {
-      return {{expert.data(), this->tokens, moe.top_k},
-              weight.view(),
-              {place.data(), this->tokens, moe.top_k},
-              token.data(),
-              first.data(),
-              moe.num_experts};
-    }
-    void run() {
-      ops::route(this->exec, logits.read(), plan(), plait::router_weights::as_they_are);
-    }
-    auto output() const { return weight.read(); }
-    double flops() const { return this->per_token(5.0 * moe.num_experts); }
-    double bytes() const { return this->per_token(4.0 * (moe.num_experts + 4 * moe.top_k)); }
-
-    matrix<T> logits;
-    plait::buffer<std::int32_t> expert, place, token, first;
-    matrix<T> weight;
-  };
+/// Lists of a router for n tokens.
+struct routing_lists {
+  plait::buffer<std::int32_t> expert, place, token, first;
+  explicit routing_lists(std::int64_t n)
+      : expert(moe.top_k * n),
+        place(moe.top_k * n),
+        token(moe.top_k * n),
+        first(moe.num_experts + 1) {}
+  template <class T>
+  ops::routing<T> with(plait::matrix_view<T> weight) {
+    std::int64_t const n = weight.rows();
+    return {{expert.data(), n, moe.top_k},
+            weight,
+            {place.data(), n, moe.top_k},
+            token.data(),
+            first.data(),
+            moe.num_experts};
+  }
 };
 
-struct experts {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), routing(e, n, 0), x(n, d_model, 2), y(n, d_model) {
-      routing.run();
-      this->reserve([&] { run(); });
-    }
-    void run() {
-      ops::experts(this->exec, x.read(), routing.plan(), weights->template get<"gate_proj">(),
-                   weights->template get<"up_proj">(), weights->template get<"down_proj">(),
-                   y.view());
-    }
-    auto output() const { return y.read(); }
-    double flops() const {
-      return this->per_token(moe.top_k *
-                             (6.0 * d_model * moe.d_ff + 5.0 * moe.d_ff + 2.0 * d_model));
-    }
-    double bytes() const {
-      double reached = 0;
-      for (std::int64_t e = 0; e < moe.num_experts; ++e)
-        reached += routing.first[e + 1] > routing.first[e];
-      return 4.0 * 3 * d_model * moe.d_ff * reached + this->per_token(4.0 * 2 * d_model);
-    }
-
-    typename route::template on<Exec> routing;
-    matrix<T> x, y;
-    decltype(shared_weights<moe, Exec>()) weights = shared_weights<moe, Exec>();
-  };
+constexpr auto route = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  return op(matrix<T>(n, moe.top_k), cost(n, 5 * moe.num_experts, moe.num_experts + 4 * moe.top_k),
+            [lists = routing_lists(n), logits = matrix<T>(n, moe.num_experts, 1)](
+                Exec& exec, plait::matrix_view<T> weight) mutable {
+              ops::route(exec, logits.read(), lists.with(weight),
+                         plait::router_weights::as_they_are);
+            });
 };
 
-struct gather_rows {
-  template <class Exec>
-  struct on : basic_case<Exec> {
-    using typename basic_case<Exec>::T;
-    on(Exec& e, std::int64_t n, std::int64_t)
-        : basic_case<Exec>(e, n), x(4096, d_model, 1), y(n, d_model) {
-      for (std::int64_t t = 0; t < n; ++t) rows.push_back(t * 1237 % 4096);
-    }
-    void run() { ops::gather_rows(this->exec, x.read(), rows.data(), y.view()); }
-    auto output() const { return y.read(); }
-    double flops() const { return 0; }
-    double bytes() const { return this->per_token(4.0 * 2 * d_model); }
-
-    matrix<T> x, y;
-    std::vector<std::int64_t> rows;
+constexpr auto experts = []<class Exec>(Exec& exec, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  auto lists = std::make_shared<routing_lists>(n);
+  matrix<T> weight(n, moe.top_k);
+  matrix<T> const logits(n, moe.num_experts, 1);
+  auto const make_lists = [&] {
+    ops::route(exec, logits.read(), lists->with(weight.view()), plait::router_weights::as_they_are);
   };
+  exec.workspace.reserve(exec.workspace.measure(make_lists));
+  make_lists();
+  double reached = 0;
+  for (std::int64_t e = 0; e < moe.num_experts; ++e)
+    reached += lists->first[e + 1] > lists->first[e];
+  return op(matrix<T>(n, d_model),
+            cost(n, moe.top_k * (6.0 * d_model * moe.d_ff + 5.0 * moe.d_ff + 2.0 * d_model),
+                 2 * d_model, 3.0 * d_model * moe.d_ff * reached),
+            [lists, weight = std::move(weight), x = matrix<T>(n, d_model, 2),
+             w = weights_of<moe, Exec>()](Exec& on, plait::matrix_view<T> y) mutable {
+              ops::experts(on, x.read(), lists->with(weight.view()), w->template get<"gate_proj">(),
+                           w->template get<"up_proj">(), w->template get<"down_proj">(), y);
+            });
 };
+
+constexpr auto gather_rows = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
+  using T = typename Exec::value_type;
+  std::vector<std::int64_t> rows;
+  for (std::int64_t t = 0; t < n; ++t) rows.push_back(t * 1237 % 4096);
+  return op(matrix<T>(n, d_model), cost(n, 0, 2 * d_model),
+            [rows, x = matrix<T>(4096, d_model, 1)](Exec& exec, plait::matrix_view<T> y) {
+              ops::gather_rows(exec, x.read(), rows.data(), y);
+            });
+};
+
+/// 1 to 2048 tokens on an empty sequence, in powers of two. Operands are as warm as the last call
+/// left them.
+template <class Make>
+void add(char const* name, Make const& make,
+         std::vector<std::int64_t> const& tokens = bench::powers_of_two(1, 2048),
+         std::vector<std::int64_t> const& context = {0}) {
+  plait::bench::register_op(name, make,
+                            {.tokens = tokens,
+                             .context = context,
+                             .threads = bench::selected().threads,
+                             .weights = plait::bench::weights::warm});
+}
 
 }  // namespace
-}  // namespace bench
 
 int main(int argc, char** argv) {
   return bench::main(argc, argv, [] {
-    using namespace bench;
-    tokens<embed>("embed");
-    tokens<add_norm>("add_norm");
-    tokens<linear<"in_proj", d_model, 2 * inner>>("linear/in_proj");
-    tokens<linear<"x_proj", inner, rank + 2 * states>>("linear/x_proj");
-    tokens<linear<"out_proj", inner, d_model>>("linear/out_proj");
-    tokens<gated_linear>("gated_linear");
-    tokens<conv_silu>("conv_silu");
-    tokens<selective_scan>("selective_scan");
-    tokens<attend>("attend")->Args({1, 512})->Args({1, 2048})->Args({1, 8192})->Args({512, 2048});
-    tokens<route>("route");
-    tokens<experts>("experts");
-    tokens<gather_rows>("gather_rows");
+    add("embed", embed);
+    add("add_norm", add_norm);
+    add("linear/in_proj", linear<"in_proj", d_model, 2 * inner>);
+    add("linear/x_proj", linear<"x_proj", inner, rank + 2 * states>);
+    add("linear/out_proj", linear<"out_proj", inner, d_model>);
+    add("gated_linear", gated_linear);
+    add("conv_silu", conv_silu);
+    add("selective_scan", selective_scan);
+    add("attend", attend);
+    add("attend", attend, {1}, {512, 2048, 8192});
+    add("attend", attend, {512}, {2048});
+    add("route", route);
+    add("experts", experts);
+    add("gather_rows", gather_rows);
   });
 }

@@ -14,19 +14,13 @@ void add() {
   using exec = plait::exec::cpu<plait::f32>;
   std::string const name = "a" + std::to_string(a) + "m" + std::to_string(m) + "e" +
                            std::to_string(e) + "n" + std::to_string(n) + "K" + std::to_string(K);
-  plait::bench::model_options options{.tokens = {512, 1},
-                                      .threads = selected().threads,
-                                      .weights = selected().weights,
-                                      .routing = selected().routing,
-                                      .by_layer = selected().by_layer};
+  auto options = options_of<plait::bench::model_options>({512, 1});
   plait::bench::register_model<swept<a, m, e, n, K>, exec>("sweep/" + name, options);
   constexpr bool of_contexts = e == 2 && n == 8 && K == 2 && !(a == 1 && m == 1);
   if constexpr (of_contexts) {
     options.weights = plait::bench::weights::warm;  // one copy: a context is computed once. 200 MB
                                                     // of weights do not fit the caches anyway
-    options.context.clear();
-    for (std::int64_t context = 1024; context <= selected().max_context; context *= 2)
-      options.context.push_back(context);
+    options.context = powers_of_two(1024, selected().max_context);
     if (!options.context.empty())
       plait::bench::register_model<swept<a, m, e, n, K>, exec>("context/" + name, options);
   }

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace bench {
@@ -32,13 +33,13 @@ PLAIT_HD inline float uniform(std::uint64_t seed, std::int64_t i) {
           32767.5f) /
          32768.0f;
 }
-template <class T>
-struct fill_values {
+/// Writes make(i) to element i.
+template <class T, class Make>
+struct fill_elements {
   struct args {
     T* to;
     std::int64_t n;
-    std::uint64_t seed;
-    float scale;
+    Make make;
   };
   static constexpr int threads = 256;
   template <class>
@@ -46,35 +47,36 @@ struct fill_values {
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>&, args const& a) {
     for (std::int64_t i = b.x() * threads + b.thread(); i < a.n; i += threads * b.grid_x())
-      a.to[i] = plait::kernels::narrow<T>(a.scale * uniform(a.seed, i));
+      a.to[i] = a.make(i);
+  }
+};
+template <class T>
+struct uniform_values {
+  std::uint64_t seed;
+  float scale;
+  PLAIT_HD T operator()(std::int64_t i) const {
+    return plait::kernels::narrow<T>(scale * uniform(seed, i));
   }
 };
 /// Four bytes at a time, none of them -128.
-struct fill_bytes {
-  struct args {
-    std::uint32_t* to;
-    std::int64_t n;
-    std::uint64_t seed;
-    bool constant;
-    std::uint32_t value;
-  };
-  static constexpr int threads = 256;
-  template <class>
-  struct shared {};
-  template <class Block>
-  PLAIT_HD static void run(Block const& b, shared<Block>&, args const& a) {
-    for (std::int64_t i = b.x() * threads + b.thread(); i < a.n; i += threads * b.grid_x())
-      a.to[i] = a.constant
-                    ? a.value
-                    : scrambled(a.seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) |
-                          0x01010101u;
+struct uniform_bytes {
+  std::uint64_t seed;
+  PLAIT_HD std::uint32_t operator()(std::int64_t i) const {
+    return scrambled(seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(i)) | 0x01010101u;
   }
 };
-constexpr plait::launch_grid fill_grid{.x = 4096};
+struct constant_value {
+  std::uint32_t value;
+  PLAIT_HD std::uint32_t operator()(std::int64_t) const { return value; }
+};
 
+template <class Exec, class T, class Make>
+void fill_by(Exec& exec, T* to, std::int64_t n, Make const& make) {
+  exec.template launch<fill_elements<T, Make>>(plait::launch_grid{.x = 4096}, {to, n, make});
+}
 template <class Exec, class T>
 void fill(Exec& exec, T* to, std::int64_t n, std::uint64_t seed, float scale = 1) {
-  exec.template launch<fill_values<T>>(fill_grid, {to, n, seed, scale});
+  fill_by(exec, to, n, uniform_values<T>{seed, scale});
 }
 template <class Exec, class T>
 on_device<T> filled(Exec& exec, std::int64_t n, std::uint64_t seed, float scale = 1) {
@@ -94,12 +96,10 @@ void fill_tensor(Exec& exec, plait::tensor const& t, Tensor& data, std::uint64_t
     std::int64_t const bytes = w.copies * w.copy_bytes();
     if constexpr (Tensor::type == plait::dtype::int8) {
       std::uint32_t const f16 = plait::to_f16(scale / 127);
-      exec.template launch<fill_bytes>(
-          fill_grid,
-          {reinterpret_cast<std::uint32_t*>(data.device_data()), bytes / 4, seed, false, 0});
-      exec.template launch<fill_bytes>(
-          fill_grid, {reinterpret_cast<std::uint32_t*>(data.device_data() + bytes),
-                      w.copies * w.copy_scales() / 2, seed, true, f16 | f16 << 16});
+      auto const words = [](std::byte* at) { return reinterpret_cast<std::uint32_t*>(at); };
+      fill_by(exec, words(data.device_data()), bytes / 4, uniform_bytes{seed});
+      fill_by(exec, words(data.device_data() + bytes), w.copies * w.copy_scales() / 2,
+              constant_value{f16 | f16 << 16});
     } else if constexpr (Tensor::type == plait::dtype::bf16) {
       fill(exec, reinterpret_cast<bf16_t*>(data.device_data()), bytes / 2, seed, scale);
     } else {
@@ -159,7 +159,8 @@ double nanoseconds(Exec& exec, Run const& run) {
 template <class Exec>
 double copy_rate(Exec& exec) {
   std::int64_t const bytes = std::int64_t{512} << 20;
-  on_device<std::byte> from(bytes), to(bytes);
+  on_device<std::byte> const from(bytes);
+  on_device<std::byte> to(bytes);
   double const ns = nanoseconds(exec, [&] {
     cuda_check::check(cudaMemcpyAsync(to.data(), from.data(), std::size_t(bytes),
                                       cudaMemcpyDeviceToDevice, exec.runtime.stream()),
@@ -224,20 +225,19 @@ class call {
             reinterpret_cast<std::byte*>(memory_.data() + (s * pages + p) * page_values));
       table_.push_back(tables_[std::size_t(s)].data());
     }
-    seqs = exec.stage(plait::call_inputs<T>{.seqs = {.count = count,
-                                                     .first_row = first_.data(),
-                                                     .length = length_.data(),
-                                                     .state = states_.data(),
-                                                     .pages = table_.data()}})
-               .seqs;
+    plait::sequences<T> const here{.count = count,
+                                   .first_row = first_.data(),
+                                   .length = length_.data(),
+                                   .state = states_.data(),
+                                   .pages = table_.data()};
+    seqs = exec.stage(plait::call_inputs<T>{.seqs = here}).seqs;
   }
   plait::sequences<T> seqs;
 
  private:
   on_device<float> state_;
   on_device<typename Exec::kv_type> memory_;
-  std::vector<std::int64_t> first_{0};
-  length_;
+  std::vector<std::int64_t> first_{0}, length_;
   std::vector<float*> states_;
   std::vector<std::vector<std::byte*>> tables_;
   std::vector<std::byte* const*> table_;
@@ -249,14 +249,49 @@ void make_room(Exec& exec, Run const& run) {
   exec.workspace.reserve(exec.workspace.measure(run));
 }
 
+/// The rows of a part: each case is timed on one execution policy, and printed beside a copy of the
+/// device.
+template <class Exec>
+class table {
+ public:
+  Exec exec;
+
+  table() : copy_(copy_rate(exec)) { head(); }
+
+  /// Times run(), which moves `bytes` at least; the row's note is a text, or a function of the
+  /// nanoseconds.
+  template <class Run, class Note>
+  void time(std::string const& what, double bytes, Run const& run, Note const& note) {
+    make_room(exec, run);
+    time_in_place(what, bytes, run, note);
+  }
+  /// The same where the workspace is in use, and large enough.
+  template <class Run, class Note>
+  void time_in_place(std::string const& what, double bytes, Run const& run, Note const& note) {
+    double const ns = nanoseconds(exec, run);
+    if constexpr (std::is_invocable_v<Note, double>)
+      row(what, ns, bytes, copy_, note(ns));
+    else
+      row(what, ns, bytes, copy_, note);
+  }
+
+ private:
+  double copy_;
+};
+
 /// main of a program with parts: PROGRAM PART. 77 where there is no device, 1 with a sentence where
 /// something fails.
 template <class Part>
 int run_part(int argc, char** argv, Part const& part) {
-  if (argc != 2) return std::fprintf(stderr, "which part?\n"), 2;
+  if (argc != 2) {
+    std::fprintf(stderr, "which part?\n");
+    return 2;
+  }
   current_part = argv[1];
   try {
-    return part(current_part) ? 0 : (std::fprintf(stderr, "no part %s\n", argv[1]), 2);
+    if (part(current_part)) return 0;
+    std::fprintf(stderr, "no part %s\n", argv[1]);
+    return 2;
   } catch (plait::error const& e) {
     std::printf("%s: %s\n", argv[1], e.what());
     return std::string(e.what()).find("there is no CUDA device") != std::string::npos ? 77 : 1;

@@ -71,15 +71,42 @@ struct session : with_weights<jamba>, sequences_of<jamba> {
         copy(bench::copy_rate(exec)) {}
 };
 
-/// Seconds that `run` takes, from an idle device to an idle device.
-template <class Exec, class Run>
-double seconds(Exec& exec, Run const& run) {
+/// Seconds that run() takes, from an idle device to an idle device: the least of `rounds`, each
+/// behind rewind().
+template <class Exec, class Rewind, class Run>
+double least_seconds(int rounds, Exec& exec, Rewind const& rewind, Run const& run) {
   using clock = std::chrono::steady_clock;
-  exec.runtime.synchronize();
-  auto const start = clock::now();
-  run();
-  exec.runtime.synchronize();
-  return std::chrono::duration<double>(clock::now() - start).count();
+  double least = 1e9;
+  for (int round = 0; round < rounds; ++round) {
+    rewind();
+    exec.runtime.synchronize();
+    auto const start = clock::now();
+    run();
+    exec.runtime.synchronize();
+    least = std::min(least, std::chrono::duration<double>(clock::now() - start).count());
+  }
+  return least;
+}
+constexpr auto go_on = [] {};
+
+/// A prompt of the first sequence, so many tokens a call.
+template <class Model>
+double prompt_seconds(int rounds, sequences_of<Model>& s, std::int64_t tokens, std::int64_t chunk) {
+  auto const rewind = [&] {
+    s.sequences[0].truncate(0);
+    s.sequences[0].reserve(tokens);
+  };
+  return least_seconds(rounds, s.exec, rewind, [&] {
+    for (std::int64_t t = 0; t < tokens; t += chunk) s.forward(std::min(chunk, tokens - t), 0, 1);
+  });
+}
+/// A step of all sequences, of so many steps a round.
+template <class Model>
+double step_seconds(int rounds, sequences_of<Model>& s, std::int64_t steps) {
+  auto const run = [&] {
+    for (std::int64_t i = 0; i < steps; ++i) s.step();
+  };
+  return least_seconds(rounds, s.exec, go_on, run) / double(steps);
 }
 
 /// Steps on top of 1000 tokens: weights as far as random routing reaches them, keys and values, and
@@ -90,11 +117,7 @@ void decode(std::int64_t count, bool overlap) {
   s.exec.runtime.overlap(overlap);
   for (std::size_t i = 0; i < s.sequences.size(); ++i) s.forward(context, i, i + 1);
   for (int i = 0; i < 30; ++i) s.step();
-  double least = 1e9;
-  for (int round = 0; round < 4; ++round)
-    least = std::min(least, seconds(s.exec, [&] {
-                              for (std::int64_t i = 0; i < steps / 4; ++i) s.step();
-                            }) / double(steps / 4));
+  double const least = step_seconds<jamba>(4, s, steps / 4);
   double const bytes = double(plait::policies::weight_traffic(config, precision, count)) +
                        2.0 * double(plait::recurrent_state_bytes(config, count)) +
                        double(plait::kv_cache_bytes(config, context, 2, count));
@@ -115,15 +138,7 @@ void prefill(std::int64_t tokens) {
   std::int64_t const chunk = std::min<std::int64_t>(tokens, 8192);
   session s(1, chunk, 2 * tokens + 64);
   s.forward(64, 0, 1);
-  double least = 1e9;
-  for (int round = 0; round < 3; ++round) {
-    s.sequences[0].truncate(0);
-    s.sequences[0].reserve(tokens);
-    least = std::min(least, seconds(s.exec, [&] {
-                       for (std::int64_t t = 0; t < tokens; t += chunk)
-                         s.forward(std::min(chunk, tokens - t), 0, 1);
-                     }));
-  }
+  double const least = prompt_seconds<jamba>(3, s, tokens, chunk);
   bench::head();
   bench::row("prompt of " + std::to_string(tokens) + " tokens, v0.1 in int8, " +
                  std::to_string(chunk) + " a call",
@@ -134,15 +149,14 @@ void prefill(std::int64_t tokens) {
 /// 1024 tokens in, 128 out, one sequence.
 void request() {
   session s(1, 1024, 4096);
-  double least = 1e9;
-  for (int round = 0; round < 3; ++round) {
+  auto const rewind = [&] {
     s.sequences[0].truncate(0);
     s.sequences[0].reserve(1024 + 128);
-    least = std::min(least, seconds(s.exec, [&] {
-                       s.forward(1024, 0, 1);
-                       for (int i = 0; i < 127; ++i) s.step();
-                     }));
-  }
+  };
+  double const least = least_seconds(3, s.exec, rewind, [&] {
+    s.forward(1024, 0, 1);
+    for (int i = 0; i < 127; ++i) s.step();
+  });
   std::printf("1024 + 128 tokens, v0.1 in int8, one sequence: %.3f s (asked for: 0.78)\n", least);
 }
 
@@ -167,14 +181,7 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
     double prompt = 1e9;
     {
       sequences_of<Model> one(w.exec, w.net, 1, chunk, context);
-      for (int round = 0; round < (context <= 8192 ? 3 : 1); ++round) {
-        one.sequences[0].truncate(0);
-        one.sequences[0].reserve(context);
-        prompt = std::min(prompt, seconds(w.exec, [&] {
-                            for (std::int64_t t = 0; t < context; t += chunk)
-                              one.forward(std::min(chunk, context - t), 0, 1);
-                          }));
-      }
+      prompt = prompt_seconds(context <= 8192 ? 3 : 1, one, context, chunk);
     }
     std::int64_t const left =
         80'000'000'000 - plait::weight_bytes(c, precision) - w.exec.workspace.capacity() - others;
@@ -192,11 +199,7 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
       many.sequences[s].advance(context + answer / 2);
     }
     for (int warm = 0; warm < 5; ++warm) many.step();
-    double step = 1e9;
-    for (int round = 0; round < 3; ++round)
-      step = std::min(step, seconds(w.exec, [&] {
-                              for (int t = 0; t < 10; ++t) many.step();
-                            }) / 10);
+    double const step = step_seconds(3, many, 10);
     all[i].decode = double(count) / step;
     all[i].whole = double(count * answer) / (double(count) * prompt + double(answer) * step);
   }
@@ -236,12 +239,10 @@ void kv() {
 
 int main(int argc, char** argv) {
   return bench::run_part(argc, argv, [](std::string const& part) {
-    if (part == "decode_1") {
-      decode(1, false);
-      decode(1, true);
-    } else if (part == "decode_64") {
-      decode(64, false);
-      decode(64, true);
+    if (part == "decode_1" || part == "decode_64") {
+      std::int64_t const count = part == "decode_1" ? 1 : 64;
+      decode(count, false);
+      decode(count, true);
     } else if (part == "request")
       request();
     else if (part == "prefill_8k")

@@ -15,6 +15,14 @@ plait::matrix_view<T> view(bench::on_device<T>& values, std::int64_t cols) {
   return {values.data(), values.size() / cols, cols};
 }
 
+/// A scan's inputs: u and z side by side, dt, B and C side by side.
+plait::ops::scan_input<T> scan_inputs(bench::on_device<T>& uz, bench::on_device<T>& dt,
+                                      plait::matrix_view<T> bc) {
+  auto const both = view(uz, 2 * d_inner);
+  return {both.middle_cols(0, d_inner), both.middle_cols(d_inner, d_inner), view(dt, d_inner),
+          bc.middle_cols(0, states), bc.middle_cols(states, states)};
+}
+
 void copy() {
   device exec;
   double const rate = bench::copy_rate(exec);
@@ -24,76 +32,74 @@ void copy() {
 
 /// u, z, dt in and y out, 8 N operations an element; asked for: 60 ns a token.
 void scan() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
+  bench::table<device> rows;
+  device& exec = rows.exec;
   auto const a =
       bench::tensor_of<device, role::state>(exec, d_inner, states, 1, 1, plait::initial::log_index);
   auto const d =
       bench::tensor_of<device, role::vector>(exec, d_inner, 1, 1, 2, plait::initial::one);
-  bench::head();
   for (std::int64_t tokens : {8192, 32768, 131072}) {
-    auto uz = bench::filled<device, T>(exec, tokens * 2 * d_inner, 3),
-         dt = bench::filled<device, T>(exec, tokens * d_inner, 4),
-         bc = bench::filled<device, T>(exec, tokens * 2 * states, 5);
+    auto uz = bench::filled<device, T>(exec, tokens * 2 * d_inner, 3);
+    auto dt = bench::filled<device, T>(exec, tokens * d_inner, 4);
+    auto bc = bench::filled<device, T>(exec, tokens * 2 * states, 5);
     bench::on_device<T> y(tokens * d_inner);
     bench::call<device> const call(exec, 1, tokens, 0, d_inner * states, 0);
-    auto const both = view(uz, 2 * d_inner), selected = view(bc, 2 * states);
     auto const run = [&] {
-      plait::ops::selective_scan(
-          exec, call.seqs,
-          {both.middle_cols(0, d_inner), both.middle_cols(d_inner, d_inner), view(dt, d_inner),
-           selected.middle_cols(0, states), selected.middle_cols(states, states)},
-          a, d, view(y, d_inner));
+      plait::ops::selective_scan(exec, call.seqs, scan_inputs(uz, dt, view(bc, 2 * states)), a, d,
+                                 view(y, d_inner));
     };
-    bench::make_room(exec, run);
-    double const ns = bench::nanoseconds(exec, run);
-    bench::row("selective scan, 1 sequence of " + std::to_string(tokens) + " tokens", ns,
-               double(tokens) * (4 * d_inner + 2 * states) * 2, copy,
-               bench::number("%.1f ns a token and layer", ns / double(tokens)));
+    rows.time("selective scan, 1 sequence of " + std::to_string(tokens) + " tokens",
+              double(tokens) * (4 * d_inner + 2 * states) * 2, run, [&](double ns) {
+                return bench::number("%.1f ns a token and layer", ns / double(tokens));
+              });
   }
 }
 
 /// Weights of the experts that are reached, read once.
 void experts() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
-  auto const gate = bench::tensor_of<device, role::expert>(exec, d_ff, d_model, 16, 1),
-             up = bench::tensor_of<device, role::expert>(exec, d_ff, d_model, 16, 2),
-             down = bench::tensor_of<device, role::expert>(exec, d_model, d_ff, 16, 3);
-  bench::head();
+  bench::table<device> rows;
+  device& exec = rows.exec;
+  auto const gate = bench::tensor_of<device, role::expert>(exec, d_ff, d_model, 16, 1);
+  auto const up = bench::tensor_of<device, role::expert>(exec, d_ff, d_model, 16, 2);
+  auto const down = bench::tensor_of<device, role::expert>(exec, d_model, d_ff, 16, 3);
   for (std::int64_t tokens : {1, 2, 4, 8, 16, 64, 8192}) {
     auto x = bench::filled<device, T>(exec, tokens * d_model, 4);
     auto logits = bench::filled<device, float>(exec, tokens * 16, 5);
     bench::on_device<T> y(tokens * d_model);
-    exec.workspace.reserve(exec.workspace.measure([&] {
-      plait::arena::frame const scratch(exec.workspace);
+    auto const routed = [&] {
       auto const plan = plait::ops::make_routing(exec, tokens, 16, 2);
-      plait::ops::route(exec, {nullptr, tokens, 16}, plan, plait::router_weights::as_they_are);
-      plait::ops::experts(exec, {nullptr, tokens, d_model}, plan, gate, up, down,
-                          {nullptr, tokens, d_model});
-    }));
+      plait::ops::route(exec, {logits.data(), tokens, 16}, plan,
+                        plait::router_weights::as_they_are);
+      return plan;
+    };
+    auto const run = [&](auto const& plan) {
+      plait::ops::experts(exec, view(x, d_model), plan, gate, up, down, view(y, d_model));
+    };
+    bench::make_room(exec, [&] {
+      plait::arena::frame const scratch(exec.workspace);
+      run(routed());
+    });
     plait::arena::frame const scratch(exec.workspace);
-    auto const plan = plait::ops::make_routing(exec, tokens, 16, 2);
-    plait::ops::route(exec, {logits.data(), tokens, 16}, plan, plait::router_weights::as_they_are);
+    auto const plan = routed();
     std::vector<std::int32_t> first(17);
     exec.runtime.copy_to_host(first.data(), plan.first, 17 * 4);
     int reached = 0;
     for (std::size_t e = 0; e < 16; ++e) reached += first[e + 1] > first[e];
-    double const ns = bench::nanoseconds(exec, [&] {
-      plait::ops::experts(exec, view(x, d_model), plan, gate, up, down, view(y, d_model));
-    });
     double const bytes = double(reached) * 3 * d_model * d_ff * (1 + 2.0 / 32);
-    bench::row("int8 experts, " + std::to_string(tokens) + " tokens, " + std::to_string(reached) +
-                   " of 16 reached",
-               ns, bytes, copy,
-               bench::number("%.0f TFLOP/s", 12.0 * double(tokens) * d_model * d_ff / ns * 1e-3));
+    rows.time_in_place(
+        "int8 experts, " + std::to_string(tokens) + " tokens, " + std::to_string(reached) +
+            " of 16 reached",
+        bytes, [&] { run(plan); },
+        [&](double ns) {
+          return bench::number("%.0f TFLOP/s", 12.0 * double(tokens) * d_model * d_ff / ns * 1e-3);
+        });
   }
 }
 
 /// One token a sequence: the state is read and written.
 void state() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
+  bench::table<device> rows;
+  device& exec = rows.exec;
   auto const vector = [&](std::int64_t n) {
     return bench::tensor_of<device, role::vector>(exec, n, 1, 1, 2, plait::initial::one);
   };
@@ -102,89 +108,80 @@ void state() {
   auto const step = bench::tensor_of<device, role::matrix>(exec, d_inner, rank, 1, 3);
   auto const a =
       bench::tensor_of<device, role::state>(exec, d_inner, states, 1, 1, plait::initial::log_index);
-  bench::head();
+  plait::ops::ssm_weights const weights(dt_norm, b_norm, c_norm, step, bias, a, d);
   for (std::int64_t count : {1, 16, 64, 256}) {
-    auto uz = bench::filled<device, T>(exec, count * 2 * d_inner, 4),
-         selected = bench::filled<device, T>(exec, count * (rank + 2 * states), 5),
-         dt = bench::filled<device, T>(exec, count * d_inner, 6);
+    auto uz = bench::filled<device, T>(exec, count * 2 * d_inner, 4);
+    auto selected = bench::filled<device, T>(exec, count * (rank + 2 * states), 5);
+    auto dt = bench::filled<device, T>(exec, count * d_inner, 6);
     bench::on_device<T> y(count * d_inner);
     bench::call<device> const call(exec, count, 1, 100, d_inner * states, 0);
     auto const both = view(uz, 2 * d_inner), parts = view(selected, rank + 2 * states);
+    std::string const sequences = std::to_string(count) + " sequences";
     double const bytes = double(count) * (2.0 * 4 * states + 4 * 2) * d_inner;
     auto const scan = [&] {
-      plait::ops::selective_scan(
-          exec, call.seqs,
-          {both.middle_cols(0, d_inner), both.middle_cols(d_inner, d_inner), view(dt, d_inner),
-           parts.middle_cols(rank, states), parts.middle_cols(rank + states, states)},
-          a, d, view(y, d_inner));
+      plait::ops::selective_scan(exec, call.seqs,
+                                 scan_inputs(uz, dt, parts.middle_cols(rank, 2 * states)), a, d,
+                                 view(y, d_inner));
     };
-    bench::make_room(exec, scan);
-    bench::row("state update, " + std::to_string(count) + " sequences",
-               bench::nanoseconds(exec, scan), bytes, copy, "the scan alone");
-    plait::ops::ssm_weights const weights(dt_norm, b_norm, c_norm, step, bias, a, d);
+    rows.time("state update, " + sequences, bytes, scan, "the scan alone");
     auto const whole = [&] {
       plait::ops::selective_ssm(
           exec, call.seqs,
           {both.middle_cols(0, d_inner), both.middle_cols(d_inner, d_inner), parts}, weights, 1e-6f,
           view(y, d_inner));
     };
-    bench::make_room(exec, whole);
-    bench::row("norms, dt_proj and state update, " + std::to_string(count) + " sequences",
-               bench::nanoseconds(exec, whole), bytes + 2.0 * d_inner * rank, copy, "");
+    rows.time("norms, dt_proj and state update, " + sequences, bytes + 2.0 * d_inner * rank, whole,
+              "");
   }
 }
 
 /// 32 query heads, 8 of keys and values, 128 wide: those are read once.
+struct attention_case {
+  bench::on_device<T> qkv, y;
+  bench::call<device> call;
+  attention_case(device& exec, std::int64_t count, std::int64_t tokens, std::int64_t context)
+      : qkv(bench::filled<device, T>(exec, count * tokens * 6144, 1)),
+        y(count * tokens * d_model),
+        call(exec, count, tokens, context, 0, 2 * 8 * 128 * plait::page_tokens) {}
+  void run(device& exec) {
+    auto const all = view(qkv, 6144);
+    plait::ops::paged_attention(exec, call.seqs, {.heads = 32, .kv_heads = 8, .dim = 128},
+                                all.middle_cols(0, 4096), all.middle_cols(4096, 1024),
+                                all.middle_cols(5120, 1024), view(y, d_model));
+  }
+};
 void decode_attention() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
-  bench::head();
+  bench::table<device> rows;
   for (auto const& [count, context] :
        {std::pair<std::int64_t, std::int64_t>{1, 8192}, {1, 131072}, {8, 131072}, {64, 4096}}) {
-    auto qkv = bench::filled<device, T>(exec, count * 6144, 1);
-    bench::on_device<T> y(count * d_model);
-    bench::call<device> const call(exec, count, 1, context, 0, 2 * 8 * 128 * plait::page_tokens);
-    auto const all = view(qkv, 6144);
-    auto const run = [&] {
-      plait::ops::paged_attention(exec, call.seqs, {.heads = 32, .kv_heads = 8, .dim = 128},
-                                  all.middle_cols(0, 4096), all.middle_cols(4096, 1024),
-                                  all.middle_cols(5120, 1024), view(y, d_model));
-    };
-    bench::make_room(exec, run);
-    bench::row("attention, a token on top of " + std::to_string(context) + ", " +
-                   std::to_string(count) + " sequences",
-               bench::nanoseconds(exec, run), double(count * context) * 2 * 1024 * 2, copy, "");
+    attention_case one(rows.exec, count, 1, context);
+    rows.time(
+        "attention, a token on top of " + std::to_string(context) + ", " + std::to_string(count) +
+            " sequences",
+        double(count * context) * 2 * 1024 * 2, [&] { one.run(rows.exec); }, "");
   }
 }
 void prefill_attention() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
-  bench::head();
+  bench::table<device> rows;
   for (std::int64_t tokens : {4096, 16384, 32768}) {
-    auto qkv = bench::filled<device, T>(exec, tokens * 6144, 1);
-    bench::on_device<T> y(tokens * d_model);
-    bench::call<device> const call(exec, 1, tokens, 0, 0, 2 * 8 * 128 * plait::page_tokens);
-    auto const all = view(qkv, 6144);
-    auto const run = [&] {
-      plait::ops::paged_attention(exec, call.seqs, {.heads = 32, .kv_heads = 8, .dim = 128},
-                                  all.middle_cols(0, 4096), all.middle_cols(4096, 1024),
-                                  all.middle_cols(5120, 1024), view(y, d_model));
-    };
+    attention_case one(rows.exec, 1, tokens, 0);
     auto const time = [&](std::string const& by) {
-      bench::make_room(exec, run);
-      double const ns = bench::nanoseconds(exec, run);
-      bench::row("attention, a prompt of " + std::to_string(tokens) + " tokens" + by, ns,
-                 double(tokens) * (6144 + 4096) * 2, copy,
-                 bench::number("%.0f TFLOP/s",
-                               2.0 * double(tokens) * double(tokens) * d_model / ns * 1e-3));
+      rows.time(
+          "attention, a prompt of " + std::to_string(tokens) + " tokens" + by,
+          double(tokens) * (6144 + 4096) * 2, [&] { one.run(rows.exec); },
+          [&](double ns) {
+            return bench::number("%.0f TFLOP/s",
+                                 2.0 * double(tokens) * double(tokens) * d_model / ns * 1e-3);
+          });
     };
 #if defined(PLAIT_CUDNN)
-    exec.runtime.cudnn(false);
+    auto& runtime = rows.exec.runtime;
+    runtime.cudnn(false);
     time(", own kernel");
-    exec.runtime.cudnn(true);
+    runtime.cudnn(true);
     time(", cuDNN");
-    if (!exec.runtime.cudnn_refusal().empty())
-      std::printf("that was not cuDNN: %s\n", exec.runtime.cudnn_refusal().c_str());
+    if (!runtime.cudnn_refusal().empty())
+      std::printf("that was not cuDNN: %s\n", runtime.cudnn_refusal().c_str());
 #else
     time("");
 #endif
@@ -192,11 +189,10 @@ void prefill_attention() {
 }
 
 void convolution() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
-  auto const w = bench::tensor_of<device, role::vector>(exec, d_inner, taps, 1, 1),
-             bias = bench::tensor_of<device, role::vector>(exec, d_inner, 1, 1, 2);
-  bench::head();
+  bench::table<device> rows;
+  device& exec = rows.exec;
+  auto const w = bench::tensor_of<device, role::vector>(exec, d_inner, taps, 1, 1);
+  auto const bias = bench::tensor_of<device, role::vector>(exec, d_inner, 1, 1, 2);
   for (auto const& [count, tokens] :
        {std::pair<std::int64_t, std::int64_t>{1, 8192}, {1, 65536}, {64, 1}}) {
     auto uz = bench::filled<device, T>(exec, count * tokens * 2 * d_inner, 3);
@@ -206,31 +202,27 @@ void convolution() {
       plait::ops::conv_silu(exec, call.seqs, view(uz, 2 * d_inner).middle_cols(0, d_inner), w,
                             &bias, view(y, d_inner));
     };
-    bench::make_room(exec, run);
-    bench::row("convolution and silu, " + std::to_string(count) + " sequences of " +
-                   std::to_string(tokens) + " tokens",
-               bench::nanoseconds(exec, run), double(count) * (double(tokens) * 4 + 24) * d_inner,
-               copy, "");
+    rows.time("convolution and silu, " + std::to_string(count) + " sequences of " +
+                  std::to_string(tokens) + " tokens",
+              double(count) * (double(tokens) * 4 + 24) * d_inner, run, "");
   }
 }
 
 void norms() {
-  device exec;
-  double const copy = bench::copy_rate(exec);
+  bench::table<device> rows;
+  device& exec = rows.exec;
   auto const w =
       bench::tensor_of<device, role::vector>(exec, d_model, 1, 1, 1, plait::initial::one);
-  bench::head();
   for (std::int64_t tokens : {1, 64, 8192, 65536}) {
-    auto x = bench::filled<device, T>(exec, tokens * d_model, 1, 1e-3f),
-         y = bench::filled<device, T>(exec, tokens * d_model, 2, 1e-3f);
+    auto x = bench::filled<device, T>(exec, tokens * d_model, 1, 1e-3f);
+    auto y = bench::filled<device, T>(exec, tokens * d_model, 2, 1e-3f);
     bench::on_device<T> out(tokens * d_model);
     auto const run = [&] {
       plait::ops::add_norm(exec, view(x, d_model), plait::matrix_view<T const>(view(y, d_model)), w,
                            1e-6f, view(out, d_model));
     };
-    bench::make_room(exec, run);
-    bench::row("residual and norm, " + std::to_string(tokens) + " tokens",
-               bench::nanoseconds(exec, run), double(tokens) * d_model * 8, copy, "");
+    rows.time("residual and norm, " + std::to_string(tokens) + " tokens",
+              double(tokens) * d_model * 8, run, "");
   }
 }
 
@@ -250,7 +242,10 @@ int main(int argc, char** argv) {
                            {"convolution", convolution},
                            {"norms", norms},
                            {"prefill_attention", prefill_attention}})
-      if (part == e.name) return e.run(), true;
+      if (part == e.name) {
+        e.run();
+        return true;
+      }
     return false;
   });
 }

@@ -3,6 +3,7 @@
 // Another instruction set or OpenMP in one of them is an error of the linker, which names the
 // inline namespace of the expected flags (PLAIT_ABI, core/namespace.hpp).
 #define PLAIT_COMPILING
+#include <plait/model/compiled.hpp>
 #include <plait/ops/attention/paged_attention_cpu.hpp>
 #include <plait/ops/attention/rope_cpu.hpp>
 #include <plait/ops/linear/gated_linear_cpu.hpp>

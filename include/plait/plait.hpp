@@ -19,6 +19,7 @@
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
 #include <plait/model/cache_pool.hpp>
+#include <plait/model/compiled.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/reference_model.hpp>
@@ -37,6 +38,7 @@
 #include <plait/ops/norm/add_residual_cpu.hpp>
 #include <plait/ops/routing/experts_cpu.hpp>
 #include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/rows/embed_cpu.hpp>
 #include <plait/ops/selective_scan/selective_scan_cpu.hpp>
 #include <plait/ops/short_conv/conv_silu_cpu.hpp>

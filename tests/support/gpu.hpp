@@ -1,7 +1,6 @@
 // The names of support/device.hpp for a real device: nvcc compiles the tests of kernels with it, so
 // that what is tested on the emulator is tested on the GPU. The order of threads is the device's
-// own,
-// whatever the seed.
+// own, whatever the seed.
 #pragma once
 
 #include <plait/cuda/exec.cuh>
@@ -29,8 +28,7 @@ struct device_memory : plait::exec::cuda_memory {
 };
 
 /// CUDA's runtime with the public members of emulator::runtime: it counts what that counts, and has
-/// as
-/// many multiprocessors as the test wants.
+/// as many multiprocessors as the test wants.
 class device_runtime : public plait::exec::cuda_runtime {
  public:
   using memory = device_memory;

@@ -23,13 +23,16 @@ namespace bench {
 struct call {
   std::int64_t tokens = 1, context = 0, sequences = 1;
   bench::routing routing = bench::routing::random;
+  friend bool operator==(call const&, call const&) = default;
 };
 
 /// Operations and bytes of memory traffic.
 struct call_cost {
   double flops = 0, bytes = 0;
   constexpr call_cost& operator+=(call_cost const& other) {
-    return flops += other.flops, bytes += other.bytes, *this;
+    flops += other.flops;
+    bytes += other.bytes;
+    return *this;
   }
 };
 

@@ -16,6 +16,7 @@
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/benchmark/place.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/half.hpp>
@@ -27,6 +28,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -78,6 +80,15 @@ struct difference {
     return "the result is off by " + std::to_string(worst) + " where the reference reaches " +
            std::to_string(largest) + "; allowed is a share of " + std::to_string(bound);
   }
+};
+
+/// The outcome of a check: a sentence where the result is wrong, and how far it is from the
+/// reference's as a share of its largest value.
+struct verdict {
+  static constexpr double unchecked = -1;
+  std::string wrong = {};
+  double off = unchecked;
+  bool is_checked() const { return off >= 0; }
 };
 
 namespace detail {

@@ -9,6 +9,7 @@
 #include <plait/model/initialize.hpp>
 #include <plait/policy/tensor.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,17 @@ void fill(tensor const& t, Tensor& data, std::uint64_t stream) {
     numbers random(plait::detail::mix(stream, static_cast<std::uint64_t>(i)), 0.0346f);
     for (float& v : row) v = random();
     data.set_row(i / t.rows, i % t.rows, row.data());
+  }
+}
+
+/// Fills a router so that the logit of expert e is channel first + e of what it is given.
+template <class Tensor>
+void fill_router(tensor const& t, Tensor& data, std::int64_t first) {
+  std::vector<float> row(static_cast<std::size_t>(t.cols));
+  for (std::int64_t e = 0; e < t.rows; ++e) {
+    std::fill(row.begin(), row.end(), 0.0f);
+    row[static_cast<std::size_t>(first + e)] = 1;
+    data.set_row(0, e, row.data());
   }
 }
 

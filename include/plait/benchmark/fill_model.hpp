@@ -104,12 +104,7 @@ void fill_routed(Model& m, routing r) {
         data.set_row(0, v, row.data());
       }
     } else if (t.role == role::router) {
-      std::int64_t const channel = first[static_cast<std::size_t>(c.ffn_at(layer))];
-      for (std::int64_t e = 0; e < t.rows; ++e) {
-        std::fill(row.begin(), row.end(), 0.0f);
-        row[static_cast<std::size_t>(channel + e)] = 1;
-        data.set_row(0, e, row.data());
-      }
+      fill_router(t, data, first[static_cast<std::size_t>(c.ffn_at(layer))]);
     } else if ((part == "mixer" || part == "ffn") &&
                (t.role == role::matrix || t.role == role::expert) && t.rows == c.d_model) {
       std::fill(row.begin(), row.end(), 0.0f);

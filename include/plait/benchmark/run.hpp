@@ -3,7 +3,7 @@
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/benchmark/measure.hpp>
+#include <plait/benchmark/driver.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -35,7 +35,7 @@ static inline int run(int argc, char** argv) {
 #endif
   ::benchmark::RunSpecifiedBenchmarks();
   ::benchmark::Shutdown();
-  detail::kept() = {};
+  detail::kept().reset();
   for (auto const& [name, table] : detail::tables()) std::cerr << '\n' << name << '\n' << table;
   return 0;
 }

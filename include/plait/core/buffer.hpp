@@ -44,6 +44,11 @@ class buffer {
   static constexpr std::int64_t mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
+  // Defined below, and so functions to call: a model has hundreds of buffers, and its compilation
+  // most of its time in their ends.
+  buffer(buffer&&) noexcept;
+  buffer& operator=(buffer&&) noexcept;
+  ~buffer();
   explicit buffer(std::int64_t size) : size_(size) {
     if (size == 0) return;
     constexpr std::int64_t max_size =
@@ -126,6 +131,13 @@ class buffer {
   std::unique_ptr<T[], release> data_;
   std::int64_t size_ = 0;
 };
+
+template <class T>
+buffer<T>::buffer(buffer&&) noexcept = default;
+template <class T>
+buffer<T>& buffer<T>::operator=(buffer&&) noexcept = default;
+template <class T>
+buffer<T>::~buffer() = default;
 
 PLAIT_NAMESPACE_END
 

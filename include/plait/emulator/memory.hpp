@@ -22,8 +22,9 @@ PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
 /// A device's memory (as core/memory.hpp wants it) on the heap. Where AddressSanitizer watches,
-/// only kernels and the copies below may touch it: the host that follows an address of the device's
-/// is a report. The lists behind that are shared by all devices of the process and locked.
+/// only kernels and the copies below may touch it, within its bounds: the host that follows an
+/// address of the device's is a report. The list of buffers behind that belongs to the process and
+/// is locked.
 ///
 /// Test: tests/unit/exec/device_test.cpp, tests/unit/gpu/device_storage_test.cpp
 class memory {
@@ -119,8 +120,7 @@ class memory {
     std::byte* bytes;
     std::size_t size;
 
-    explicit allocation(std::size_t n)
-        : bytes(new (alignment) std::byte[n + static_cast<std::size_t>(alignment)]), size(n) {
+    explicit allocation(std::size_t n) : bytes(new (alignment) std::byte[n]), size(n) {
       std::memset(bytes, 0, n);
       if constexpr (address_sanitizer) {
         std::lock_guard const lock(all().mutex);

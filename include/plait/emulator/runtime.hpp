@@ -34,8 +34,8 @@ namespace emulator {
 ///
 /// A kernel sees what a device promises and no more: blocks begin anywhere in the grid, threads run
 /// in an order that `seed` shuffles between barriers, shared memory holds NaN at first,
-/// asynchronous copies arrive when they are waited for. Where ThreadSanitizer watches, each data
-/// race of a launch is a report, in whatever order the threads have run.
+/// asynchronous copies arrive when they are waited for. Where ThreadSanitizer watches, data races
+/// of a launch are reports, in whatever order the threads have run.
 ///
 /// Errors: plait::error where a barrier is not reached by all threads, a shuffle or copy_async is
 ///   misused, a grid is beyond a device's limits, or a fetch comes while a step is captured.

@@ -48,15 +48,14 @@ namespace emulator {
 
 /// Whether AddressSanitizer watches: then the host cannot touch the device's memory.
 inline constexpr bool address_sanitizer = PLAIT_EMULATOR_ASAN;
-/// Whether ThreadSanitizer watches: then each data race between threads of a launch is a report.
+/// Whether ThreadSanitizer watches: then data races between threads of a launch are reports.
 inline constexpr bool thread_sanitizer = PLAIT_EMULATOR_TSAN;
 
 }  // namespace emulator
 PLAIT_NAMESPACE_END
 
 /// AddressSanitizer's view of a switch to another stack, which exceptions need; empty functions
-/// where
-/// it does not watch.
+/// where it does not watch.
 PLAIT_NAMESPACE_BEGIN
 namespace emulator::asan {
 

@@ -1,5 +1,5 @@
 // What the execution policies of a device share, whoever runs their kernels: CUDA (cuda/exec.cuh),
-// or fibers of this machine in the tests. What the execution policies of a device share:
+// or the emulator (emulator/exec.hpp). What the execution policies of a device share:
 // activations, storage, workspace in its memory, a call's lists, and decode steps that are kept and
 // launched as a whole.
 #pragma once

@@ -120,8 +120,11 @@ class model_weights {
   }
   /// All tensors empty.
   explicit model_weights(unallocated) {
-    for_each_kind(
-        [&](auto k) { std::get<k>(layers_).resize(std::size_t(plan<C>::layers_of_kind(k))); });
+    for_each_kind([&](auto k) {
+      auto& layers = std::get<k>(layers_);
+      layers = std::remove_cvref_t<decltype(layers)>(
+          std::size_t(plan<C>::layers_of_kind(k)));  // resize compiles what moves old ones
+    });
   }
 
   /// Calls visit(layer, part, description, tensor) per tensor, layer -1 first. Loading, saving and

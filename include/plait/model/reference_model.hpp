@@ -10,6 +10,7 @@
 #include <plait/ops/linear/gated_linear.hpp>
 #include <plait/ops/linear/linear.hpp>
 #include <plait/ops/norm/add_norm.hpp>
+#include <plait/ops/norm/inner_norms.hpp>
 #include <plait/ops/routing/experts.hpp>
 #include <plait/ops/rows/embed.hpp>
 #include <plait/ops/selective_scan/selective_scan.hpp>

@@ -18,6 +18,23 @@ struct borrowed : silent {
   static constexpr int d_model = 16;
   static constexpr auto policy = mlp{.d_ff = 8};
 };
+/// Says nothing of its cost.
+struct costless {
+  using exec_type = exec::cpu<>;
+  struct copy {};
+  void begin(exec::cpu<>&, bench::call const&) {}
+  void prepare(exec::cpu<>&, std::unique_ptr<copy>&) {}
+  bench::verdict check(exec::cpu<>&, copy&) { return {}; }
+  void run(exec::cpu<>&, copy&) {}
+};
+struct on_reference : costless {
+  using exec_type = exec::reference;
+  void begin(exec::reference&, bench::call const&) {}
+  void prepare(exec::reference&, std::unique_ptr<copy>&) {}
+  bench::verdict check(exec::reference&, copy&) { return {}; }
+  void run(exec::reference&, copy&) {}
+  bench::call_cost cost() const { return {}; }
+};
 inline constexpr hybrid<none, mamba, none, none> config{
     .d_model = 16, .vocab_size = 9, .layers = {.layers_per_block = 1, .recur = 1}};
 
@@ -42,5 +59,13 @@ int main() {
 #elif CASE == 5
   bench::register_model<config, exec::reference>(
       "name");  // 5: plait: a benchmark counts bytes by its execution policy's precision
+#elif CASE == 6
+  bench::register_subject("name",
+                          costless());  // 6: plait: register_subject needs a subject: exec_type,
+                                        // copy, begin, prepare, check, run and cost
+#elif CASE == 7
+  bench::register_subject(
+      "name",
+      on_reference());  // 7: plait: a benchmark counts bytes by its execution policy's precision
 #endif
 }

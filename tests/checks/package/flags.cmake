@@ -1,4 +1,4 @@
-# Fails if a command of a compile_commands.json has a flag that is not the language standard, an include path, or in OWN.
+# Fails if a command of a compile_commands.json has a flag that is not the language standard, an include path, PLAIT_COMPILED, or in OWN.
 #   cmake -DFILE=compile_commands.json "-DOWN=-Wall;..." -P flags.cmake
 cmake_minimum_required(VERSION 3.25)
 file(READ "${FILE}" commands)
@@ -20,7 +20,7 @@ foreach(i RANGE ${last})
     list(POP_FRONT command flag)
     if(flag MATCHES "^-(o|c|isystem)$")
       list(POP_FRONT command)
-    elseif(NOT flag MATCHES "^-(std=|I)" AND NOT flag IN_LIST OWN)
+    elseif(NOT flag MATCHES "^-(std=|I|DPLAIT_COMPILED$)" AND NOT flag IN_LIST OWN)
       message(FATAL_ERROR "${source} is compiled with ${flag}, which is not its own")
     endif()
   endwhile()

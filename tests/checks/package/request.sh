@@ -41,6 +41,21 @@ gives '' 'plait::plait plait::plait-config' "$without_json"
 gives 'OPTIONAL_COMPONENTS;io' 'plait::plait plait::plait-config' "$without_json"
 refuses 'COMPONENTS;io' "plait's component io needs nlohmann-json 3.10 or newer (Debian: nlohmann-json3-dev), which was not found." "$without_json"
 
+# Eigen 5, which refuses who asks for 3.4; and one that is too old.
+eigen() {
+  mkdir -p "$work/eigen/share/eigen3/cmake"
+  echo 'if(NOT TARGET Eigen3::Eigen)
+  add_library(Eigen3::Eigen INTERFACE IMPORTED)
+endif()' >"$work/eigen/share/eigen3/cmake/Eigen3Config.cmake"
+  echo "set(PACKAGE_VERSION $1)
+if(NOT PACKAGE_FIND_VERSION OR PACKAGE_FIND_VERSION_MAJOR EQUAL ${1%%.*})
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()" >"$work/eigen/share/eigen3/cmake/Eigen3ConfigVersion.cmake"
+}
+in_front="-DCMAKE_PREFIX_PATH=$prefix;$work/eigen"
+eigen 5.0.0 && gives '' "$all" "$in_front"
+eigen 3.3.9 && refuses '' 'plait needs Eigen 3.4 or newer (Debian: libeigen3-dev), which was not found.' "$in_front"
+
 # The component cuda is there where the toolkit was when plait was installed, and for nobody who does not ask for it.
 if [ -e "$prefix/share/cmake/plait/plaitCudaTargets.cmake" ]; then
   gives 'COMPONENTS;cuda' 'plait::plait plait::cuda plait::plait-config'

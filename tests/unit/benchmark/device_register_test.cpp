@@ -267,7 +267,7 @@ TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") 
   };
   using plait::bench::register_layer;
   plait::bench::layer_options const few{.tokens = {3}, .max_bytes = 1};
-  many{.tokens = {8}, .max_bytes = 1};
+  plait::bench::layer_options const many{.tokens = {8}, .max_bytes = 1};
   CHECK(error_of([&] {
           return register_layer<layer<broken{}>, device<plait::f32>>("right", many);
         }) == "");

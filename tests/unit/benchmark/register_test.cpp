@@ -1,5 +1,6 @@
 #include <plait/benchmark.hpp>
 
+#include <support/benchmarks.hpp>
 #include <support/data.hpp>
 
 #include <doctest/doctest.h>
@@ -8,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,6 +22,10 @@ using plait::bench::model_options;
 using plait::bench::routing;
 using plait::bench::weights;
 using cpu = plait::exec::cpu<>;
+using result = test::benchmark_result;
+using test::append;
+using test::error_of_benchmark;
+using test::run_benchmarks;
 
 constexpr int width = 48;
 constexpr plait::attention attention{.num_heads = 4, .num_kv_heads = 2};
@@ -27,63 +33,15 @@ constexpr plait::mamba mamba{.d_state = 5, .d_conv = 3, .expand = 2};
 constexpr plait::mlp mlp{.d_ff = 70};
 constexpr plait::moe moe{.d_ff = 50, .num_experts = 8, .top_k = 2};
 
-/// What Google Benchmark reports of one run.
-struct result {
-  std::string name, label, error;
-  ::benchmark::UserCounters counters;
-  double counter(std::string const& which) const {
-    auto const at = counters.find(which);
-    return at == counters.end() ? NAN : double(at->second);
-  }
-};
-
-/// Why a run was skipped: Google Benchmark 1.8 has another name for it.
-template <class Run>
-std::string error_of(Run const& r) {
-  if constexpr (requires { r.error_occurred; })
-    return r.error_occurred ? r.error_message : "";
-  else
-    return r.skip_message;
-}
-
-class collect : public ::benchmark::BenchmarkReporter {
- public:
-  std::vector<result> results;
-  bool ReportContext(Context const&) override { return true; }
-  void ReportRuns(std::vector<Run> const& runs) override {
-    for (Run const& r : runs) {
-      results.push_back({r.benchmark_name(), r.report_label, error_of(r), r.counters});
-    }
-  }
-};
-
-/// Runs what `add` registers, a moment each.
-template <class Add>
-std::vector<result> run(Add const& add) {
-  ::benchmark::ClearRegisteredBenchmarks();
-  for (auto* b : add()) b->Iterations(2);
-  collect reporter;
-  ::benchmark::RunSpecifiedBenchmarks(&reporter);
-  ::benchmark::ClearRegisteredBenchmarks();
-  plait::bench::detail::kept() = {};
-  return reporter.results;
-}
-
+/// All of it, and the rates agree with each other: predicted is the roofline's time for the counted
+/// work.
 void check_complete(result const& r) {
-  CAPTURE(r.name);
-  CHECK(r.error == "");
-  for (char const* name :
-       {"tokens/s", "GFLOP/s", "GB/s", "predicted_us", "roofline_%", "peak_GFLOP/s", "peak_GB/s"}) {
-    CAPTURE(name);
-    CHECK(r.counter(name) > 0);
-  }
-  // The rates agree with each other: predicted is the roofline's time for the counted work.
+  test::check_reported(r);
   double const seconds = 1e-6 * r.counter("predicted_us") / (r.counter("roofline_%") / 100);
   double const flops = r.counter("GFLOP/s") * seconds, bytes = r.counter("GB/s") * seconds;
   CHECK(1e-6 * r.counter("predicted_us") >=
         doctest::Approx(std::max(flops / r.counter("peak_GFLOP/s"), bytes / r.counter("peak_GB/s")))
             .epsilon(1e-6));
-  CHECK(r.label.find("off by ") != std::string::npos);
 }
 
 template <auto Policy>
@@ -209,6 +167,63 @@ constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> 
     .dense = mlp,
     .sparse = moe};
 
+// ---- a subject of a user's own
+// ---------------------------------------------------------------------------------------------------------
+/// y = 2 x + y, of `tokens` numbers in each of so many sequences.
+struct axpy {
+  using exec_type = cpu;
+  struct copy {
+    std::vector<float> x, y;
+  };
+  static constexpr plait::bench::parameters depends{.sequences = true};
+  bool wrong = false;
+  std::int64_t n = 0;
+  int *made = nullptr, *rewound = nullptr;
+
+  void begin(cpu&, plait::bench::call const& what) { n = what.tokens * what.sequences; }
+  void prepare(cpu&, std::unique_ptr<copy>& one) {
+    auto const size = static_cast<std::size_t>(n);
+    one = std::make_unique<copy>(copy{std::vector<float>(size, 1), std::vector<float>(size, 0)});
+    if (made != nullptr) ++*made;
+  }
+  plait::bench::verdict check(cpu& exec, copy& c) {
+    run(exec, c);
+    return {c.y[0] == (wrong ? 3.0f : 2.0f) ? "" : "y is not 2 x", 0};
+  }
+  void rewind(copy& c) {
+    c.y.assign(c.y.size(), 0);
+    if (rewound != nullptr) ++*rewound;
+  }
+  void run(cpu&, copy& c) {
+    for (std::size_t i = 0; i < c.x.size(); ++i) c.y[i] += 2 * c.x[i];
+  }
+  plait::bench::call_cost cost() const { return {2.0 * double(n), 12.0 * double(n)}; }
+  std::string note() const { return "; of a user's own"; }
+  template <class Counters>
+  void add_counters(Counters& out) const {
+    out["numbers"] = double(n);
+  }
+};
+
+/// An op whose first row is another one where there are many, or in f32.
+enum class op_mistake { none, many, f32 };
+template <op_mistake How>
+constexpr auto doubled = []<class Exec>(Exec&, std::int64_t tokens, std::int64_t context) {
+  using T = typename Exec::value_type;
+  return plait::bench::op(plait::bench::matrix<T>(tokens, width),
+                          {2.0 * width * double(tokens), 8.0 * width * double(tokens)},
+                          [x = plait::bench::matrix<T>(tokens, width, 1), context](
+                              Exec& exec, plait::matrix_view<T> y) {
+                            bool const is_wrong =
+                                (How == op_mistake::many && y.rows() > 3) ||
+                                (How == op_mistake::f32 && sizeof(T) == 4 && context == 7);
+                            exec.parallel(y.rows(), [&](std::int64_t r, int) {
+                              for (std::int64_t c = 0; c < width; ++c)
+                                y(r, c) = T(is_wrong ? 2.001 : 2.0) * x.read()(r, c);
+                            });
+                          });
+};
+
 }  // namespace
 
 template <>
@@ -233,19 +248,18 @@ static_assert(layer<mlp>::policy == mlp && layer<moe>::policy == moe &&
               plait::layer<width, plait::rms_norm{}>::d_model == width);
 
 TEST_CASE("every kind of layer runs at every point, checked and counted") {
-  auto const results = run([] {
+  auto const results = run_benchmarks([] {
     auto all = plait::bench::register_layer<layer<attention>, cpu>(
         "attention",
         {.tokens = {1, 5}, .context = {0, 70, 200}, .threads = {1, 2}, .weights = weights::warm});
-    auto const add = [&](plait::bench::registered more) {
-      all.insert(all.end(), more.begin(), more.end());
-    };
-    add(plait::bench::register_layer<layer<mamba>, cpu>("mamba", few({1, 4, 33})));
-    add(plait::bench::register_layer<layer<mlp>>(
-        "mlp", {.tokens = {1}, .context = {0, 70}, .threads = {1}, .max_bytes = 1 << 20}));
-    add(plait::bench::register_layer<plait::single_layer<width, moe>>("moe", few({7})));
-    add(plait::bench::register_layer<layer<echo{}>>(
-        "echo", {.tokens = {1, 9}, .context = {3}, .threads = {1}, .max_bytes = 1 << 20}));
+    append(all, plait::bench::register_layer<layer<mamba>, cpu>("mamba", few({1, 4, 33})));
+    append(all,
+           plait::bench::register_layer<layer<mlp>>(
+               "mlp", {.tokens = {1}, .context = {0, 70}, .threads = {1}, .max_bytes = 1 << 20}));
+    append(all, plait::bench::register_layer<plait::single_layer<width, moe>>("moe", few({7})));
+    append(all,
+           plait::bench::register_layer<layer<echo{}>>(
+               "echo", {.tokens = {1, 9}, .context = {3}, .threads = {1}, .max_bytes = 1 << 20}));
     return all;
   });
   REQUIRE(results.size() == 12 + 3 + 1 + 1 + 2);  // a feed-forward has no context
@@ -260,7 +274,7 @@ TEST_CASE("every kind of layer runs at every point, checked and counted") {
 
 TEST_CASE("cold weights are as many copies as there is room for") {
   auto const copies = [](std::int64_t room) {
-    auto const results = run([&] {
+    auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<mlp>>(
           "mlp", {.tokens = {1}, .threads = {1}, .max_bytes = room});
     });
@@ -276,7 +290,7 @@ TEST_CASE("cold weights are as many copies as there is room for") {
 
 TEST_CASE("experts are reached as asked, and bytes counted as reached") {
   auto const of = [](routing r, std::int64_t tokens) {
-    auto const results = run([&] {
+    auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<moe>>(
           "moe", {.tokens = {tokens}, .threads = {1}, .weights = weights::warm, .routing = r});
     });
@@ -286,10 +300,9 @@ TEST_CASE("experts are reached as asked, and bytes counted as reached") {
           std::string::npos);
     std::string const& label = results[0].label;
     double const reached = std::stod(label.substr(label.find("; ") + 2));
-    double const seconds = double(tokens) / results[0].counter("tokens/s");
     double const bytes = double(plait::policies::bytes(moe, width, plait::f32, reached)) +
                          2.0 * 4 * width * double(tokens);
-    CHECK(results[0].counter("GB/s") * 1e9 * seconds == doctest::Approx(bytes).epsilon(1e-6));
+    CHECK(results[0].bytes(double(tokens)) == doctest::Approx(bytes).epsilon(1e-6));
     return reached;
   };
   CHECK(of(routing::one, 50) == 2);
@@ -301,40 +314,34 @@ TEST_CASE("experts are reached as asked, and bytes counted as reached") {
 }
 
 TEST_CASE("a wrong layer is an error with a sentence, and has no time") {
-  auto const error_of = [](auto const& add) {
-    auto const results = run(add);
-    REQUIRE(results.size() == 1);
-    if (!results[0].error.empty()) CHECK(std::isnan(results[0].counter("tokens/s")));
-    return results[0].error;
-  };
-  CHECK(error_of([] { return plait::bench::register_layer<layer<broken{}>>("right", few({8})); }) ==
-        "");
-  CHECK(error_of([] {
+  CHECK(error_of_benchmark(
+            [] { return plait::bench::register_layer<layer<broken{}>>("right", few({8})); }) == "");
+  CHECK(error_of_benchmark([] {
           return plait::bench::register_layer<layer<broken{mistake::scale}>>("scale", few({8}));
         }).find("the result is off by ") == 0);
-  CHECK(error_of([] {
+  CHECK(error_of_benchmark([] {
           return plait::bench::register_layer<layer<broken{mistake::nan}>>("nan", few({8}));
         }).find("the result is off by nan") == 0);
-  CHECK(error_of([] {
+  CHECK(error_of_benchmark([] {
           return plait::bench::register_layer<layer<broken{mistake::library_gemm}>>("rows",
                                                                                     few({3}));
         }) == "");
-  CHECK(error_of([] {
+  CHECK(error_of_benchmark([] {
           return plait::bench::register_layer<layer<broken{mistake::library_gemm}>>("rows",
                                                                                     few({8}));
         }) == "row 0 of 8 is not that of a call with 3, bit for bit");
   auto options = few({8});
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return plait::bench::register_layer<layer<stubborn{}>>("stubborn", options);
         }) == "");
   options.routing = routing::balanced;
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return plait::bench::register_layer<layer<stubborn{}>>("stubborn", options);
         }) == "tokens do not go to experts as routing balanced wants them to");
 }
 
 TEST_CASE("a model runs at every point, with what it has and keeps") {
-  auto const results = run([] {
+  auto const results = run_benchmarks([] {
     return plait::bench::register_model<small, cpu>("small", {.tokens = {1, 20},
                                                               .context = {0, 70},
                                                               .sequences = {1, 3},
@@ -368,18 +375,17 @@ template <plait::precision P>
 void check_precision(std::string const& name) {
   CAPTURE(name);
   using exec = plait::exec::cpu<P>;
-  auto const results = run([&] {
+  auto const results = run_benchmarks([&] {
     auto all = plait::bench::register_layer<layer<attention>, exec>(
         "attention", {.tokens = {5}, .context = {70}, .threads = {1}, .max_bytes = 1});
-    auto const add = [&](plait::bench::registered more) {
-      all.insert(all.end(), more.begin(), more.end());
-    };
-    add(plait::bench::register_layer<layer<mamba>, exec>("mamba", few({5})));
-    add(plait::bench::register_layer<layer<mlp>, exec>("mlp", few({5})));
-    add(plait::bench::register_layer<layer<moe>, exec>(
-        "moe", {.tokens = {5}, .threads = {1}, .routing = routing::zipf, .max_bytes = 1}));
-    add(plait::bench::register_model<small, exec>(
-        "small", {.tokens = {5}, .threads = {1}, .routing = routing::balanced, .max_bytes = 1}));
+    append(all, plait::bench::register_layer<layer<mamba>, exec>("mamba", few({5})));
+    append(all, plait::bench::register_layer<layer<mlp>, exec>("mlp", few({5})));
+    append(all,
+           plait::bench::register_layer<layer<moe>, exec>(
+               "moe", {.tokens = {5}, .threads = {1}, .routing = routing::zipf, .max_bytes = 1}));
+    append(all, plait::bench::register_model<small, exec>(
+                    "small",
+                    {.tokens = {5}, .threads = {1}, .routing = routing::balanced, .max_bytes = 1}));
     return all;
   });
   REQUIRE(results.size() == 5);
@@ -388,8 +394,7 @@ void check_precision(std::string const& name) {
     CHECK(r.name.find("/" + name + "/") != std::string::npos);
   }
   // weights as they are stored
-  double const seconds = 5 / results[2].counter("tokens/s");
-  CHECK(results[2].counter("GB/s") * 1e9 * seconds ==
+  CHECK(results[2].bytes(5) ==
         doctest::Approx(double(plait::policies::bytes(mlp, width, P)) + 2.0 * 4 * width * 5)
             .epsilon(1e-6));
 }
@@ -409,7 +414,7 @@ TEST_CASE("every precision is checked with its own weights and counted in its ow
 TEST_CASE("a model's tokens are routed as asked, in every layer") {
   for (routing r : {routing::random, routing::balanced, routing::zipf, routing::one}) {
     CAPTURE(int(r));
-    auto const results = run([&] {
+    auto const results = run_benchmarks([&] {
       return plait::bench::register_model<small, cpu>(
           "small",
           {.tokens = {1, 40}, .context = {0, 9}, .threads = {1}, .routing = r, .max_bytes = 1});
@@ -427,7 +432,7 @@ TEST_CASE("a model's tokens are routed as asked, in every layer") {
 TEST_CASE(
     "a model too large for the reference says that it is unchecked; a stack of layers needs no "
     "vocabulary") {
-  auto results = run([] {
+  auto results = run_benchmarks([] {
     return plait::bench::register_model<small, cpu>(
         "small", {.tokens = {2}, .threads = {1}, .max_bytes = 1, .max_check_bytes = 1});
   });
@@ -440,7 +445,7 @@ TEST_CASE(
     return c;
   }();
   for (routing r : {routing::random, routing::zipf}) {
-    results = run([&] {
+    results = run_benchmarks([&] {
       return plait::bench::register_model<stack, cpu>(
           "stack",
           {.tokens = {1, 30}, .context = {5}, .threads = {1}, .routing = r, .max_bytes = 1});
@@ -448,6 +453,53 @@ TEST_CASE(
     REQUIRE(results.size() == 2);
     for (auto const& one : results) check_complete(one);
   }
+}
+
+TEST_CASE("a subject of a user's own has all that layers have") {
+  int made = 0, rewound = 0;
+  auto const results = run_benchmarks([&] {
+    return plait::bench::register_subject("axpy", axpy{.made = &made, .rewound = &rewound},
+                                          {.tokens = {100, 200},
+                                           .context = {0, 5},
+                                           .sequences = {1, 3},
+                                           .threads = {1},
+                                           .max_bytes = 3 * 12 * 200});
+  });
+  REQUIRE(results.size() == 4);  // it depends on no context
+  for (auto const& r : results) check_complete(r);
+  CHECK(results[0].name.find("axpy/f32/tokens:100/sequences:1/threads:1/weights:cold") == 0);
+  CHECK(results[0].label.find("6 copies, 7.2 kB (no room to be cold); of a user's own; off by ") ==
+        0);
+  CHECK(results[3].label.find("1 copy, ") == 0);
+  CHECK(results[3].counter("numbers") == 600);
+  CHECK(results[3].bytes(600) == doctest::Approx(12.0 * 600));
+  CHECK(made == 6 + 3 + 2 + 1);
+  CHECK(rewound >= 4 * 3);
+  CHECK(error_of_benchmark([] {
+          return plait::bench::register_subject("axpy", axpy{.wrong = true},
+                                                {.tokens = {4}, .threads = {1}});
+        }) == "y is not 2 x");
+}
+
+TEST_CASE("an op is compared with the reference at each context, and with a call with few tokens") {
+  auto const error_of = [](auto const& make) {
+    return error_of_benchmark([&] {
+      return plait::bench::register_op(
+          "doubled", make,
+          {.tokens = {8}, .context = {7}, .threads = {1}, .weights = weights::warm});
+    });
+  };
+  CHECK(error_of(doubled<op_mistake::none>) == "");
+  CHECK(error_of(doubled<op_mistake::many>) ==
+        "row 0 of 8 is not that of a call with 3, bit for bit");
+  CHECK(error_of(doubled<op_mistake::f32>).find("the result is off by ") == 0);
+  auto const results = run_benchmarks([] {
+    return plait::bench::register_op("doubled", doubled<op_mistake::f32>,
+                                     {.tokens = {1, 8}, .threads = {1}, .weights = weights::warm});
+  });
+  REQUIRE(results.size() == 2);
+  for (auto const& r : results) check_complete(r);
+  CHECK(results[1].name.find("doubled/f32/tokens:8/context:0/threads:1/weights:warm") == 0);
 }
 
 TEST_CASE("options out of range") {

@@ -9,6 +9,7 @@
 #include <plait/benchmark/run.hpp>
 
 #include <support/architectures.hpp>
+#include <support/benchmarks.hpp>
 
 #include <doctest/doctest.h>
 
@@ -16,29 +17,6 @@
 #include <vector>
 
 using test::fake_cuda;
-
-namespace {
-
-template <class Run>
-std::string error_of(Run const& r) {
-  if constexpr (requires { r.error_occurred; })
-    return r.error_occurred ? r.error_message : "";
-  else
-    return r.skip_message;
-}
-class collect : public ::benchmark::BenchmarkReporter {
- public:
-  std::vector<std::string> names, errors;
-  bool ReportContext(Context const&) override { return true; }
-  void ReportRuns(std::vector<Run> const& runs) override {
-    for (Run const& r : runs) {
-      names.push_back(r.benchmark_name());
-      errors.push_back(error_of(r));
-    }
-  }
-};
-
-}  // namespace
 
 TEST_CASE("a layer and a model are refused by a device that computes nothing") {
   fake_cuda::reset();
@@ -49,12 +27,10 @@ TEST_CASE("a layer and a model are refused by a device that computes nothing") {
                                                                                   {.tokens = {64}});
   plait::bench::register_model<test::everything, plait::exec::cuda<plait::int8>>("model",
                                                                                  {.tokens = {1}});
-  collect reporter;
-  ::benchmark::RunSpecifiedBenchmarks(&reporter);
-  plait::bench::detail::kept() = {};
-  REQUIRE(reporter.names.size() == 3);
-  CHECK(reporter.names[0].find("mamba/bf16/tokens:1/context:0/weights:cold") == 0);
-  for (std::string const& error : reporter.errors) CHECK(error.find("the result is off by ") == 0);
+  auto const results = test::run_registered();
+  REQUIRE(results.size() == 3);
+  CHECK(results[0].name.find("mamba/bf16/tokens:1/context:0/weights:cold") == 0);
+  for (auto const& r : results) CHECK(r.error.find("the result is off by ") == 0);
   CHECK(fake_cuda::launches().size() > 0);
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
 }

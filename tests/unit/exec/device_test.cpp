@@ -139,6 +139,7 @@ TEST_CASE("kernels may follow the device's addresses, this machine may not" *
   CHECK(__asan_address_is_poisoned(m.data()) != 0);
   memory::access const here;
   CHECK(__asan_address_is_poisoned(m.data()) == 0);
+  CHECK(__asan_address_is_poisoned(m.data() + 8) != 0);  // nor kernels past its end
 #else
   CHECK(m.size() == 8);
 #endif

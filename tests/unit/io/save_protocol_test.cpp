@@ -92,8 +92,7 @@ int held(std::string const& directory, std::vector<std::uint32_t> const& seeds) 
   return -2;
 }
 
-io::save_options const whole{};
-shards{.shard_bytes = 2000};
+io::save_options const whole{}, shards{.shard_bytes = 2000};
 struct change {
   char const* name;
   io::save_options from, to;

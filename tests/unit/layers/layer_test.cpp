@@ -6,6 +6,7 @@
 #include <support/executors.hpp>
 
 #include <doctest/doctest.h>
+#include <Eigen/Core>
 
 namespace {
 

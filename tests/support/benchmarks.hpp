@@ -1,0 +1,88 @@
+// What registered benchmarks report, run for a moment each.
+#pragma once
+
+#include <plait/benchmark/driver.hpp>
+
+#include <benchmark/benchmark.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace test {
+
+/// What Google Benchmark reports of one run.
+struct benchmark_result {
+  std::string name, label, error;
+  ::benchmark::UserCounters counters;
+  double counter(std::string const& which) const {
+    auto const at = counters.find(which);
+    return at == counters.end() ? NAN : double(at->second);
+  }
+  /// What GB/s was counted from.
+  double bytes(double tokens) const { return counter("GB/s") * 1e9 * tokens / counter("tokens/s"); }
+};
+
+class collect : public ::benchmark::BenchmarkReporter {
+ public:
+  std::vector<benchmark_result> results;
+  bool ReportContext(Context const&) override { return true; }
+  void ReportRuns(std::vector<Run> const& runs) override {
+    for (Run const& r : runs)
+      results.push_back({r.benchmark_name(), r.report_label, error_of(r), r.counters});
+  }
+
+ private:
+  /// Why a run was skipped: Google Benchmark 1.8 has another name for it.
+  template <class R>
+  static std::string error_of(R const& r) {
+    if constexpr (requires { r.error_occurred; })
+      return r.error_occurred ? r.error_message : "";
+    else
+      return r.skip_message;
+  }
+};
+
+inline std::vector<benchmark_result> run_registered() {
+  collect reporter;
+  ::benchmark::RunSpecifiedBenchmarks(&reporter);
+  ::benchmark::ClearRegisteredBenchmarks();
+  plait::bench::detail::kept().reset();
+  return reporter.results;
+}
+
+/// Runs what `add` registers, two iterations each.
+template <class Add>
+std::vector<benchmark_result> run_benchmarks(Add const& add) {
+  ::benchmark::ClearRegisteredBenchmarks();
+  for (auto* b : add()) b->Iterations(2);
+  return run_registered();
+}
+
+/// Appends what one more call has registered.
+inline void append(plait::bench::registered& all, plait::bench::registered const& more) {
+  all.insert(all.end(), more.begin(), more.end());
+}
+
+/// The error of the only benchmark, which then has no time.
+template <class Add>
+std::string error_of_benchmark(Add const& add) {
+  auto const results = run_benchmarks(add);
+  REQUIRE(results.size() == 1);
+  if (!results[0].error.empty()) CHECK(std::isnan(results[0].counter("tokens/s")));
+  return results[0].error;
+}
+
+inline void check_reported(benchmark_result const& r) {
+  CAPTURE(r.name);
+  CHECK(r.error == "");
+  for (char const* name :
+       {"tokens/s", "GFLOP/s", "GB/s", "predicted_us", "roofline_%", "peak_GFLOP/s", "peak_GB/s"}) {
+    CAPTURE(name);
+    CHECK(r.counter(name) > 0);
+  }
+  CHECK(r.label.find("off by ") != std::string::npos);
+}
+
+}  // namespace test
