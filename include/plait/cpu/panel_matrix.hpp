@@ -16,9 +16,10 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A linear map [copies][rows][cols] in panels (cpu/panel_format.hpp). Parts that do not overlap
-/// may be set by several threads. Equation: f32 as they are; bf16 to the nearest, ties to even;
-/// int8 in blocks of 32 columns with
+/// A linear map [copies][rows][cols] in panels (cpu/panel_format.hpp). Several threads may set
+/// parts that do not overlap.
+///
+/// Equation: f32 as they are; bf16 to the nearest, ties to even; int8 in blocks of 32 columns with
 ///   a binary16 scale s = max |v| / 127 each, value = s (byte - 128), byte = round(v / s) + 128 to
 ///   the nearest, ties to even; a block with a value that is not finite is NaN throughout
 /// Shapes: [copies][rows / panel][cols / step] of steps, `panel_rows` = 2 `PLAIT_PACKET`. The last

@@ -19,26 +19,27 @@ constexpr int max_rows(dtype activations) {
   return activations != dtype::int8 && simd::width == 8 ? 6 : 4;
 }
 
-/// `rows` rows in as few groups of at most `most` as possible, of nearly equal size. Results do not
-/// depend on the grouping.
+/// `rows` rows in as few groups of at most `max_size` as possible, of nearly equal size. Results do
+/// not depend on the grouping.
+///
 /// Test: tests/unit/ops/linear/linear_test.cpp
 struct row_groups {
   std::int64_t rows;
-  int most;
-  constexpr std::int64_t count() const { return (rows + most - 1) / most; }
+  int max_size;  ///< of a group
+  constexpr std::int64_t count() const { return (rows + max_size - 1) / max_size; }
   constexpr std::int64_t first(std::int64_t g) const {
     return rows / count() * g + (g < rows % count() ? g : rows % count());
   }
   constexpr std::int64_t size(std::int64_t g) const { return first(g + 1) - first(g); }
 };
 
-/// Calls body(std::integral_constant<int, rows>) for rows in [1, Most].
-template <int Most, class Body>
+/// Calls body(std::integral_constant<int, rows>) for rows in [1, Max].
+template <int Max, class Body>
 [[gnu::always_inline]] inline void with_rows(std::int64_t rows, Body&& body) {
   [&]<int... M>(std::integer_sequence<int, M...>) {
     (void)((rows == M + 1 ? (body(std::integral_constant<int, M + 1>{}), true) : false) || ...);
   }
-  (std::make_integer_sequence<int, Most>{});
+  (std::make_integer_sequence<int, Max>{});
 }
 
 }  // namespace panels
