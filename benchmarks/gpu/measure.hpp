@@ -137,8 +137,9 @@ double nanoseconds(Exec& exec, Run const& run) {
     event() { cuda_check::check(cudaEventCreate(&e), "cudaEventCreate"); }
     ~event() { (void)cudaEventDestroy(e); }
     event(event const&) = delete;
-  } first;
-  last;
+  };
+  event const first;
+  event const last;
   auto const round = [&](int runs) {
     cuda_check::check(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
     for (int i = 0; i < runs; ++i) run();
@@ -238,7 +239,7 @@ class call {
   on_device<float> state_;
   on_device<typename Exec::kv_type> memory_;
   std::vector<std::int64_t> first_{0};
-  length_;
+  std::vector<std::int64_t> length_;
   std::vector<float*> states_;
   std::vector<std::vector<std::byte*>> tables_;
   std::vector<std::byte* const*> table_;

@@ -20,6 +20,7 @@
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/half.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/core/view.hpp>
 #include <plait/policy/precision.hpp>
 #include <plait/policy/tensor.hpp>
@@ -111,6 +112,34 @@ difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
       if (!(off <= d.worst) && !std::isnan(d.worst)) d.worst = off;  // NaN too, and it stays
     }
   return d;
+}
+
+/// The first row whose bits differ, or -1.
+template <class T>
+std::int64_t differing_row(matrix_view<T const> a, matrix_view<T const> b) {
+  for (std::int64_t r = 0; r < a.rows(); ++r)
+    if (std::memcmp(a.row(r), b.row(r), sizeof(T) * static_cast<std::size_t>(a.cols())) != 0)
+      return r;
+  return -1;
+}
+
+/// The first rows of a call with `tokens` tokens compared with the same rows computed by a call
+/// with few: bit for bit on the CPU; within `allowed` on a device, where products of many rows are
+/// summed in another order. The difference as a sentence; empty where they agree.
+template <class Exec, class T>
+std::string disagreement(matrix_view<T const> timed, matrix_view<T const> few, std::int64_t tokens,
+                         double allowed) {
+  if constexpr (on_device<Exec>) {
+    std::string const why = compare(timed.middle_rows(0, few.rows()), few).complaint(allowed);
+    if (why.empty()) return {};
+    return sentence("the first rows of {} are not those of a call with {}: {}", tokens, few.rows(),
+                    why);
+  } else {
+    std::int64_t const row = differing_row(few, timed);
+    if (row < 0) return {};
+    return sentence("row {} of {} is not that of a call with {}, bit for bit", row, tokens,
+                    few.rows());
+  }
 }
 
 /// Gives `to` the values of `from` as it keeps them: rounded, dequantised. Both are the same model

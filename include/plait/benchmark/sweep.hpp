@@ -100,12 +100,12 @@ std::vector<sweep_point> points_of(std::string const& name, sweep const& s,
   check_range(name, "tokens", s.tokens, 1, max_call_tokens);
   check_range(name, "context", s.context, 0, std::int64_t{1} << 32);
   check_range(name, "sequences", s.sequences, 1, max_call_tokens);
-  std::vector<std::int64_t> const once{0};
-  alone{1};
+  std::vector<std::int64_t> const no_context{0};
+  std::vector<std::int64_t> const one_sequence{1};
   std::vector<sweep_point> points;
   for (int const threads : threads_of<Exec>(name, s.threads))
-    for (std::int64_t const sequences : depends.sequences ? s.sequences : alone)
-      for (std::int64_t const context : depends.context ? s.context : once)
+    for (std::int64_t const sequences : depends.sequences ? s.sequences : one_sequence)
+      for (std::int64_t const context : depends.context ? s.context : no_context)
         for (std::int64_t const tokens : s.tokens) {
           std::string full = name + "/" + name_of(Exec::types);
           auto const add = [&](char const* what, std::string const& value) {
@@ -113,7 +113,7 @@ std::vector<sweep_point> points_of(std::string const& name, sweep const& s,
           };
           add("tokens", std::to_string(tokens));
           if (depends.context) add("context", std::to_string(context));
-          if (depends.sequences && s.sequences != alone)
+          if (depends.sequences && s.sequences != one_sequence)
             add("sequences", std::to_string(sequences));
           if (!on_device<Exec>) add("threads", std::to_string(threads));
           add("weights", name_of(s.weights));
