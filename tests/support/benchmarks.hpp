@@ -48,7 +48,7 @@ inline std::vector<benchmark_result> run_registered() {
   collect reporter;
   ::benchmark::RunSpecifiedBenchmarks(&reporter);
   ::benchmark::ClearRegisteredBenchmarks();
-  plait::bench::detail::kept().reset();
+  plait::bench::detail::last_measurement().reset();
   return reporter.results;
 }
 
