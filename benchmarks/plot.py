@@ -502,7 +502,7 @@ def peers(rows):
             svg.line([(left, y - step / 2), (left + width, y - step / 2)], FAINT)
         for r in [r for r in rows if label(r) == line]:
             precision, ratio = spoken(r["plait"]), r["ratio"]["median"]
-            speed = r["plait_tokens_a_second"]["median"]
+            speed = r["plait_tokens_per_second"]["median"]
             peer = f"{r['peer']} {r['peer_precision']}"
             said = f"{line}, {precision}: {speed:,g} tokens/s, {ratio:g}x {peer}"
             paint = (
@@ -574,7 +574,7 @@ def table(points, path):
         row = rows.setdefault(key, {})
         row["parameters"], row["active_parameters"] = p["parameters"], p["active_parameters"]
         row["state_bytes"] = p["state_bytes"]
-        row["kv_bytes_a_token"] = p["kv_bytes"] / (p.number("tokens") + p.number("context"))
+        row["kv_bytes_per_token"] = p["kv_bytes"] / (p.number("tokens") + p.number("context"))
         row[
             (
                 "decode_tokens/s"

@@ -42,7 +42,7 @@ def speed(args):
         return model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
 
     def print_speeds(what, tokens, context, times):
-        print(json.dumps({"what": what, "tokens": tokens, "context": context, "sequences": 1, "tokens_a_second": [tokens / t for t in times]}), flush=True)
+        print(json.dumps({"what": what, "tokens": tokens, "context": context, "sequences": 1, "tokens_per_second": [tokens / t for t in times]}), flush=True)
 
     for tokens in args.prefill:
         times = []
