@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""transformers' side of the comparison, on torch's CPU backend. One line of JSON a measurement, as plait_side prints them.
+"""transformers' side of the comparison, on torch's CPU backend. Prints the same lines of JSON as plait_side.
 
   transformers_side.py speed --checkpoint DIR --precision f32|bf16 [--prefill N,N] [--context N,N] [--new N] [--repetitions N] [--threads N]
   transformers_side.py logits --checkpoint DIR --ids FILE --out FILE       raw int32 in, raw f32 out; always f32
