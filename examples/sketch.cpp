@@ -31,7 +31,6 @@ T silu(T x) {
 }
 
 // ---- the norm
-// ----------------------------------------------------------------------------------------------------------------------------
 struct layer_norm {
   friend constexpr bool operator==(layer_norm const&, layer_norm const&) = default;
 };
@@ -63,7 +62,6 @@ struct layer_norm_layer {
 };
 
 // ---- the mixers
-// --------------------------------------------------------------------------------------------------------------------------
 /// Every token sees every token of its sequence, later ones too; so a sequence is one call.
 struct attention {
   int num_heads = 0;
@@ -157,7 +155,6 @@ struct convolution_layer {
 };
 
 // ---- the feed-forwards
-// -------------------------------------------------------------------------------------------------------------------
 /// y = down silu(up x + bias) + bias: two matrices, no gate.
 struct mlp {
   int d_ff = 0;

@@ -59,7 +59,7 @@ struct writes_one {
 
 }  // namespace
 
-TEST_CASE("the fake CUDA is here") { REQUIRE(fake_cuda::here()); }
+TEST_CASE("the fake CUDA is here") { REQUIRE(fake_cuda::preloaded()); }
 
 TEST_CASE(
     "no device, an old driver, an old device, kernels for another one: said when the execution "

@@ -67,8 +67,8 @@ struct device_run {
           out(in.q[call].rows(), in.q[call].cols(), gap);
       auto& to = in_place ? q : out;
       // What it takes is measured without a context and without knowing how long the sequences are.
-      std::vector<std::int64_t> first{0, in.q[call].rows()};
-      length{0};
+      std::vector<std::int64_t> const first{0, in.q[call].rows()};
+      std::vector<std::int64_t> const length{0};
       plait::sequences<T> const unknown{
           .count = 1, .first_row = first.data(), .length = length.data()};
       exec.workspace.reserve(exec.workspace.measure([&] {
@@ -269,7 +269,6 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
 }
 
 // ---- with a library
-// -------------------------------------------------------------------------------------------------------------------
 #if !defined(__CUDACC__)
 namespace {
 
