@@ -429,8 +429,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s) {
   CALLED("cudaStreamSynchronize");
   auto* const it = reinterpret_cast<stream*>(s);
   if (all().streams.count(it) > 0 && it->capturing)
-    return refused("a wait for a stream that is being captured",
-                   cudaErrorStreamCaptureUnsupported);
+    return refused("a wait for a stream that is being captured", cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
@@ -586,8 +585,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, void con
     return refused("a product of matrices that do not fit", CUBLAS_STATUS_INVALID_VALUE);
   for (layout_data const* l : {&x, &y, &z})
     if (l->ld < std::int64_t(l->rows) || l->rows == 0 || l->cols == 0)
-      return refused("a product whose rows overlap, or that is empty",
-                     CUBLAS_STATUS_INVALID_VALUE);
+      return refused("a product whose rows overlap, or that is empty", CUBLAS_STATUS_INVALID_VALUE);
   must_be_on_device("weights of a product", a, whole(x));
   must_be_on_device("the input of a product", b, whole(y));
   must_be_on_device("the result of a product", out, whole(z));

@@ -1,6 +1,7 @@
 // exec::cuda's runtime before the fake CUDA (fake_cuda.cpp), which refuses, fails and runs out of
 // memory on request.
 #include <support/fake_cuda.hpp>
+#include <support/message.hpp>
 #include <support/on_device.hpp>
 
 #include <doctest/doctest.h>
@@ -9,20 +10,12 @@
 #include <string>
 
 using test::fake_cuda;
+using test::message_of;
 using exec = plait::exec::cuda<>;
 using T = plait::bf16_t;
 
 namespace {
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (plait::error const& e) {
-    return e.what();
-  }
-  return "(no error)";
-}
 std::string made() {
   return message_of([] { exec(); });
 }
