@@ -124,7 +124,7 @@ TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_
       if (g.file.find(cache + "k") != nullptr) {
         auto const& shape = g.file.at(cache + "k").shape;
         std::int64_t const heads = shape[1], rows = shape[2], dim = shape[3];
-        auto const kept = g.kept(b);
+        auto const kept = g.stored_positions(b);
         auto const k = g.part(cache + "k", b), v = g.part(cache + "v", b);
         std::vector<double> ours, theirs;
         for (std::int64_t h = 0; h < heads; ++h)

@@ -1,4 +1,4 @@
-// The counts, from the one header that needs nothing but the standard library.
+// Counts of architectures, from the header that includes the standard library alone.
 #include <plait/policy.hpp>
 
 #include <doctest/doctest.h>
@@ -71,20 +71,21 @@ static_assert(recurrent_state_bytes(all_attention) == 0 &&
 
 // ---- weights and contexts
 static_assert(weight_bytes(jamba_v0_1, f32) == 4 * count(jamba_v0_1).total_parameters);
-static_assert(weight_bytes(jamba_v0_1, bf16) >
-              2 * count(jamba_v0_1).total_parameters);  // vectors, router and A stay f32
+// Vectors, the router and A stay in f32.
+static_assert(weight_bytes(jamba_v0_1, bf16) > 2 * count(jamba_v0_1).total_parameters);
 static_assert(weight_bytes(jamba_v0_1, bf16) < 2.01 * double(count(jamba_v0_1).total_parameters));
-static_assert(weight_bytes(jamba_v0_1, int8) >
-              1.06 * double(count(jamba_v0_1).total_parameters));  // 34 bytes for 32 weights
+// 34 bytes for 32 weights.
+static_assert(weight_bytes(jamba_v0_1, int8) > 1.06 * double(count(jamba_v0_1).total_parameters));
 static_assert(weight_bytes(jamba_v0_1, int8) < 1.08 * double(count(jamba_v0_1).total_parameters));
 static_assert(weight_bytes(jamba_v0_1, experts_int8) > weight_bytes(jamba_v0_1, int8) &&
               weight_bytes(jamba_v0_1, experts_int8) < weight_bytes(jamba_v0_1, bf16));
+// Tied: the table counts once.
 static_assert(weight_bytes(jamba_reasoning_3b, f32) ==
-              4 * count(jamba_reasoning_3b).total_parameters);  // tied: the table counts once
+              4 * count(jamba_reasoning_3b).total_parameters);
 static_assert(max_context(jamba_v0_1, int8, 80'000'000'000) > 140'000);
+// 8 times the keys and values, but attention's weights are smaller.
 static_assert(max_context(jamba_v0_1, int8, 80'000'000'000) >
-              7 * max_context(all_attention, int8,
-                              80'000'000'000));  // 8 times, but attention's weights are smaller
+              7 * max_context(all_attention, int8, 80'000'000'000));
 static_assert(max_context(jamba_v0_1, bf16, 80'000'000'000) == 0);
 static_assert([] {
   std::int64_t const n = max_context(jamba_v0_1, int8, 80'000'000'000),
@@ -168,8 +169,8 @@ static_assert(kv_cache_bytes(mamba_only, 1000, 4) == 0 &&
               max_context(mamba_only, f32, 1000) == 0);
 
 // ---- work
-// Two flops an active parameter of a linear map, without the embedding table; then attention grows
-// by 4 heads dim + 4 heads a key and layer.
+// Two flops per active parameter of a linear map, without the embedding table; attention adds
+// 4 heads dim + 4 heads per key and layer.
 constexpr std::int64_t table = std::int64_t{65536} * 4096;
 static_assert(decode_cost(jamba_v0_1, bf16, 0).flops >
               2 * (count(jamba_v0_1).active_parameters - table) * 99 / 100);
@@ -193,9 +194,8 @@ static_assert(prefill_cost(jamba_v0_1, bf16, 1023).flops ==
 
 }  // namespace
 
-// All of it is checked when compiled; this says so, and that the values are usable at run time as
-// well.
-TEST_CASE("policy: counts hold at run time as they do at compile time") {
+// The counts are constant expressions, checked above; here the same functions run.
+TEST_CASE("policy: counts at run time equal those at compile time") {
   auto c = configs::jamba_v0_1;
   int const blocks[] = {1, 2, 4, 9};
   for (int b : blocks) {
