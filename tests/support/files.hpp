@@ -79,8 +79,8 @@ inline std::string golden(std::string_view name) {
   return std::string(PLAIT_GOLDEN_DIR) + "/" + std::string(name);
 }
 
-/// The message of the plait::error that `action` throws, which must be one printable line; "" if it
-/// throws nothing.
+/// The message of the plait::error that `action` throws, checked to be one printable line; "" where
+/// it throws none.
 template <class Action>
 std::string refusal(Action&& action) {
   try {
@@ -108,7 +108,7 @@ inline std::string safetensors_bytes(std::string_view header, std::string_view d
 
 }  // namespace plait::test
 
-/// `action` is refused with a message that contains each of the parts.
+/// Checks that `action` throws a plait::error whose message contains each of the parts.
 #define PLAIT_REFUSED(action, ...)                                                   \
   do {                                                                               \
     std::string const plait_refusal = plait::test::refusal([&] { (void)(action); }); \

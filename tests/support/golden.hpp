@@ -87,7 +87,7 @@ struct golden {
   }
 };
 
-/// Largest difference over the largest magnitude of the expected values.
+/// max |actual - expected| / max |expected|.
 template <class A, class B>
 double relative_difference(A const& actual, B const& expected) {
   REQUIRE(actual.size() == expected.size());
