@@ -26,7 +26,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Mid tones, readable on a white and on a dark page alike; those of examples/layer_strip.cpp.
+# Mid tones, readable on a white and on a dark page alike; those of examples/tools/layer_strip.cpp.
 INK, FAINT = "#747d87", "#747d8740"
 COLOURS = [
     "#e8762c",

@@ -115,7 +115,7 @@ for p in $parts; do
           if printf '#include <%s>\n' nlohmann/json.hpp CLI/CLI.hpp | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
             checkpoint=$source/tests/golden/tiny-headdim config=$build/golden/plait-config
             mkdir -p "$build/golden"
-            echo "g++ -std=c++20 -I$source/include ${DOCTEST:+-I$DOCTEST} $source/examples/plait-config/main.cpp -o $config &&" \
+            echo "g++ -std=c++20 -I$source/include ${DOCTEST:+-I$DOCTEST} $source/examples/tools/plait_config.cpp -o $config &&" \
               "$config $checkpoint/config.json --name checkpoint_architecture >$build/golden/plait_architecture.hpp &&" \
               "$compile -I$build/golden '-DPLAIT_GOLDEN_CHECKPOINT=\"$checkpoint\"' '-DPLAIT_GOLDEN_DIR=\"${checkpoint%/*}\"'" \
               "-x cu $source/tests/unit/io/device_golden_test.cpp $source/tests/unit/cuda/gpu_main.cu -o $build/test.io.device_golden"

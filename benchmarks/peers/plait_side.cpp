@@ -24,8 +24,8 @@ struct options {
   int threads = 2, repetitions = 3;
   std::int64_t new_tokens = 64, window = 1024;
   std::vector<std::int64_t> prefill{128, 512, 2048};
-  context{0, 2048, 8192};
-  together{16};
+  std::vector<std::int64_t> context{0, 2048, 8192};
+  std::vector<std::int64_t> together{16};
 };
 
 template <plait::precision P>

@@ -145,8 +145,8 @@ class session final : public any_session {
     }
   }
 
-  /// Calls that are timed together. A call that needs no rewind and takes a few times as long as
-  /// the clock is read many times.
+  /// Calls that are timed together: about 10 us of them where nothing has to be rewound, since
+  /// reading the clock takes tens of nanoseconds.
   std::int64_t calls_per_time() {
     if (rewinds || active_ > 1 || on_device<exec_type>) return 1;
     double const once = seconds_of(*exec_, [&] { run(); });

@@ -25,9 +25,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// An op with its operands: run(exec, y) computes y [tokens, cols]; it owns what it reads, and once
-/// more
-/// computes from where it left that.
+/// An op with its operands: run(exec, y) computes y [tokens, cols]. It owns what it reads; a run
+/// goes on from what the one before has left there.
 template <class T, class Run>
 struct op {
   matrix<T> y;

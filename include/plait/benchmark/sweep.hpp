@@ -101,7 +101,7 @@ std::vector<sweep_point> points_of(std::string const& name, sweep const& s,
   check_range(name, "context", s.context, 0, std::int64_t{1} << 32);
   check_range(name, "sequences", s.sequences, 1, max_call_tokens);
   std::vector<std::int64_t> const once{0};
-  alone{1};
+  std::vector<std::int64_t> const alone{1};
   std::vector<sweep_point> points;
   for (int const threads : threads_of<Exec>(name, s.threads))
     for (std::int64_t const sequences : depends.sequences ? s.sequences : alone)

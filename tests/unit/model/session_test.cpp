@@ -375,7 +375,7 @@ TEST_CASE("session: logits that are not finite are refused, and say where") {
   });
   plait::session chat(net);
   ids const fine{3, 1};
-  poisoned{4, 9};
+  ids const poisoned{4, 9};
   chat.feed(fine);
   std::string const sentence =
       "session: the logits after token 3, id 9, are not finite: that of id 0 is ";

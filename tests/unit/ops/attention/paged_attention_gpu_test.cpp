@@ -68,7 +68,7 @@ struct device_run {
       auto& to = in_place ? q : out;
       // What it takes is measured without a context and without knowing how long the sequences are.
       std::vector<std::int64_t> first{0, in.q[call].rows()};
-      length{0};
+      std::vector<std::int64_t> length{0};
       plait::sequences<T> const unknown{
           .count = 1, .first_row = first.data(), .length = length.data()};
       exec.workspace.reserve(exec.workspace.measure([&] {

@@ -1,5 +1,5 @@
 // generate: a prompt goes on, token by token, with the checkpoint this program was built for.
-#include "support/tool.hpp"
+#include "tool.hpp"
 
 #include <plait/io.hpp>
 #include <plait/plait.hpp>

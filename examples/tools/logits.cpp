@@ -8,7 +8,7 @@
 // F32 [tokens, vocab]. The same input gives the same bytes, whatever the chunks and threads. With
 // --packed the weights are mapped from that file, which is written from the checkpoint where it is
 // not there yet.
-#include "support/tool.hpp"
+#include "tool.hpp"
 
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
