@@ -237,8 +237,7 @@ class call {
  private:
   on_device<float> state_;
   on_device<typename Exec::kv_type> memory_;
-  std::vector<std::int64_t> first_{0};
-  length_;
+  std::vector<std::int64_t> first_{0}, length_;
   std::vector<float*> states_;
   std::vector<std::vector<std::byte*>> tables_;
   std::vector<std::byte* const*> table_;

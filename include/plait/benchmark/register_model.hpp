@@ -12,9 +12,9 @@
 #include <plait/benchmark/model_steps.hpp>
 #include <plait/benchmark/options.hpp>
 #include <plait/benchmark/sweep.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/model/model.hpp>
 
 #include <algorithm>

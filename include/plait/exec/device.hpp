@@ -7,8 +7,8 @@
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/arena.hpp>
+#include <plait/core/call.hpp>
 #include <plait/core/half.hpp>
-#include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/gpu/attention_product.hpp>
 #include <plait/gpu/block.hpp>

@@ -4,8 +4,8 @@
 //
 // - struct args: what it is given, by value: pointers, numbers, views
 // - static constexpr int threads: of a block, a multiple of 32
-// - static constexpr int blocks: if given: so many have room on a multiprocessor at the same time,
-//   in registers too
+// - static constexpr int min_blocks_per_multiprocessor: if given: so many have room on a
+//   multiprocessor at the same time, in registers too
 // - `template <class Block> struct shared`: the block's shared memory, at most 48 KiB,
 //   uninitialized
 //   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
@@ -48,12 +48,12 @@ namespace kernels {
 /// Threads of a warp.
 inline constexpr int warp_size = 32;
 
-/// Kernel::blocks, or 0: as the compiler thinks best, which is now and then a little less than is
-/// needed, and spills.
+/// Kernel::min_blocks_per_multiprocessor, or 0: as the compiler thinks best, which is now and then
+/// a little less than is needed, and spills.
 template <class Kernel>
 constexpr int blocks_of() {
-  if constexpr (requires { Kernel::blocks; })
-    return Kernel::blocks;
+  if constexpr (requires { Kernel::min_blocks_per_multiprocessor; })
+    return Kernel::min_blocks_per_multiprocessor;
   else
     return 0;
 }
@@ -80,8 +80,9 @@ constexpr int blocks_of() {
 /// be used again after a sync.
 /// Equation: a kernel is a type with `args`, `threads`, `shared<Block>` and `run(block, shared,
 ///   args)`, which every thread of every block executes; every thread of a block comes to every
-///   barrier, every lane of a warp to every shuffle. Its `blocks`, if it has one: so many are to
-///   have room on a multiprocessor at a time
+///   barrier, every lane of a warp to every shuffle. Its
+///   `min_blocks_per_multiprocessor`, if it has one: so many are to have room on a multiprocessor
+///   at a time
 /// Shapes: threads a multiple of 32; shared memory at most 48 KiB, uninitialized; y and z of a grid
 ///   at most 65535
 /// Test: tests/unit/emulator/block_test.cpp

@@ -59,7 +59,7 @@ void f(Eigen::MatrixXf& m) { g(m); }  // 5: plait: views are row-major
 void g(matrix_view<float>);
 void f(Eigen::Map<Eigen::Matrix<float, -1, -1, Eigen::RowMajor>, 0, Eigen::Stride<-1, 2>> m) {
   g(m);
-}  // 6: plait: the values of a row must lie side by side
+}  // 6: plait: the values of a row must be contiguous
 #elif CASE == 7
 struct mine {
   friend constexpr bool operator==(mine const&, mine const&) = default;
@@ -129,8 +129,7 @@ struct plait::layer_of<silent> {
 };
 inline constexpr hybrid<none, silent, none, none> unsaid{
     .d_model = 16, .vocab_size = 9, .layers = {.layers_per_block = 1, .recur = 1}};
-template class plait::model<unsaid>;  // 13: plait: a mixer says what becomes of a sequence in
-                                      // several calls
+template class plait::model<unsaid>;  // 13: plait: a mixer declares its chunked-prefill guarantee
 #elif CASE == 14
 struct empty {
   int d_model = 16, vocab_size = plait::no_vocabulary;

@@ -3,7 +3,6 @@
 // may differ by.
 #include <plait/benchmark.hpp>
 
-#include <support/benchmarks.hpp>
 #include <support/data.hpp>
 #include <support/device_ops.hpp>
 
@@ -12,7 +11,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,9 +20,6 @@ namespace {
 
 using plait::bench::routing;
 using plait::bench::weights;
-using test::append;
-using test::error_of_benchmark;
-using test::run_benchmarks;
 template <plait::precision P = plait::bf16>
 using device = plait::exec::emulated<P>;
 
@@ -44,9 +39,55 @@ constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> 
 template <auto Policy>
 using layer = plait::layer<width, Policy>;
 
-void check_complete(test::benchmark_result const& r) {
-  test::check_reported(r);
+struct result {
+  std::string name, label, error;
+  ::benchmark::UserCounters counters;
+  double counter(std::string const& which) const {
+    auto const at = counters.find(which);
+    return at == counters.end() ? NAN : double(at->second);
+  }
+};
+template <class Run>
+std::string error_of(Run const& r) {
+  if constexpr (requires { r.error_occurred; })
+    return r.error_occurred ? r.error_message : "";
+  else
+    return r.skip_message;
+}
+class collect : public ::benchmark::BenchmarkReporter {
+ public:
+  std::vector<result> results;
+  bool ReportContext(Context const&) override { return true; }
+  void ReportRuns(std::vector<Run> const& runs) override {
+    for (Run const& r : runs)
+      results.push_back({r.benchmark_name(), r.report_label, error_of(r), r.counters});
+  }
+};
+/// Runs what `add` registers, a moment each.
+template <class Add>
+std::vector<result> run(Add const& add) {
+  ::benchmark::ClearRegisteredBenchmarks();
+  for (auto* b : add()) b->Iterations(2);
+  collect reporter;
+  ::benchmark::RunSpecifiedBenchmarks(&reporter);
+  ::benchmark::ClearRegisteredBenchmarks();
+  plait::bench::detail::kept() = {};
+  return reporter.results;
+}
+
+void check_complete(result const& r) {
+  CAPTURE(r.name);
+  CHECK(r.error == "");
+  for (char const* name :
+       {"tokens/s", "GFLOP/s", "GB/s", "predicted_us", "roofline_%", "peak_GFLOP/s", "peak_GB/s"}) {
+    CAPTURE(name);
+    CHECK(r.counter(name) > 0);
+  }
+  CHECK(r.label.find("off by ") != std::string::npos);
   CHECK(r.name.find("threads") == std::string::npos);
+}
+double bytes_of(result const& r, double tokens) {
+  return r.counter("GB/s") * 1e9 * tokens / r.counter("tokens/s");
 }
 
 // ---- layers that are wrong on the device, each in a way of its own
@@ -140,15 +181,18 @@ struct plait::layer_of<stubborn> {
 };
 
 TEST_CASE("device: every kind of layer runs at every point, checked and counted") {
-  auto const results = run_benchmarks([] {
+  auto const results = run([] {
     auto all = plait::bench::register_layer<layer<mamba>, device<>>(
         "mamba", {.tokens = {1, 9}, .context = {0, 5}, .max_bytes = 60000});
-    append(all, plait::bench::register_layer<layer<attention>, device<>>(
-                    "attention", {.tokens = {1, 5}, .context = {70}, .weights = weights::warm}));
-    append(all, plait::bench::register_layer<layer<mlp>, device<plait::int8>>(
-                    "mlp", {.tokens = {3}, .context = {0, 70}, .threads = {1}}));
-    append(all, plait::bench::register_layer<plait::single_layer<width, mamba, device<plait::f32>>>(
-                    "f32", {.tokens = {2}}));
+    auto const add = [&](plait::bench::registered more) {
+      all.insert(all.end(), more.begin(), more.end());
+    };
+    add(plait::bench::register_layer<layer<attention>, device<>>(
+        "attention", {.tokens = {1, 5}, .context = {70}, .weights = weights::warm}));
+    add(plait::bench::register_layer<layer<mlp>, device<plait::int8>>(
+        "mlp", {.tokens = {3}, .context = {0, 70}, .threads = {1}}));
+    add(plait::bench::register_layer<plait::single_layer<width, mamba, device<plait::f32>>>(
+        "f32", {.tokens = {2}}));
     return all;
   });
   REQUIRE(results.size() == 4 + 2 + 1 + 1);
@@ -159,10 +203,10 @@ TEST_CASE("device: every kind of layer runs at every point, checked and counted"
   CHECK(results[6].name.find("mlp/int8/tokens:3/weights:cold") == 0);
   // Activations of two bytes, weights as they are stored.
   CHECK(
-      results[6].bytes(3) ==
+      bytes_of(results[6], 3) ==
       doctest::Approx(double(plait::policies::bytes(mlp, width, plait::int8)) + 2.0 * 2 * width * 3)
           .epsilon(1e-6));
-  CHECK(results[7].bytes(2) ==
+  CHECK(bytes_of(results[7], 2) ==
         doctest::Approx(double(plait::policies::bytes(mamba, width, plait::f32)) +
                         2.0 * 4 * double(plait::policies::state(mamba, width)) +
                         2.0 * 4 * width * 2)
@@ -171,7 +215,7 @@ TEST_CASE("device: every kind of layer runs at every point, checked and counted"
 
 TEST_CASE("device: cold weights are as many copies as its cache cannot hold") {
   auto const copies = [](std::int64_t room) {
-    auto const results = run_benchmarks([&] {
+    auto const results = run([&] {
       return plait::bench::register_layer<layer<mlp>, device<>>("mlp",
                                                                 {.tokens = {1}, .max_bytes = room});
     });
@@ -192,7 +236,7 @@ TEST_CASE("device: cold weights are as many copies as its cache cannot hold") {
 
 TEST_CASE("device: experts are reached as asked, and bytes counted as reached") {
   auto const of = [](routing r, std::int64_t tokens) {
-    auto const results = run_benchmarks([&] {
+    auto const results = run([&] {
       return plait::bench::register_layer<layer<moe>, device<>>(
           "moe", {.tokens = {tokens}, .weights = weights::warm, .routing = r});
     });
@@ -204,7 +248,7 @@ TEST_CASE("device: experts are reached as asked, and bytes counted as reached") 
     double const reached = std::stod(label.substr(label.find("; ") + 2));
     double const bytes = double(plait::policies::bytes(moe, width, plait::bf16, reached)) +
                          2.0 * 2 * width * double(tokens);
-    CHECK(results[0].bytes(double(tokens)) == doctest::Approx(bytes).epsilon(1e-6));
+    CHECK(bytes_of(results[0], double(tokens)) == doctest::Approx(bytes).epsilon(1e-6));
     return reached;
   };
   CHECK(of(routing::one, 6) == 2);
@@ -215,50 +259,56 @@ TEST_CASE("device: experts are reached as asked, and bytes counted as reached") 
 }
 
 TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") {
+  auto const error_of = [](auto const& add) {
+    auto const results = run(add);
+    REQUIRE(results.size() == 1);
+    if (!results[0].error.empty()) CHECK(std::isnan(results[0].counter("tokens/s")));
+    return results[0].error;
+  };
   using plait::bench::register_layer;
   plait::bench::layer_options const few{.tokens = {3}, .max_bytes = 1};
-  many{.tokens = {8}, .max_bytes = 1};
-  CHECK(error_of_benchmark([&] {
+  plait::bench::layer_options const many{.tokens = {8}, .max_bytes = 1};
+  CHECK(error_of([&] {
           return register_layer<layer<broken{}>, device<plait::f32>>("right", many);
         }) == "");
-  CHECK(error_of_benchmark(
-            [&] { return register_layer<layer<broken{}>, device<>>("right", many); }) == "");
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] { return register_layer<layer<broken{}>, device<>>("right", many); }) == "");
+  CHECK(error_of([&] {
           return register_layer<layer<broken{mistake::percent}>, device<plait::f32>>("percent",
                                                                                      many);
         }).find("the result is off by ") == 0);
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] {
           return register_layer<layer<broken{mistake::half}>, device<>>("half", many);
         }).find("the result is off by ") == 0);
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] {
           return register_layer<layer<broken{mistake::nan}>, device<>>("nan", many);
         }).find("the result is off by nan") == 0);
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] {
           return register_layer<layer<broken{mistake::library_gemm}>, device<>>("rows", few);
         }) == "");
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] {
           return register_layer<layer<broken{mistake::library_gemm}>, device<>>("rows", many);
         }).find("the first rows of 8 are not those of a call with 3: the result is off by ") == 0);
-  CHECK(error_of_benchmark(
-            [&] { return register_layer<layer<stubborn{}>, device<>>("stubborn", many); }) == "");
-  CHECK(error_of_benchmark([&] {
+  CHECK(error_of([&] { return register_layer<layer<stubborn{}>, device<>>("stubborn", many); }) ==
+        "");
+  CHECK(error_of([&] {
           return register_layer<layer<stubborn{}>, device<>>(
               "stubborn", {.tokens = {8}, .routing = routing::balanced, .max_bytes = 1});
         }) == "tokens do not go to experts as routing balanced wants them to");
 }
 
 TEST_CASE("device: a model runs at every point, its decode steps kept") {
-  auto const results = run_benchmarks([] {
+  auto const results = run([] {
     auto all = plait::bench::register_model<small, device<>>("small", {.tokens = {1, 6},
                                                                        .context = {5},
                                                                        .weights = weights::cold,
                                                                        .by_layer = true,
                                                                        .max_bytes = 1 << 20});
-    append(all, plait::bench::register_model<small, device<plait::f32>>(
-                    "f32", {.tokens = {1, 4},
-                            .sequences = {2},
-                            .weights = weights::warm,
-                            .routing = routing::balanced}));
+    auto const more = plait::bench::register_model<small, device<plait::f32>>(
+        "f32", {.tokens = {1, 4},
+                .sequences = {2},
+                .weights = weights::warm,
+                .routing = routing::balanced});
+    all.insert(all.end(), more.begin(), more.end());
     return all;
   });
   REQUIRE(results.size() == 4);
@@ -281,9 +331,7 @@ TEST_CASE("device: a model runs at every point, its decode steps kept") {
 }
 
 TEST_CASE("device: what is timed of a decode is launched as a whole") {
-  using subject = plait::bench::detail::model_subject<small, device<>>;
-  auto const of = std::make_shared<subject const>(routing::random, 0);
-  plait::bench::detail::session<subject> work(of, weights::warm, 0);
+  plait::bench::detail::model_work<small, device<>> work({.weights = weights::warm});
   work.go({.tokens = 1, .context = 3}, 1);
   REQUIRE(work.wrong() == "");
   work.warm_up();
@@ -307,7 +355,7 @@ TEST_CASE("device: a model with a wrong layer has no time; a stack of layers nee
         .dense = {.how = how}};
   };
   static constexpr auto is_nan = wrong(mistake::nan), is_half = wrong(mistake::half);
-  auto results = run_benchmarks([] {
+  auto results = run([] {
     auto all = plait::bench::register_model<is_nan, device<plait::f32>>(
         "nan", {.tokens = {2}, .max_bytes = 1});
     all.push_back(plait::bench::register_model<is_half, device<plait::f32>>(
@@ -325,7 +373,7 @@ TEST_CASE("device: a model with a wrong layer has no time; a stack of layers nee
     c.vocab_size = plait::no_vocabulary;
     return c;
   }();
-  results = run_benchmarks([] {
+  results = run([] {
     return plait::bench::register_model<stack, device<>>(
         "stack", {.tokens = {1, 7}, .context = {2}, .routing = routing::zipf, .max_bytes = 1});
   });

@@ -1,3 +1,4 @@
+#include <plait/cpu/packed_storage.hpp>
 #include <plait/layers/weights.hpp>
 #include <plait/policy.hpp>
 

@@ -29,9 +29,7 @@
 
 namespace {
 std::atomic<bool> armed{false};
-std::atomic<std::int64_t> calls{0};
-bytes{0};
-frees{0};
+std::atomic<std::int64_t> calls{0}, bytes{0}, frees{0};
 void count(std::size_t n) {
   if (armed.load(std::memory_order_relaxed)) {
     ++calls;

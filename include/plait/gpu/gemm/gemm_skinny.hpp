@@ -135,7 +135,7 @@ struct gemm_skinny {
   static_assert(Stored != dtype::f32);
   using args = gemm_skinny_args<Stored>;
   static constexpr int warps = 8, threads = warps * warp_size,
-                       blocks = (Gated ? Tiles < 2 : Tiles <= 4) ? 2 : 0;
+                       min_blocks_per_multiprocessor = (Gated ? Tiles < 2 : Tiles <= 4) ? 2 : 0;
   static constexpr int rows_per_group = 8 * Tiles;
   /// Tiles of 16 weight rows a warp: two share what was read of x, gate and up among them.
   static constexpr int sets = Gated || Tiles > 4 ? 2 : 1;

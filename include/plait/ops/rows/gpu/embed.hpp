@@ -1,4 +1,4 @@
-// Kernels of embed.
+// The kernel of embed.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -13,7 +13,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// The kernel: a thread takes eight values of a row.
+/// Block (t, piece) copies a piece of row ids[t]; a thread copies eight values.
+/// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <dtype Stored, class T>
 struct embed {
   struct args {
