@@ -1,7 +1,8 @@
-// What registered benchmarks report, run for a moment each.
+// Runs registered benchmarks, two iterations each, and collects their reports.
 #pragma once
 
 #include <plait/benchmark/driver.hpp>
+#include <plait/benchmark/measurement.hpp>
 
 #include <benchmark/benchmark.h>
 #include <doctest/doctest.h>
@@ -12,7 +13,7 @@
 
 namespace test {
 
-/// What Google Benchmark reports of one run.
+/// The report of one benchmark.
 struct benchmark_result {
   std::string name, label, error;
   ::benchmark::UserCounters counters;
@@ -20,7 +21,7 @@ struct benchmark_result {
     auto const at = counters.find(which);
     return at == counters.end() ? NAN : double(at->second);
   }
-  /// What GB/s was counted from.
+  /// The counted bytes of a call with `tokens` tokens.
   double bytes(double tokens) const { return counter("GB/s") * 1e9 * tokens / counter("tokens/s"); }
 };
 
@@ -34,7 +35,7 @@ class collect : public ::benchmark::BenchmarkReporter {
   }
 
  private:
-  /// Why a run was skipped: Google Benchmark 1.8 has another name for it.
+  /// Why a run was skipped; Google Benchmark 1.8 has renamed it.
   template <class R>
   static std::string error_of(R const& r) {
     if constexpr (requires { r.error_occurred; })
@@ -48,11 +49,11 @@ inline std::vector<benchmark_result> run_registered() {
   collect reporter;
   ::benchmark::RunSpecifiedBenchmarks(&reporter);
   ::benchmark::ClearRegisteredBenchmarks();
-  plait::bench::detail::kept().reset();
+  plait::bench::detail::last_measurement().reset();
   return reporter.results;
 }
 
-/// Runs what `add` registers, two iterations each.
+/// Runs the benchmarks that `add` registers, two iterations each.
 template <class Add>
 std::vector<benchmark_result> run_benchmarks(Add const& add) {
   ::benchmark::ClearRegisteredBenchmarks();
@@ -60,12 +61,11 @@ std::vector<benchmark_result> run_benchmarks(Add const& add) {
   return run_registered();
 }
 
-/// Appends what one more call has registered.
 inline void append(plait::bench::registered& all, plait::bench::registered const& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
-/// The error of the only benchmark, which then has no time.
+/// The error of the only benchmark that `add` registers; one with an error has no time.
 template <class Add>
 std::string error_of_benchmark(Add const& add) {
   auto const results = run_benchmarks(add);
@@ -74,6 +74,7 @@ std::string error_of_benchmark(Add const& add) {
   return results[0].error;
 }
 
+/// Checks that a benchmark has no error, and all counters.
 inline void check_reported(benchmark_result const& r) {
   CAPTURE(r.name);
   CHECK(r.error == "");

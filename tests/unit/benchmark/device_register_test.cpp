@@ -1,16 +1,17 @@
-// Layers and models measured on the emulator: what differs from the CPU is where memory is, what a
-// time is, and what two results
-// may differ by.
+// Layers and models measured on the emulator: memory, time and bounds are a device's.
 #include <plait/benchmark.hpp>
 
+#include <support/benchmarks.hpp>
 #include <support/data.hpp>
 #include <support/device_ops.hpp>
+#include <support/wrong_layers.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,6 +21,12 @@ namespace {
 
 using plait::bench::routing;
 using plait::bench::weights;
+using test::append;
+using test::broken;
+using test::error_of_benchmark;
+using test::mistake;
+using test::run_benchmarks;
+using test::stubborn;
 template <plait::precision P = plait::bf16>
 using device = plait::exec::emulated<P>;
 
@@ -39,160 +46,23 @@ constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> 
 template <auto Policy>
 using layer = plait::layer<width, Policy>;
 
-struct result {
-  std::string name, label, error;
-  ::benchmark::UserCounters counters;
-  double counter(std::string const& which) const {
-    auto const at = counters.find(which);
-    return at == counters.end() ? NAN : double(at->second);
-  }
-};
-template <class Run>
-std::string error_of(Run const& r) {
-  if constexpr (requires { r.error_occurred; })
-    return r.error_occurred ? r.error_message : "";
-  else
-    return r.skip_message;
-}
-class collect : public ::benchmark::BenchmarkReporter {
- public:
-  std::vector<result> results;
-  bool ReportContext(Context const&) override { return true; }
-  void ReportRuns(std::vector<Run> const& runs) override {
-    for (Run const& r : runs)
-      results.push_back({r.benchmark_name(), r.report_label, error_of(r), r.counters});
-  }
-};
-/// Runs what `add` registers, a moment each.
-template <class Add>
-std::vector<result> run(Add const& add) {
-  ::benchmark::ClearRegisteredBenchmarks();
-  for (auto* b : add()) b->Iterations(2);
-  collect reporter;
-  ::benchmark::RunSpecifiedBenchmarks(&reporter);
-  ::benchmark::ClearRegisteredBenchmarks();
-  plait::bench::detail::kept() = {};
-  return reporter.results;
-}
-
-void check_complete(result const& r) {
-  CAPTURE(r.name);
-  CHECK(r.error == "");
-  for (char const* name :
-       {"tokens/s", "GFLOP/s", "GB/s", "predicted_us", "roofline_%", "peak_GFLOP/s", "peak_GB/s"}) {
-    CAPTURE(name);
-    CHECK(r.counter(name) > 0);
-  }
-  CHECK(r.label.find("off by ") != std::string::npos);
+void check_complete(test::benchmark_result const& r) {
+  test::check_reported(r);
   CHECK(r.name.find("threads") == std::string::npos);
 }
-double bytes_of(result const& r, double tokens) {
-  return r.counter("GB/s") * 1e9 * tokens / r.counter("tokens/s");
-}
-
-// ---- layers that are wrong on the device, each in a way of its own
-// ---------------------------------------------------------------------
-enum class mistake { none, percent, half, nan, library_gemm };
-
-/// Changes one value of a result.
-template <class T>
-struct spoil {
-  struct args {
-    T* at;
-    float factor;
-  };
-  static constexpr int threads = 32;
-  template <class>
-  struct shared {};
-  template <class Block>
-  static void run(Block const& b, shared<Block>&, args const& a) {
-    if (b.thread() == 0) *a.at = T(static_cast<float>(*a.at) * a.factor);
-  }
-};
-
-struct broken {
-  mistake how = mistake::none;
-};
-template <class Visit>
-constexpr void describe(broken const&, int d_model, Visit&& visit) {
-  visit(plait::tensor{.name = "proj", .rows = d_model, .cols = d_model});
-}
-template <int D, broken P>
-struct broken_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&&) {
-    static constexpr broken p =
-        P;  // clang 14 reads wrong members of a template argument at run time
-    plait::ops::linear(exec, x, plait::ops::into(y, w.template get<"proj">()));
-    if constexpr (plait::bench::on_device<Exec>) {
-      auto const change = [&](float factor) {
-        for (int c = 0; c < D; ++c) exec.template launch<spoil<T>>({1}, {y.data() + c, factor});
-      };
-      if (p.how == mistake::percent) change(1.01f);
-      if (p.how == mistake::half) change(0.5f);
-      if (p.how == mistake::nan) change(std::numeric_limits<float>::quiet_NaN());
-      if (p.how == mistake::library_gemm && y.rows() > 3) change(0.5f);
-    }
-  }
-};
-
-/// A router that sends every token to the first expert, whatever its logits, but shows what it has
-/// made of them.
-struct stubborn {
-  int num_experts = 4, top_k = 1;
-};
-template <class Visit>
-constexpr void describe(stubborn const& p, int d_model, Visit&& visit) {
-  visit(plait::tensor{
-      .name = "router", .role = plait::role::router, .rows = p.num_experts, .cols = d_model});
-}
-template <int D, stubborn P>
-struct stubborn_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const&, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&& see) {
-    plait::arena::frame const scratch(exec.workspace);
-    auto const expert = exec.template matrix<std::int32_t>(x.rows(), 1);
-    plait::ops::gather_rows(exec, x, nullptr, y);
-    if constexpr (plait::bench::on_device<Exec>)
-      if (!exec.workspace.measuring()) Exec::memory::clear(expert.data(), x.rows());
-    see("experts", plait::matrix_view<std::int32_t const>(expert));
-  }
-};
 
 }  // namespace
 
-template <>
-struct plait::layer_of<broken> {
-  template <int D, broken P>
-  using bind = broken_layer<D, P>;
-};
-template <>
-struct plait::layer_of<stubborn> {
-  template <int D, stubborn P>
-  using bind = stubborn_layer<D, P>;
-};
-
 TEST_CASE("device: every kind of layer runs at every point, checked and counted") {
-  auto const results = run([] {
+  auto const results = run_benchmarks([] {
     auto all = plait::bench::register_layer<layer<mamba>, device<>>(
         "mamba", {.tokens = {1, 9}, .context = {0, 5}, .max_bytes = 60000});
-    auto const add = [&](plait::bench::registered more) {
-      all.insert(all.end(), more.begin(), more.end());
-    };
-    add(plait::bench::register_layer<layer<attention>, device<>>(
-        "attention", {.tokens = {1, 5}, .context = {70}, .weights = weights::warm}));
-    add(plait::bench::register_layer<layer<mlp>, device<plait::int8>>(
-        "mlp", {.tokens = {3}, .context = {0, 70}, .threads = {1}}));
-    add(plait::bench::register_layer<plait::single_layer<width, mamba, device<plait::f32>>>(
-        "f32", {.tokens = {2}}));
+    append(all, plait::bench::register_layer<layer<attention>, device<>>(
+                    "attention", {.tokens = {1, 5}, .context = {70}, .weights = weights::warm}));
+    append(all, plait::bench::register_layer<layer<mlp>, device<plait::int8>>(
+                    "mlp", {.tokens = {3}, .context = {0, 70}, .threads = {1}}));
+    append(all, plait::bench::register_layer<plait::single_layer<width, mamba, device<plait::f32>>>(
+                    "f32", {.tokens = {2}}));
     return all;
   });
   REQUIRE(results.size() == 4 + 2 + 1 + 1);
@@ -203,10 +73,10 @@ TEST_CASE("device: every kind of layer runs at every point, checked and counted"
   CHECK(results[6].name.find("mlp/int8/tokens:3/weights:cold") == 0);
   // Activations of two bytes, weights as they are stored.
   CHECK(
-      bytes_of(results[6], 3) ==
+      results[6].bytes(3) ==
       doctest::Approx(double(plait::policies::bytes(mlp, width, plait::int8)) + 2.0 * 2 * width * 3)
           .epsilon(1e-6));
-  CHECK(bytes_of(results[7], 2) ==
+  CHECK(results[7].bytes(2) ==
         doctest::Approx(double(plait::policies::bytes(mamba, width, plait::f32)) +
                         2.0 * 4 * double(plait::policies::state(mamba, width)) +
                         2.0 * 4 * width * 2)
@@ -215,7 +85,7 @@ TEST_CASE("device: every kind of layer runs at every point, checked and counted"
 
 TEST_CASE("device: cold weights are as many copies as its cache cannot hold") {
   auto const copies = [](std::int64_t room) {
-    auto const results = run([&] {
+    auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<mlp>, device<>>("mlp",
                                                                 {.tokens = {1}, .max_bytes = room});
     });
@@ -234,9 +104,9 @@ TEST_CASE("device: cold weights are as many copies as its cache cannot hold") {
   CHECK(copies(3 * one).find("no room to be cold") != std::string::npos);
 }
 
-TEST_CASE("device: experts are reached as asked, and bytes counted as reached") {
+TEST_CASE("device: experts are reached as the routing assigns them, and bytes counted as reached") {
   auto const of = [](routing r, std::int64_t tokens) {
-    auto const results = run([&] {
+    auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<moe>, device<>>(
           "moe", {.tokens = {tokens}, .weights = weights::warm, .routing = r});
     });
@@ -248,7 +118,7 @@ TEST_CASE("device: experts are reached as asked, and bytes counted as reached") 
     double const reached = std::stod(label.substr(label.find("; ") + 2));
     double const bytes = double(plait::policies::bytes(moe, width, plait::bf16, reached)) +
                          2.0 * 2 * width * double(tokens);
-    CHECK(bytes_of(results[0], double(tokens)) == doctest::Approx(bytes).epsilon(1e-6));
+    CHECK(results[0].bytes(double(tokens)) == doctest::Approx(bytes).epsilon(1e-6));
     return reached;
   };
   CHECK(of(routing::one, 6) == 2);
@@ -259,56 +129,50 @@ TEST_CASE("device: experts are reached as asked, and bytes counted as reached") 
 }
 
 TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") {
-  auto const error_of = [](auto const& add) {
-    auto const results = run(add);
-    REQUIRE(results.size() == 1);
-    if (!results[0].error.empty()) CHECK(std::isnan(results[0].counter("tokens/s")));
-    return results[0].error;
-  };
   using plait::bench::register_layer;
   plait::bench::layer_options const few{.tokens = {3}, .max_bytes = 1};
   plait::bench::layer_options const many{.tokens = {8}, .max_bytes = 1};
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{}>, device<plait::f32>>("right", many);
         }) == "");
-  CHECK(error_of([&] { return register_layer<layer<broken{}>, device<>>("right", many); }) == "");
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark(
+            [&] { return register_layer<layer<broken{}>, device<>>("right", many); }) == "");
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{mistake::percent}>, device<plait::f32>>("percent",
                                                                                      many);
         }).find("the result is off by ") == 0);
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{mistake::half}>, device<>>("half", many);
         }).find("the result is off by ") == 0);
-  CHECK(error_of([&] {
-          return register_layer<layer<broken{mistake::nan}>, device<>>("nan", many);
+  CHECK(error_of_benchmark([&] {
+          return register_layer<layer<broken{mistake::not_a_number}>, device<>>("nan", many);
         }).find("the result is off by nan") == 0);
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{mistake::library_gemm}>, device<>>("rows", few);
         }) == "");
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{mistake::library_gemm}>, device<>>("rows", many);
         }).find("the first rows of 8 are not those of a call with 3: the result is off by ") == 0);
-  CHECK(error_of([&] { return register_layer<layer<stubborn{}>, device<>>("stubborn", many); }) ==
-        "");
-  CHECK(error_of([&] {
+  CHECK(error_of_benchmark(
+            [&] { return register_layer<layer<stubborn{}>, device<>>("stubborn", many); }) == "");
+  CHECK(error_of_benchmark([&] {
           return register_layer<layer<stubborn{}>, device<>>(
               "stubborn", {.tokens = {8}, .routing = routing::balanced, .max_bytes = 1});
-        }) == "tokens do not go to experts as routing balanced wants them to");
+        }) == "tokens do not go to the experts that routing balanced assigns to them");
 }
 
-TEST_CASE("device: a model runs at every point, its decode steps kept") {
-  auto const results = run([] {
+TEST_CASE("device: a model runs at every point, its decode steps captured") {
+  auto const results = run_benchmarks([] {
     auto all = plait::bench::register_model<small, device<>>("small", {.tokens = {1, 6},
                                                                        .context = {5},
                                                                        .weights = weights::cold,
                                                                        .by_layer = true,
                                                                        .max_bytes = 1 << 20});
-    auto const more = plait::bench::register_model<small, device<plait::f32>>(
-        "f32", {.tokens = {1, 4},
-                .sequences = {2},
-                .weights = weights::warm,
-                .routing = routing::balanced});
-    all.insert(all.end(), more.begin(), more.end());
+    append(all, plait::bench::register_model<small, device<plait::f32>>(
+                    "f32", {.tokens = {1, 4},
+                            .sequences = {2},
+                            .weights = weights::warm,
+                            .routing = routing::balanced}));
     return all;
   });
   REQUIRE(results.size() == 4);
@@ -320,7 +184,7 @@ TEST_CASE("device: a model runs at every point, its decode steps kept") {
   CHECK(results[0].label.find("1 copy, ") ==
         std::string::npos);  // copies, each with a step of its own
   CHECK(results[1].counter("kv_bytes") == double(plait::kv_cache_bytes(small, 11, 2)));
-  CHECK(results[3].label.find("; 8 experts a layer reached") != std::string::npos);
+  CHECK(results[3].label.find("; 8 experts reached per layer") != std::string::npos);
   auto& tables = plait::bench::detail::tables();
   REQUIRE(tables.size() == 2);
   for (auto const& table : tables) {
@@ -330,22 +194,23 @@ TEST_CASE("device: a model runs at every point, its decode steps kept") {
   tables.clear();
 }
 
-TEST_CASE("device: what is timed of a decode is launched as a whole") {
-  plait::bench::detail::model_work<small, device<>> work({.weights = weights::warm});
-  work.go({.tokens = 1, .context = 3}, 1);
-  REQUIRE(work.wrong() == "");
-  work.warm_up();
-  auto const& launches = work.exec().runtime.launches;
+TEST_CASE("device: a timed decode step is launched as one captured graph") {
+  using subject = plait::bench::detail::model_subject<small, device<>>;
+  plait::bench::detail::measurement<subject> timed(
+      std::make_shared<subject const>(routing::random, 0), {.weights = weights::warm});
+  timed.move_to({.tokens = 1, .context = 3}, 1);
+  REQUIRE(timed.error() == "");
+  timed.warm_up();
+  auto const& launches = timed.exec().runtime.launches;
   std::size_t const before = launches.size();
-  work.rewind();
-  work.run();
+  timed.next_copy();
+  timed.run();
   CHECK(before > 0);
   CHECK(launches.size() == before);
 }
 
 TEST_CASE("device: a model with a wrong layer has no time; a stack of layers needs no vocabulary") {
-  // The first token's feed-forward is wrong: the last one's logits know it by way of what Mamba
-  // remembers.
+  // The first token's feed-forward is wrong: Mamba's state carries it to the last one's logits.
   static constexpr auto wrong = [](mistake how) {
     return plait::hybrid<plait::none, plait::mamba, broken, plait::none>{
         .d_model = width,
@@ -354,8 +219,9 @@ TEST_CASE("device: a model with a wrong layer has no time; a stack of layers nee
         .recurrent = mamba,
         .dense = {.how = how}};
   };
-  static constexpr auto is_nan = wrong(mistake::nan), is_half = wrong(mistake::half);
-  auto results = run([] {
+  static constexpr auto is_nan = wrong(mistake::not_a_number);
+  static constexpr auto is_half = wrong(mistake::half);
+  auto results = run_benchmarks([] {
     auto all = plait::bench::register_model<is_nan, device<plait::f32>>(
         "nan", {.tokens = {2}, .max_bytes = 1});
     all.push_back(plait::bench::register_model<is_half, device<plait::f32>>(
@@ -373,7 +239,7 @@ TEST_CASE("device: a model with a wrong layer has no time; a stack of layers nee
     c.vocab_size = plait::no_vocabulary;
     return c;
   }();
-  results = run([] {
+  results = run_benchmarks([] {
     return plait::bench::register_model<stack, device<>>(
         "stack", {.tokens = {1, 7}, .context = {2}, .routing = routing::zipf, .max_bytes = 1});
   });
@@ -401,7 +267,7 @@ TEST_CASE("device: both rates are measured, with work as small as the runtime sa
   CHECK(plait::bench::device_tolerance(plait::bf16, 4, true) == 2e-1);
 }
 
-TEST_CASE("device: matrices go there and come back, strided views too") {
+TEST_CASE("device: matrices are copied to the device and back, strided views too") {
   using memory = plait::emulator::memory;
   plait::bench::matrix<float> const drawn(5, 7, 3);
   plait::bench::placed<float, memory> const there(drawn);

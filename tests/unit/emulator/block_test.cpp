@@ -158,7 +158,7 @@ TEST_CASE("a barrier that not all threads reach is an error, not a hang") {
         "(no error)");  // the threads of before are gone
 }
 
-TEST_CASE("misuse of a block, a launch or a fetch is a sentence") {
+TEST_CASE("misuse of a block, a launch or a copy is a sentence") {
   auto exec = test::device_with<plait::f32>();
   std::string const at =
       "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)";
@@ -181,7 +181,7 @@ TEST_CASE("misuse of a block, a launch or a fetch is a sentence") {
   CHECK(test::message_of([&] {
           (void)exec.runtime.capture([&] { exec.runtime.copy_to_host(&value, there.data(), 4); });
         }) ==
-        "exec::emulated: a fetch of 4 bytes while a step is captured; a captured step copies "
+        "exec::emulated: copy_to_host of 4 bytes during a capture; a captured step copies "
         "nothing to the host");
   exec.runtime.copy_to_host(&value, there.data(), 4);  // the capture has ended
   CHECK(exec.runtime.copies_to_host == 1);

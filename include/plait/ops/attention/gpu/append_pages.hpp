@@ -5,7 +5,6 @@
 
 #include <plait/core/sequences.hpp>
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/attention/gpu/sequence_tiles.hpp>
 #include <plait/policy/precision.hpp>

@@ -4,7 +4,7 @@
 #include <plait/core/prologue.hpp>
 
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/device_weights.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/routing/gpu/route_single_block.hpp>
 #include <plait/policy/precision.hpp>

@@ -5,7 +5,7 @@
 
 #include <plait/core/sequences.hpp>
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/device_weights.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/policy/precision.hpp>
 
