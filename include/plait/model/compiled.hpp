@@ -1,4 +1,4 @@
-// The part of plait::compiled above the ops: buffers, panels, caches and batches of every exec::cpu.
+// The part of plait::compiled above the ops: buffers, panels, caches and batches of exec::cpu.
 // Test: tests/unit/model/isa_probe.cpp
 #pragma once
 
