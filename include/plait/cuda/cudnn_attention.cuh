@@ -9,7 +9,7 @@
 
 #if defined(CUDNN_FRONTEND_VERSION) && !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
 #error \
-    "plait: cudnn_frontend.h is included before plait's headers: define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING for all files, as plait does"
+    "plait: cudnn_frontend.h comes first: define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING everywhere"
 #endif
 #if !defined(NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING)
 /// Defined for the frontend: libcudnn is loaded at run time.
@@ -40,7 +40,7 @@
 
 #if CUDNN_FRONTEND_VERSION < 11900
 #error \
-    "plait: cuDNN's frontend is older than 1.19: pip install nvidia-cudnn-frontend brings a newer one"
+    "plait: cuDNN's frontend is older than 1.19: PyPI has a newer nvidia-cudnn-frontend"
 #endif
 
 namespace cudnn_frontend {
