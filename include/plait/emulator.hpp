@@ -1,5 +1,6 @@
 // plait on the emulator: layers and models for exec::emulated, the kernels of a device on the CPU.
 // With <plait/plait.hpp> beside it, in one file or in others, for exec::cpu too.
+// Test: tests/unit/model/device_test.cpp
 #pragma once
 
 #include <plait/emulator/exec.hpp>

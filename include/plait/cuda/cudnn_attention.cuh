@@ -39,8 +39,7 @@
 #include <vector>
 
 #if CUDNN_FRONTEND_VERSION < 11900
-#error \
-    "plait: cuDNN's frontend is older than 1.19: PyPI has a newer nvidia-cudnn-frontend"
+#error "plait: cuDNN's frontend is older than 1.19: PyPI has a newer nvidia-cudnn-frontend"
 #endif
 
 namespace cudnn_frontend {
