@@ -1,4 +1,4 @@
-// The flags that all benchmarks have beside Google Benchmark's own.
+// The flags of all benchmarks, beside Google Benchmark's own.
 #pragma once
 
 #include <plait/benchmark/options.hpp>
@@ -15,11 +15,11 @@
 namespace bench {
 
 struct options {
-  std::vector<int> threads;  ///< none: all of the machine's
+  std::vector<int> threads;  ///< empty: all of the machine's
   plait::bench::weights weights = plait::bench::weights::cold;
   plait::bench::routing routing = plait::bench::routing::random;
-  bool large = false;                ///< bench_model: the model of 932 M parameters too
-  bool by_layer = false;             ///< bench_model: predicted beside measured, layer by layer
+  bool large = false;     ///< bench_model: the model of 932 M parameters too
+  bool by_layer = false;  ///< bench_model: a table of predicted and measured times, layer by layer
   std::int64_t max_context = 65536;  ///< bench_sweep: the longest context
 };
 inline options& selected() {
@@ -34,7 +34,7 @@ inline std::vector<std::int64_t> powers_of_two(std::int64_t first, std::int64_t 
   return all;
 }
 
-/// The options that the flags say, of a layer or of a model.
+/// The options of a layer or model, from the flags.
 template <class Options>
 Options options_of(std::vector<std::int64_t> const& tokens) {
   Options o{.tokens = tokens};
@@ -45,16 +45,16 @@ Options options_of(std::vector<std::int64_t> const& tokens) {
   return o;
 }
 
-/// Takes what one flag says; false where it is none of these, or says nothing that is known.
-inline bool take(std::string_view flag) {
+/// Sets an option from a flag; false for an unknown flag or value.
+inline bool parse_flag(std::string_view flag) {
   auto const value = [&](std::string_view name) {
     if (flag.substr(0, name.size()) == name) return std::string(flag.substr(name.size()));
     return std::string();
   };
-  auto const number = [](std::string const& text, long most) {
+  auto const number = [](std::string const& text, long max) {
     char* end = nullptr;
     long const n = std::strtol(text.c_str(), &end, 10);
-    return *end == '\0' && n >= 1 && n <= most ? n : 0;
+    return *end == '\0' && n >= 1 && n <= max ? n : 0;
   };
   using plait::bench::routing;
   using plait::bench::weights;
@@ -70,8 +70,8 @@ inline bool take(std::string_view flag) {
       selected().routing = r;
       return true;
     }
-  if (std::string const most = value("--max-context="); !most.empty())
-    return (selected().max_context = number(most, 1L << 30)) > 0;
+  if (std::string const tokens = value("--max-context="); !tokens.empty())
+    return (selected().max_context = number(tokens, 1L << 30)) > 0;
   if (std::string list = value("--threads="); !list.empty()) {
     selected().threads.clear();
     for (std::size_t comma = 0; !list.empty();
@@ -85,15 +85,15 @@ inline bool take(std::string_view flag) {
   return false;
 }
 
-/// Takes the flags above out of the arguments, calls register_all, and runs what it registered.
+/// Parses and removes the flags above, calls register_all, and runs the registered benchmarks.
 template <class Register>
 int main(int argc, char** argv, Register&& register_all) {
-  int kept = 1;
+  int remaining = 1;
   for (int i = 1; i < argc; ++i) {
     std::string_view const flag = argv[i];
     if (flag.substr(0, 11) == "--benchmark" || flag == "--help" || flag.substr(0, 3) == "--v")
-      argv[kept++] = argv[i];
-    else if (!take(flag)) {
+      argv[remaining++] = argv[i];
+    else if (!parse_flag(flag)) {
       std::fprintf(stderr,
                    "%s: %s: expected --threads=N[,N...], --weights=warm|cold, "
                    "--routing=random|balanced|zipf|one, --large, --by-layer, "
@@ -102,7 +102,7 @@ int main(int argc, char** argv, Register&& register_all) {
       return 1;
     }
   }
-  argc = kept;
+  argc = remaining;
   try {
     register_all();
   } catch (std::exception const& e) {

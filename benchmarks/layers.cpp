@@ -1,5 +1,5 @@
-// Each kind of layer alone, in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp). A
-// component of one's own is one more line.
+// Each kind of layer alone, at its shapes in a hybrid of a quarter of Jamba v0.1's width
+// (shapes.hpp). A layer of your own is one more line.
 #include "command_line.hpp"
 #include "shapes.hpp"
 
@@ -13,7 +13,7 @@ void add(char const* name) {
   using options_type = plait::bench::layer_options;
   plait::bench::register_layer<layer, Exec>(
       name, bench::options_of<options_type>(bench::powers_of_two(1, 2048)));
-  if (plait::policies::kv(Policy, bench::d_model) > 0) {  // what depends on the context
+  if (plait::policies::kv(Policy, bench::d_model) > 0) {  // cached keys
     auto options = bench::options_of<options_type>({1, 512});
     options.context = {512, 2048, 8192};
     plait::bench::register_layer<layer, Exec>(name, options);

@@ -1,8 +1,8 @@
-// Steps of a whole model: prefill of a prompt, decode of one sequence at several contexts, decode
-// of several sequences together.
+// Whole models: prefill of a prompt, decode of one sequence at several contexts, decode of several
+// sequences together.
 //
-// By default a hybrid of 128 M parameters; with --large also the one of 932 M, whose layers the
-// other benchmarks time (4 GB).
+// By default a hybrid of 128 M parameters; with --large also that of 932 M, which has the layers of
+// the other benchmarks and takes 4 GB.
 #include "command_line.hpp"
 #include "shapes.hpp"
 

@@ -1,6 +1,6 @@
-// Every op alone, at the shapes it has in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp),
-// f32. An op is a function of execution policy, tokens and context, which makes it with its
-// operands (plait/benchmark/register_op.hpp).
+// Single ops in f32, at their shapes in a hybrid of a quarter of Jamba v0.1's width (shapes.hpp).
+// Each is a function of execution policy, tokens and context that returns the op with its operands
+// (plait/benchmark/register_op.hpp).
 #include "command_line.hpp"
 #include "shapes.hpp"
 
@@ -29,15 +29,16 @@ constexpr std::int64_t inner = mamba.inner(d_model), rank = mamba.rank(d_model),
                        states = mamba.d_state;
 constexpr double value = sizeof(float);
 
-/// What `make` makes, once for the CPU; for the reference only as long as it is held.
+/// The result of `make`: for the CPU a single object, for the reference one per call, since in
+/// double it is large.
 template <class Exec, class Make>
 auto shared(Make const& make) {
   using object = decltype(make());
   if constexpr (std::is_same_v<Exec, plait::exec::reference>) {
     return std::make_shared<object>(make());
   } else {
-    static auto const kept = std::make_shared<object>(make());
-    return kept;
+    static auto const single = std::make_shared<object>(make());
+    return single;
   }
 }
 
@@ -54,7 +55,7 @@ auto weights_of() {
   });
 }
 
-/// Operations and bytes of `n` tokens, and bytes whatever their number.
+/// The cost of `n` tokens, from operations and values per token and a fixed number of values.
 plait::bench::call_cost cost(std::int64_t n, double flops, double values, double fixed_values = 0) {
   return {double(n) * flops, value * (double(n) * values + fixed_values)};
 }
@@ -84,7 +85,7 @@ constexpr auto add_norm = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
   weight.allocate(t);
   plait::bench::fill(t, weight, 4);
   return op(matrix<T>(n, d_model),
-            cost(n, 5 * d_model, 4 * d_model),  // x read and written, y, the result
+            cost(n, 5 * d_model, 4 * d_model),  // x read and written, y read, the result written
             [x = matrix<T>(n, d_model, 1), y = matrix<T>(n, d_model, 2),
              weight = std::move(weight)](Exec& exec, plait::matrix_view<T> out) mutable {
               ops::add_norm(exec, x.view(), y.read(), weight, 1e-6f,
@@ -122,7 +123,7 @@ constexpr auto conv_silu = []<class Exec>(Exec&, std::int64_t n, std::int64_t) {
             cost(n, (2 * mamba.d_conv + 5) * inner, 2 * inner, (3 * mamba.d_conv - 1) * inner),
             [sequence, u = matrix<T>(n, 2 * inner, 1), w = weights_of<mamba, Exec>()](
                 Exec& exec, plait::matrix_view<T> y) {
-              // The state moves on: from the second run, the window is that of the last tokens.
+              // From the second run on, the window is that of the last tokens.
               ops::conv_silu(exec, sequence->view(), u.read().middle_cols(0, inner),
                              w->template get<"conv1d">(), w->template find<"conv1d.bias">(), y);
             });
@@ -136,7 +137,7 @@ constexpr auto selective_scan = []<class Exec>(Exec&, std::int64_t n, std::int64
             cost(n, (7 * states + 11) * inner, 4 * inner + 2 * states, 3 * states * inner),
             [sequence, uz = matrix<T>(n, 2 * inner, 1), dt = matrix<T>(n, inner, 2),
              bc = matrix<T>(n, 2 * states, 3), w = weights_of<mamba, Exec>()](
-                Exec& exec, plait::matrix_view<T> y) {  // as above, the state moves on
+                Exec& exec, plait::matrix_view<T> y) {  // each run continues from the last state
               auto const in = uz.read(), selected = bc.read();
               ops::selective_scan(
                   exec, sequence->view(),
@@ -165,7 +166,7 @@ constexpr auto attend = []<class Exec>(Exec&, std::int64_t n, std::int64_t conte
             });
 };
 
-/// Lists of a router for n tokens.
+/// The lists of a router for n tokens.
 struct routing_lists {
   plait::buffer<std::int32_t> expert, place, token, first;
   explicit routing_lists(std::int64_t n)
@@ -228,8 +229,7 @@ constexpr auto gather_rows = []<class Exec>(Exec&, std::int64_t n, std::int64_t)
             });
 };
 
-/// 1 to 2048 tokens on an empty sequence, in powers of two. Operands are as warm as the last call
-/// left them.
+/// By default 1 to 2048 tokens on an empty sequence, in powers of two. Operands are warm.
 template <class Make>
 void add(char const* name, Make const& make,
          std::vector<std::int64_t> const& tokens = bench::powers_of_two(1, 2048),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pictures of what was measured, as SVG: rooflines, curves, plait beside its peers.
+"""Pictures of measurements, as SVG: rooflines, curves, plait beside its peers.
 
     build/benchmarks/bench_layers --benchmark_out=layers.json
     benchmarks/plot.py roofline layers.json -o roofline.svg  # each benchmark under its run's roof
@@ -9,9 +9,9 @@
     benchmarks/plot.py scan PEERS.json -o scan.svg           # scan and convolution beside ggml's
     benchmarks/plot.py documents [--check]                   # docs/pictures, of benchmarks/results
 
-Files are those that --benchmark_out writes (JSON), one or several, or (PEERS) those that
-benchmarks/peers/run keeps. --only takes a regular expression for the names. With repetitions the
-median of each benchmark is taken. Needs nothing but Python.
+Files are one or several of those that --benchmark_out writes (JSON) or, as PEERS, those of
+benchmarks/peers/run. --only takes a regular expression for the names. Of repetitions the median of
+each benchmark counts. Needs Python alone.
 """
 
 import argparse
@@ -46,7 +46,7 @@ COLOURS = [
 
 
 class Point:
-    """One benchmark: its name taken apart, its counters."""
+    """One benchmark: the parts of its name, its counters."""
 
     def __init__(self, name, counters, label):
         self.name, self.counters, self.label = name, counters, label
@@ -67,7 +67,7 @@ class Point:
         return self.counters[counter]
 
     def series(self, *without):
-        """What tells this point's curve from others: all but the arguments that vary along it."""
+        """The curve of this point: all arguments but those that vary along it."""
         kept = [
             f"{k} {v}"
             for k, v in self.args.items()
@@ -77,7 +77,7 @@ class Point:
 
 
 def read(paths, only):
-    """The points of all files as measured; of repetitions the median of each counter."""
+    """The points of all files; of repetitions the median of each counter."""
     runs, labels = {}, {}
     for path in paths:
         try:
@@ -117,7 +117,7 @@ def read(paths, only):
 
 
 class Svg:
-    """A picture: elements in the order in which they are drawn, on a transparent ground."""
+    """A picture: elements in drawing order, on a transparent background."""
 
     def __init__(self, width, height, title):
         self.width, self.height, self.title, self.elements = width, height, title, []
@@ -153,10 +153,10 @@ class Svg:
             **further,
         )
 
-    def dot(self, x, y, colour, said, radius=3.5, **further):
+    def dot(self, x, y, colour, tooltip, radius=3.5, **further):
         self.add(
             "circle",
-            f"<title>{html.escape(said, quote=False)}</title>",
+            f"<title>{html.escape(tooltip, quote=False)}</title>",
             cx=x,
             cy=y,
             r=radius,
@@ -203,7 +203,7 @@ class Axes:
         return [(self.x(x), self.y(y)) for x, y in points]
 
     def frame(self, title, under, xticks, yticks):
-        """Grid lines with their numbers; the title above, what x counts below."""
+        """Grid lines with their numbers; the title above, the label of x below."""
         bottom, right = self.top + self.height, self.left + self.width
         self.svg.text(self.left, self.top - 10, title, font_weight="600")
         for tick in yticks:
@@ -234,11 +234,11 @@ def powers(low, high, base):
     return [base**i for i in range(-12, 32) if low <= base**i <= high]
 
 
-def apart(places, least):
-    """The places, sorted, moved so that neighbours are `least` apart."""
+def spread(places, distance):
+    """The places, sorted, moved so that neighbours are at least `distance` apart."""
     for _ in range(100):
         for i in range(1, len(places)):
-            lacking = least - (places[i] - places[i - 1])
+            lacking = distance - (places[i] - places[i - 1])
             if lacking > 0:
                 places[i - 1] -= lacking / 2
                 places[i] += lacking / 2
@@ -246,12 +246,12 @@ def apart(places, least):
 
 
 def text_width(text):
-    """About, in units of a picture: fonts differ."""
+    """The approximate width in units of a picture: fonts differ."""
     return sum(3.4 if c in "ijlft.,:'| " else 9.2 if c in "mwMW" else 6.3 for c in text)
 
 
 def legend(svg, left, y, entries):
-    """A dot and a name each; returns where the next would begin."""
+    """A dot and a name per entry; returns the left edge of the next."""
     for name, colour in entries.items():
         svg.add("circle", cx=left + 4.0, cy=y - 4.0, r=4.0, fill=colour)
         svg.text(left + 13, y, name)
@@ -264,7 +264,7 @@ def colours(keys):
 
 
 def plain(series):
-    """What tells the series from one another, in words: {series: name}."""
+    """Names that distinguish the series: {series: name}."""
     parts = {key: key.split(", ") for key in series}
     common = set.intersection(*(set(p) for p in parts.values())) if len(parts) > 1 else set()
     names = {}
@@ -323,7 +323,7 @@ def roofline(points):
             ys,
         )
         axes.frame(
-            f"{spoken(precision)}, {threads} thread{'s' * (threads > 1)}: GFLOP/s",
+            f"{display_name(precision)}, {threads} thread{'s' * (threads > 1)}: GFLOP/s",
             "operations per byte",
             powers(*xs, 10),
             ticks(*ys, (1,)),
@@ -357,26 +357,26 @@ def roofline(points):
                 stroke_opacity="0.6",
             )
             for p in own:
-                said = f"{p.what}, {p.number('tokens', 1)} tokens" + (
+                tooltip = f"{p.what}, {p.number('tokens', 1)} tokens" + (
                     f" at {p.number('context')}" if p.number("context") else ""
                 )
                 svg.dot(
                     axes.x(intensity(p)),
                     axes.y(p["GFLOP/s"]),
                     look[p.what],
-                    f"{said}: {p['GFLOP/s']:.0f} GFLOP/s, {p['roofline_%']:.0f} %",
+                    f"{tooltip}: {p['GFLOP/s']:.0f} GFLOP/s, {p['roofline_%']:.0f} %",
                 )
     return svg
 
 
-def spoken(precision):
-    """bf16-dot for bf16,compute:bf16: the rounding of activations for dot products."""
+def display_name(precision):
+    """bf16-dot for bf16,compute:bf16."""
     stored, _, compute = precision.partition(",compute:")
     return f"{stored}-dot" if compute == stored else precision
 
 
 def crossings(curves):
-    """Where curves cross, straight lines in logarithms between: [(context, slower, faster)]."""
+    """Crossings of curves, linear in logarithms between points: [(context, slower, faster)]."""
     found = []
     names = list(curves)
     for i, a in enumerate(names):
@@ -394,7 +394,7 @@ def crossings(curves):
 
 
 def curves(points, say):
-    """Prefill against tokens; prefill and decode against context, where several were measured."""
+    """Prefill against tokens; prefill and decode against context, where there are several."""
     by_tokens, by_context = {}, {}
     for p in points:
         if p.number("context") == 0 and "context/" not in p.name:
@@ -451,7 +451,7 @@ def curves(points, say):
                     axes.x(x), axes.y(y), look[key], f"{names[key]}, {short(x)}: {y:,.0f} tokens/s"
                 )
         ends = sorted(series, key=lambda k: -series[k][max(series[k])])
-        for key, y in zip(ends, apart([axes.y(series[k][max(series[k])]) for k in ends], 14)):
+        for key, y in zip(ends, spread([axes.y(series[k][max(series[k])]) for k in ends], 14)):
             svg.text(axes.left + width + 9, y + 4, names[key], colour=look[key])
         if under.startswith("context"):
             for at, slower, faster in crossings(series):
@@ -471,7 +471,7 @@ def peers(rows):
         )
     )
     lines = list(dict.fromkeys(label(r) for r in rows))
-    look = colours(dict.fromkeys(spoken(r["plait"]) for r in rows))
+    look = colours(dict.fromkeys(display_name(r["plait"]) for r in rows))
     sides = list(dict.fromkeys(r["peer"] for r in rows))
     ratios = [r["ratio"]["median"] for r in rows]
     left, top, width, step, small = 150, 44, 570, 6 * len(look) + 14, 6
@@ -501,10 +501,10 @@ def peers(rows):
         if i > 0:
             svg.line([(left, y - step / 2), (left + width, y - step / 2)], FAINT)
         for r in [r for r in rows if label(r) == line]:
-            precision, ratio = spoken(r["plait"]), r["ratio"]["median"]
-            speed = r["plait_tokens_a_second"]["median"]
+            precision, ratio = display_name(r["plait"]), r["ratio"]["median"]
+            speed = r["plait_tokens_per_second"]["median"]
             peer = f"{r['peer']} {r['peer_precision']}"
-            said = f"{line}, {precision}: {speed:,g} tokens/s, {ratio:g}x {peer}"
+            tooltip = f"{line}, {precision}: {speed:,g} tokens/s, {ratio:g}x {peer}"
             paint = (
                 {"fill": look[precision]}
                 if r["peer"] == sides[0]
@@ -514,7 +514,7 @@ def peers(rows):
                 axes.x(ratio),
                 y + small * (list(look).index(precision) - (len(look) - 1) / 2),
                 look[precision],
-                said,
+                tooltip,
                 4,
                 **paint,
             )
@@ -564,7 +564,7 @@ def scan(rows):
 
 
 def table(points, path):
-    """bench_sweep's first part: an architecture a row."""
+    """The architectures of bench_sweep, one per row."""
     rows = {}
     for p in points:
         match = re.fullmatch(r"sweep/a(\d+)m(\d+)e(\d+)n(\d+)K(\d+)", p.what)
@@ -574,7 +574,7 @@ def table(points, path):
         row = rows.setdefault(key, {})
         row["parameters"], row["active_parameters"] = p["parameters"], p["active_parameters"]
         row["state_bytes"] = p["state_bytes"]
-        row["kv_bytes_a_token"] = p["kv_bytes"] / (p.number("tokens") + p.number("context"))
+        row["kv_bytes_per_token"] = p["kv_bytes"] / (p.number("tokens") + p.number("context"))
         row[
             (
                 "decode_tokens/s"
@@ -592,15 +592,15 @@ def table(points, path):
         writer.writerow(list(key) + [f"{row[m]:.0f}" if m in row else "" for m in measured])
 
 
-def kept(paths, key, wanted):
-    """The entries under `key` of files that benchmarks/peers/run kept."""
+def peer_entries(paths, key, selected):
+    """The entries under `key` of files of benchmarks/peers/run."""
     found = []
     for path in paths:
         try:
             found += [
                 r
                 for r in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))[key]
-                if wanted(r)
+                if selected(r)
             ]
         except (OSError, ValueError, KeyError) as problem:
             sys.exit(f"{path}: not a result of benchmarks/peers/run: {problem!r}")
@@ -612,13 +612,13 @@ def kept(paths, key, wanted):
 PICTURES = {
     "roofline": lambda files, only, say: roofline(read(files, only)),
     "curves": lambda files, only, say: curves(read(files, only), say),
-    "peers": lambda files, only, say: peers(kept(files, "summary", lambda r: "ratio" in r)),
+    "peers": lambda files, only, say: peers(peer_entries(files, "summary", lambda r: "ratio" in r)),
     "scan": lambda files, only, say: scan(
-        kept(files, "measurements", lambda r: r["what"] in ("selective_scan", "conv_silu"))
+        peer_entries(files, "measurements", lambda r: r["what"] in ("selective_scan", "conv_silu"))
     ),
 }
 
-# Those of the documents: name, picture, file of benchmarks/results, benchmarks.
+# The pictures of the documents: name, picture, file of benchmarks/results, benchmarks.
 DOCUMENTS = [
     ("roofline", "roofline", "layers.json", "threads:2"),
     ("context", "curves", "context.json", ""),
@@ -628,7 +628,7 @@ DOCUMENTS = [
 
 
 def documents(check):
-    """Draws docs/pictures from benchmarks/results, or compares."""
+    """Draws docs/pictures from benchmarks/results, or compares with them."""
     differ = []
     for name, picture, file, only in DOCUMENTS:
         path = ROOT / "docs/pictures" / f"{name}.svg"

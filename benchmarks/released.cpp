@@ -1,7 +1,7 @@
 // The released Jamba v0.1, all 32 layers in int8, on a machine with 24 GB: its four blocks share
-// the weights of the first, 13.6 GB, drawn at random. Every layer is computed and reads its weights
-// from memory, for a block is far larger than any cache; only their number in memory is not the
-// released one. Prefill, decode, and memory beside the counts.
+// the random weights of the first, 13.6 GB. Every layer is computed, and reads its weights from
+// memory, since a block is far larger than any cache; only the number of weights in memory differs
+// from the released model's. Prints prefill, decode, and memory beside the counted bytes.
 //
 //   bench_released [threads]
 #include <plait/plait.hpp>
@@ -21,15 +21,15 @@ namespace {
 
 constexpr auto precision = plait::with_compute(plait::int8, plait::dtype::int8);
 using model = plait::jamba_v0_1<plait::exec::cpu<precision>>;
-constexpr int layers_a_block = plait::configs::jamba_v0_1.layers.layers_per_block;
+constexpr int layers_per_block = plait::configs::jamba_v0_1.layers.layers_per_block;
 constexpr int layers = plait::configs::jamba_v0_1.num_layers();
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// Uniform numbers of the published deviation, every row from a stream of its own, rows shared over
-/// threads.
+/// Fills a tensor by several threads with uniform numbers of the published deviation, each row from
+/// a stream of its own.
 template <class Tensor>
 void fill(plait::tensor const& t, Tensor& data, std::uint64_t stream, int threads) {
   if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, stream);
@@ -62,15 +62,15 @@ int main(int argc, char** argv) {
   model::exec_type exec =
       argc > 1 ? model::exec_type(std::max(1, std::atoi(argv[1]))) : model::exec_type();
   double const start = now();
-  model net;  // 54 GB of pages that nobody has touched
+  model net;  // 54 GB of pages that are not in memory until they are written
   net.for_each_tensor([&](int layer, std::string_view part, plait::tensor const& t, auto& data) {
-    if (layer < layers_a_block)
+    if (layer < layers_per_block)
       fill(t, data,
            plait::detail::mix(plait::detail::mix(std::uint64_t(layer + 2), part),
                               std::string_view(t.name)),
            exec.threads());
   });
-  for (int i = layers_a_block; i < layers; ++i) plait::share_layer(net, i % layers_a_block, i);
+  for (int i = layers_per_block; i < layers; ++i) plait::share_layer(net, i % layers_per_block, i);
   std::int64_t const all = plait::weight_bytes(model::config, precision);
   std::printf(
       "Jamba v0.1, %d layers, int8 weights and arithmetic, %d threads, packets of %d floats\n",
@@ -80,8 +80,8 @@ int main(int argc, char** argv) {
       "GiB\n",
       double(all) * 1e-9, now() - start, resident_gib());
 
-  std::int64_t const longest = 512;
-  net.reserve(exec, longest, 1);
+  std::int64_t const prompt = 512;
+  net.reserve(exec, prompt, 1);
   plait::cache_pool<model> pool;
   std::vector<float> logits(static_cast<std::size_t>(model::vocab_size));
   auto const forward = [&](plait::cache<model>& sequence, std::int64_t tokens) {
@@ -97,21 +97,22 @@ int main(int argc, char** argv) {
     return now() - begun;
   };
   auto sequence = pool.make();
-  double const prefill = forward(sequence, longest);
+  double const prefill = forward(sequence, prompt);
   std::printf("prefill of %lld tokens: %.2f s, %.1f tokens/s, %.0f GFLOP/s\n",
-              static_cast<long long>(longest), prefill, double(longest) / prefill,
-              double(plait::prefill_cost(model::config, precision, longest).flops) *
-                  double(longest) / prefill * 1e-9);
+              static_cast<long long>(prompt), prefill, double(prompt) / prefill,
+              double(plait::prefill_cost(model::config, precision, prompt).flops) * double(prompt) /
+                  prefill * 1e-9);
   std::vector<double> steps;
   for (int i = 0; i < 8; ++i) steps.push_back(forward(sequence, 1));
   std::sort(steps.begin(), steps.end());
   double const step = steps[steps.size() / 2];
   std::printf(
-      "decode at %lld tokens: %.3f s a token, median of %zu (%.3f to %.3f); %.2f GB a token, %.1f "
+      "decode at %lld tokens: %.3f s per token, median of %zu (%.3f to %.3f); %.2f GB per token, "
+      "%.1f "
       "GB/s\n",
-      static_cast<long long>(longest), step, steps.size(), steps.front(), steps.back(),
-      double(plait::decode_cost(model::config, precision, longest).bytes) * 1e-9,
-      double(plait::decode_cost(model::config, precision, longest).bytes) / step * 1e-9);
+      static_cast<long long>(prompt), step, steps.size(), steps.front(), steps.back(),
+      double(plait::decode_cost(model::config, precision, prompt).bytes) * 1e-9,
+      double(plait::decode_cost(model::config, precision, prompt).bytes) / step * 1e-9);
   std::printf(
       "cache: %.1f MB of pages (%.1f counted for %lld tokens), %.1f MB of recurrent state\n",
       double(pool.page_bytes()) * 1e-6,

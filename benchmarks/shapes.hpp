@@ -1,4 +1,4 @@
-// The shapes that are measured.
+// The shapes of the benchmarks.
 #pragma once
 
 #include <plait/policy.hpp>
@@ -24,7 +24,8 @@ inline constexpr auto config_128m = [] {
   c.vocab_size = 16384;
   c.attention = {.num_heads = 8, .num_kv_heads = 2};
   c.recurrent.dt_rank = 32;
-  c.dense.d_ff = c.sparse.d_ff = 1792;
+  c.dense.d_ff = 1792;
+  c.sparse.d_ff = 1792;
   c.sparse.num_experts = 8;
   return c;
 }();

@@ -1,7 +1,6 @@
-// What each hyperparameter of a hybrid costs, at one width: parameters, state, keys and values,
-// tokens a
-// second of prefill and decode; and prefill and decode on contexts of 1024 to 65536 tokens for
-// attention alone, a : m = 1 : 3, 1 : 7, and Mamba alone. README.md says how to read it.
+// The cost of each hyperparameter of a hybrid, at one width: parameters, state, keys and values,
+// and tokens per second of prefill and decode; and prefill and decode on contexts of 1024 to 65536
+// tokens for attention alone, a : m = 1 : 3, 1 : 7, and Mamba alone. README.md explains the names.
 #include "sweep.hpp"
 
 #include "command_line.hpp"

@@ -7,8 +7,8 @@
 
 namespace bench {
 
-/// a : m attention to Mamba layers, a mixture of experts every e layers (0: none), n experts of
-/// which a token visits K: 8 layers of d_model 512 with a vocabulary of 16384.
+/// 8 layers of d_model 512 with a vocabulary of 16384: a : m attention to Mamba layers, a mixture
+/// of experts every e layers (0: none), n experts of which a token chooses K.
 template <int a, int m, int e, int n, int K>
 inline constexpr auto swept = [] {
   auto c = config_128m;
@@ -18,8 +18,7 @@ inline constexpr auto swept = [] {
   return c;
 }();
 
-/// Registers what is measured of one architecture; each is compiled in a file of its own part
-/// (sweep_part.cpp).
+/// Registers the benchmarks of a part of the architectures (sweep_part.cpp).
 template <int part>
 void register_part();
 

@@ -1,4 +1,5 @@
-// A part of the architectures of bench_sweep, number PART: compiled one by one, as each is a type.
+// Part number PART of the architectures of bench_sweep. Each architecture is a type, so that the
+// parts are compiled separately.
 #include "command_line.hpp"
 #include "sweep.hpp"
 
@@ -18,8 +19,8 @@ void add() {
   plait::bench::register_model<swept<a, m, e, n, K>, exec>("sweep/" + name, options);
   constexpr bool of_contexts = e == 2 && n == 8 && K == 2 && !(a == 1 && m == 1);
   if constexpr (of_contexts) {
-    options.weights = plait::bench::weights::warm;  // one copy: a context is computed once. 200 MB
-                                                    // of weights do not fit the caches anyway
+    // One copy, so that a context is computed once: 200 MB of weights exceed the caches.
+    options.weights = plait::bench::weights::warm;
     options.context = powers_of_two(1024, selected().max_context);
     if (!options.context.empty())
       plait::bench::register_model<swept<a, m, e, n, K>, exec>("context/" + name, options);

@@ -1,5 +1,5 @@
-// What the GPU benchmarks share: times by events, the device's copy, data made on the device, rows
-// of the table.
+// Shared by the GPU benchmarks: times by events, the rate of a copy, data made on the device, and
+// the rows of the printed table.
 #pragma once
 
 #include <plait/cuda.cuh>
@@ -20,7 +20,7 @@ using plait::exec::cuda_check;
 template <class T>
 using on_device = plait::exec::cuda_memory::buffer<T>;
 
-/// Kernels that make data: the same wherever they run.
+/// Pseudorandom numbers, the same on host and device.
 PLAIT_HD inline std::uint32_t scrambled(std::uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
@@ -85,8 +85,8 @@ on_device<T> filled(Exec& exec, std::int64_t n, std::uint64_t seed, float scale 
   return values;
 }
 
-/// Weights of a model, layer or tensor, allocated on the device and filled there, with the
-/// deviation that is published; small tensors here.
+/// Allocates a tensor on the device and fills it there, with the published deviation; tensors kept
+/// on the host are filled there and uploaded.
 template <class Exec, class Tensor>
 void fill_tensor(Exec& exec, plait::tensor const& t, Tensor& data, std::uint64_t seed) {
   if constexpr (requires { data.device_data(); }) {
@@ -128,8 +128,8 @@ auto tensor_of(Exec& exec, std::int64_t rows, std::int64_t cols, std::int64_t co
   return data;
 }
 
-/// Nanoseconds of one run, the least of five rounds of as many runs as take 20 ms, after a few that
-/// are not counted.
+/// Nanoseconds of one run: the least of five rounds, each of as many runs as take 20 ms, after
+/// untimed ones.
 template <class Exec, class Run>
 double nanoseconds(Exec& exec, Run const& run) {
   struct event {
@@ -137,8 +137,9 @@ double nanoseconds(Exec& exec, Run const& run) {
     event() { cuda_check::check(cudaEventCreate(&e), "cudaEventCreate"); }
     ~event() { (void)cudaEventDestroy(e); }
     event(event const&) = delete;
-  } first;
-  last;
+  };
+  event const first;
+  event const last;
   auto const round = [&](int runs) {
     cuda_check::check(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
     for (int i = 0; i < runs; ++i) run();
@@ -155,7 +156,7 @@ double nanoseconds(Exec& exec, Run const& run) {
   return least;
 }
 
-/// Bytes a nanosecond (GB/s) of a copy of half a GiB in the device: read and written.
+/// GB/s, read and written, of a copy of half a GiB in the device's memory.
 template <class Exec>
 double copy_rate(Exec& exec) {
   std::int64_t const bytes = std::int64_t{512} << 20;
@@ -169,11 +170,11 @@ double copy_rate(Exec& exec) {
   return 2 * double(bytes) / ns;
 }
 
-/// The part that run_part runs.
+/// The part of the program that runs.
 inline std::string current_part;
-/// Where PLAIT_TIMES names a file, rows are added to it: part, case, microseconds and whose, with
-/// tabs between. peers.py adds its own, run.sh makes ratios of both.
-inline void keep_time(std::string const& what, double ns) {
+/// Appends a row to the file that PLAIT_TIMES names: part, case, microseconds and "plait",
+/// separated by tabs. peers.py appends the peers' rows, run.sh computes the ratios.
+inline void append_time(std::string const& what, double ns) {
   char const* const path = std::getenv("PLAIT_TIMES");
   if (path == nullptr) return;
   if (std::FILE* const file = std::fopen(path, "a")) {
@@ -183,13 +184,13 @@ inline void keep_time(std::string const& what, double ns) {
     std::fprintf(stderr, "PLAIT_TIMES: %s cannot be written\n", path);
   }
 }
-/// One row: what, time, a rate and its share of the copy, and what is asked of it.
+/// Prints a row: the case, its time, the rate of its bytes, the share of that in a copy's, a note.
 inline void row(std::string const& what, double ns, double bytes, double copy,
                 std::string const& note = "") {
   std::printf("| %-58s | %12.1f | %8.0f | %5.1f %% | %s |\n", what.c_str(), ns * 1e-3, bytes / ns,
               100 * bytes / ns / copy, note.c_str());
   std::fflush(stdout);
-  keep_time(what, ns);
+  append_time(what, ns);
 }
 inline void head() {
   std::printf("| %-58s | %12s | %8s | %7s | %s |\n|---|---|---|---|---|\n", "what", "microseconds",
@@ -201,8 +202,8 @@ inline std::string number(char const* format, double x) {
   return text;
 }
 
-/// Lists of a call in the device's memory: `count` sequences of `tokens` new tokens on top of
-/// `cached`, with room for state and pages.
+/// The inputs of a call in the device's memory: `count` sequences of `tokens` new tokens on top of
+/// `cached` ones, with state and pages.
 template <class Exec>
 class call {
  public:
@@ -225,12 +226,12 @@ class call {
             reinterpret_cast<std::byte*>(memory_.data() + (s * pages + p) * page_values));
       table_.push_back(tables_[std::size_t(s)].data());
     }
-    plait::sequences<T> const here{.count = count,
-                                   .first_row = first_.data(),
-                                   .length = length_.data(),
-                                   .state = states_.data(),
-                                   .pages = table_.data()};
-    seqs = exec.stage(plait::call_inputs<T>{.seqs = here}).seqs;
+    plait::sequences<T> const on_host{.count = count,
+                                      .first_row = first_.data(),
+                                      .length = length_.data(),
+                                      .state = states_.data(),
+                                      .pages = table_.data()};
+    seqs = exec.stage(plait::call_inputs<T>{.seqs = on_host}).seqs;
   }
   plait::sequences<T> seqs;
 
@@ -238,20 +239,20 @@ class call {
   on_device<float> state_;
   on_device<typename Exec::kv_type> memory_;
   std::vector<std::int64_t> first_{0};
-  length_;
+  std::vector<std::int64_t> length_;
   std::vector<float*> states_;
   std::vector<std::vector<std::byte*>> tables_;
   std::vector<std::byte* const*> table_;
 };
 
-/// Workspace for what `run` takes.
+/// Reserves the workspace of `run`.
 template <class Exec, class Run>
 void make_room(Exec& exec, Run const& run) {
   exec.workspace.reserve(exec.workspace.measure(run));
 }
 
-/// The rows of a part: each case is timed on one execution policy, and printed beside a copy of the
-/// device.
+/// The rows of a part: its cases are timed on one execution policy, and compared with a copy in the
+/// device's memory.
 template <class Exec>
 class table {
  public:
@@ -259,14 +260,14 @@ class table {
 
   table() : copy_(copy_rate(exec)) { head(); }
 
-  /// Times run(), which moves `bytes` at least; the row's note is a text, or a function of the
+  /// Times run(), which moves `bytes` at least. The note is a text, or a function of the
   /// nanoseconds.
   template <class Run, class Note>
   void time(std::string const& what, double bytes, Run const& run, Note const& note) {
     make_room(exec, run);
     time_in_place(what, bytes, run, note);
   }
-  /// The same where the workspace is in use, and large enough.
+  /// The same with a workspace that is in use, and large enough.
   template <class Run, class Note>
   void time_in_place(std::string const& what, double bytes, Run const& run, Note const& note) {
     double const ns = nanoseconds(exec, run);
@@ -280,8 +281,8 @@ class table {
   double copy_;
 };
 
-/// main of a program with parts: PROGRAM PART. 77 where there is no device, 1 with a sentence where
-/// something fails.
+/// main of a program with parts: PROGRAM PART. Returns 77 without a device, 1 and prints a sentence
+/// for an error.
 template <class Part>
 int run_part(int argc, char** argv, Part const& part) {
   if (argc != 2) {

@@ -1,5 +1,5 @@
-// Jamba v0.1 whole, in int8, weights drawn at random on the device: decode steps and prompts beside
-// what their bytes take at the rate of a copy, and beside Mixtral 8x7B with the same kernels.
+// The whole Jamba v0.1 in int8, with random weights: decode steps and prompts beside the time of
+// their bytes at the rate of a copy, and beside Mixtral 8x7B with the same kernels.
 //   gpu_models PART
 #include "measure.hpp"
 
@@ -15,7 +15,7 @@ constexpr auto precision = plait::int8;
 using jamba = plait::model<plait::configs::jamba_v0_1, plait::exec::cuda<plait::int8>>;
 using mixtral = plait::model<plait::configs::mixtral_8x7b, plait::exec::cuda<plait::int8>>;
 
-/// Sequences of a model.
+/// A model's sequences and their batch.
 template <class Model>
 struct sequences_of {
   typename Model::exec_type& exec;
@@ -34,7 +34,7 @@ struct sequences_of {
       sequences.back().reserve(context);
     }
   }
-  /// `tokens` more of each sequence that is wanted.
+  /// Forwards `tokens` more tokens of sequences [first, end).
   void forward(std::int64_t tokens, std::size_t first, std::size_t end) {
     batch.clear();
     for (std::size_t s = first; s < end; ++s) {
@@ -48,7 +48,7 @@ struct sequences_of {
     }
     net.forward(exec, batch, {logits.data(), batch.rows_wanted(), Model::vocab_size});
   }
-  /// One more token of each.
+  /// A decode step: one more token of each sequence.
   void step() { forward(1, 0, sequences.size()); }
 
  private:
@@ -61,18 +61,18 @@ struct with_weights {
   Model net;
   with_weights() { bench::fill_weights(exec, net); }
 };
-/// Jamba v0.1 and its sequences.
-struct session : with_weights<jamba>, sequences_of<jamba> {
+/// Jamba v0.1 with weights and sequences.
+struct jamba_run : with_weights<jamba>, sequences_of<jamba> {
   using with_weights<jamba>::exec;
   double copy;
-  session(std::int64_t count, std::int64_t chunk, std::int64_t context)
+  jamba_run(std::int64_t count, std::int64_t chunk, std::int64_t context)
       : sequences_of<jamba>(with_weights<jamba>::exec, with_weights<jamba>::net, count, chunk,
                             context),
         copy(bench::copy_rate(exec)) {}
 };
 
-/// Seconds that run() takes, from an idle device to an idle device: the least of `rounds`, each
-/// behind rewind().
+/// Seconds of run(), from an idle device to an idle device: the least of `rounds`, each after an
+/// untimed rewind().
 template <class Exec, class Rewind, class Run>
 double least_seconds(int rounds, Exec& exec, Rewind const& rewind, Run const& run) {
   using clock = std::chrono::steady_clock;
@@ -87,9 +87,9 @@ double least_seconds(int rounds, Exec& exec, Rewind const& rewind, Run const& ru
   }
   return least;
 }
-constexpr auto go_on = [] {};
+constexpr auto no_rewind = [] {};
 
-/// A prompt of the first sequence, so many tokens a call.
+/// Seconds of a prompt of the first sequence, in calls of `chunk` tokens.
 template <class Model>
 double prompt_seconds(int rounds, sequences_of<Model>& s, std::int64_t tokens, std::int64_t chunk) {
   auto const rewind = [&] {
@@ -100,20 +100,20 @@ double prompt_seconds(int rounds, sequences_of<Model>& s, std::int64_t tokens, s
     for (std::int64_t t = 0; t < tokens; t += chunk) s.forward(std::min(chunk, tokens - t), 0, 1);
   });
 }
-/// A step of all sequences, of so many steps a round.
+/// Seconds of a decode step of all sequences; a round has `steps`.
 template <class Model>
 double step_seconds(int rounds, sequences_of<Model>& s, std::int64_t steps) {
   auto const run = [&] {
     for (std::int64_t i = 0; i < steps; ++i) s.step();
   };
-  return least_seconds(rounds, s.exec, go_on, run) / double(steps);
+  return least_seconds(rounds, s.exec, no_rewind, run) / double(steps);
 }
 
-/// Steps on top of 1000 tokens: weights as far as random routing reaches them, keys and values, and
-/// the state, read and written.
+/// Decode steps on top of 1000 tokens. The bytes are the weights that random routing reaches, keys
+/// and values, and the state, read and written.
 void decode(std::int64_t count, bool overlap) {
   std::int64_t const context = 1000, steps = 200;
-  session s(count, 1024, context + 2 * steps + 100);
+  jamba_run s(count, 1024, context + 2 * steps + 100);
   s.exec.runtime.overlap(overlap);
   for (std::size_t i = 0; i < s.sequences.size(); ++i) s.forward(context, i, i + 1);
   for (int i = 0; i < 30; ++i) s.step();
@@ -121,10 +121,10 @@ void decode(std::int64_t count, bool overlap) {
   double const bytes = double(plait::policies::weight_traffic(config, precision, count)) +
                        2.0 * double(plait::recurrent_state_bytes(config, count)) +
                        double(plait::kv_cache_bytes(config, context, 2, count));
-  std::vector<float> here(jamba::vocab_size);
-  jamba::memory::copy_out(s.logits.data(), s.logits.size() / count, here.data());
+  std::vector<float> logits(jamba::vocab_size);
+  jamba::memory::copy_out(s.logits.data(), s.logits.size() / count, logits.data());
   bool finite = true;
-  for (float x : here) finite &= std::isfinite(x);
+  for (float x : logits) finite &= std::isfinite(x);
   bench::head();
   bench::row("decode step, v0.1 in int8, " + std::to_string(count) + " sequences at 1000 tokens" +
                  (overlap ? ", overlapped" : ""),
@@ -136,19 +136,19 @@ void decode(std::int64_t count, bool overlap) {
 
 void prefill(std::int64_t tokens) {
   std::int64_t const chunk = std::min<std::int64_t>(tokens, 8192);
-  session s(1, chunk, 2 * tokens + 64);
+  jamba_run s(1, chunk, 2 * tokens + 64);
   s.forward(64, 0, 1);
   double const least = prompt_seconds<jamba>(3, s, tokens, chunk);
   bench::head();
   bench::row("prompt of " + std::to_string(tokens) + " tokens, v0.1 in int8, " +
-                 std::to_string(chunk) + " a call",
+                 std::to_string(chunk) + " per call",
              least * 1e9, double(plait::policies::weight_traffic(config, precision, 0)), s.copy,
              bench::number("%.0f tokens/s", double(tokens) / least));
 }
 
-/// 1024 tokens in, 128 out, one sequence.
+/// A prompt of 1024 tokens and 128 generated ones, of one sequence.
 void request() {
-  session s(1, 1024, 4096);
+  jamba_run s(1, 1024, 4096);
   auto const rewind = [&] {
     s.sequences[0].truncate(0);
     s.sequences[0].reserve(1024 + 128);
@@ -157,23 +157,23 @@ void request() {
     s.forward(1024, 0, 1);
     for (int i = 0; i < 127; ++i) s.step();
   });
-  std::printf("1024 + 128 tokens, v0.1 in int8, one sequence: %.3f s (asked for: 0.78)\n", least);
+  std::printf("1024 + 128 tokens, v0.1 in int8, one sequence: %.3f s (goal: 0.78)\n", least);
 }
 
 constexpr std::array<std::int64_t, 4> contexts{1024, 8192, 32768, 131072};
 struct rates {
   std::int64_t sequences = 0;
-  double decode = 0,
-         whole = 0;  ///< tokens/s: of steps; of prompts and 512 tokens more, the latter counted
+  double decode = 0;   ///< generated tokens/s of decode steps
+  double request = 0;  ///< generated tokens/s of prompts with 512 tokens after each
 };
-/// With weights, workspace and as many sequences as 80 GB have room for. One prompt is forwarded,
-/// and counts for each of them; steps are measured in the middle of the 512, on top of keys and
-/// values that are drawn, not computed, in pages of each sequence's own.
+/// The rates with as many sequences as fit into 80 GB beside weights and workspace. One prompt is
+/// timed and counts for every sequence. Steps are timed in the middle of the 512, on random keys
+/// and values, in pages of each sequence's own.
 template <class Model, class Config>
 std::array<rates, contexts.size()> throughput_of(Config const& c) {
-  constexpr std::int64_t answer = 512, chunk = 8192,
-                         others = std::int64_t{1}
-                                  << 30;  // what the libraries and the lists of a call take
+  constexpr std::int64_t answer = 512;
+  constexpr std::int64_t chunk = 8192;
+  constexpr std::int64_t other_bytes = std::int64_t{1} << 30;  // libraries, inputs of a call
   with_weights<Model> w;
   std::array<rates, contexts.size()> all;
   for (std::size_t i = 0; i < contexts.size(); ++i) {
@@ -183,8 +183,8 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
       sequences_of<Model> one(w.exec, w.net, 1, chunk, context);
       prompt = prompt_seconds(context <= 8192 ? 3 : 1, one, context, chunk);
     }
-    std::int64_t const left =
-        80'000'000'000 - plait::weight_bytes(c, precision) - w.exec.workspace.capacity() - others;
+    std::int64_t const left = 80'000'000'000 - plait::weight_bytes(c, precision) -
+                              w.exec.workspace.capacity() - other_bytes;
     std::int64_t const count =
         left / (plait::kv_cache_bytes(c, context + answer, 2) + plait::recurrent_state_bytes(c));
     all[i].sequences = count;
@@ -201,25 +201,26 @@ std::array<rates, contexts.size()> throughput_of(Config const& c) {
     for (int warm = 0; warm < 5; ++warm) many.step();
     double const step = step_seconds(3, many, 10);
     all[i].decode = double(count) / step;
-    all[i].whole = double(count * answer) / (double(count) * prompt + double(answer) * step);
+    all[i].request = double(count * answer) / (double(count) * prompt + double(answer) * step);
   }
   return all;
 }
 void throughput() {
-  auto const ours = throughput_of<jamba>(plait::configs::jamba_v0_1),
-             theirs = throughput_of<mixtral>(plait::configs::mixtral_8x7b);
+  auto const of_jamba = throughput_of<jamba>(plait::configs::jamba_v0_1);
+  auto const of_mixtral = throughput_of<mixtral>(plait::configs::mixtral_8x7b);
   std::printf(
       "| context | sequences in 80 GB, Jamba v0.1 / Mixtral | decode, tokens/s | ratio (at 128K: "
       "3) | prompt and 512 tokens, tokens/s | ratio (at 128K: 2) |\n|---|---|---|---|---|---|\n");
   for (std::size_t i = 0; i < contexts.size(); ++i)
     std::printf("| %lld | %lld / %lld | %.0f / %.0f | %.2f | %.1f / %.1f | %.2f |\n",
-                static_cast<long long>(contexts[i]), static_cast<long long>(ours[i].sequences),
-                static_cast<long long>(theirs[i].sequences), ours[i].decode, theirs[i].decode,
-                ours[i].decode / theirs[i].decode, ours[i].whole, theirs[i].whole,
-                ours[i].whole / theirs[i].whole);
+                static_cast<long long>(contexts[i]), static_cast<long long>(of_jamba[i].sequences),
+                static_cast<long long>(of_mixtral[i].sequences), of_jamba[i].decode,
+                of_mixtral[i].decode, of_jamba[i].decode / of_mixtral[i].decode,
+                of_jamba[i].request, of_mixtral[i].request,
+                of_jamba[i].request / of_mixtral[i].request);
 }
 
-/// Pages that are allocated for keys and values.
+/// The memory allocated for keys and values.
 void kv() {
   jamba::exec_type const exec;
   for (auto const& [name, layout] :

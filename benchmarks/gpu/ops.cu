@@ -1,4 +1,4 @@
-// Kernels at Jamba v0.1's widths, activations in bf16: times beside a copy of the device.
+// Kernels at Jamba v0.1's widths, activations in bf16, timed beside a copy in the device's memory.
 //   gpu_ops PART
 #include "measure.hpp"
 
@@ -15,7 +15,7 @@ plait::matrix_view<T> view(bench::on_device<T>& values, std::int64_t cols) {
   return {values.data(), values.size() / cols, cols};
 }
 
-/// A scan's inputs: u and z side by side, dt, B and C side by side.
+/// The inputs of a scan: u and z side by side, dt, and B and C side by side.
 plait::ops::scan_input<T> scan_inputs(bench::on_device<T>& uz, bench::on_device<T>& dt,
                                       plait::matrix_view<T> bc) {
   auto const both = view(uz, 2 * d_inner);
@@ -30,7 +30,7 @@ void copy() {
               exec.runtime.multiprocessor_count());
 }
 
-/// u, z, dt in and y out, 8 N operations an element; asked for: 60 ns a token.
+/// u, z and dt are read, y is written, with 8 N operations per element. The goal: 60 ns per token.
 void scan() {
   bench::table<device> rows;
   device& exec = rows.exec;
@@ -50,12 +50,12 @@ void scan() {
     };
     rows.time("selective scan, 1 sequence of " + std::to_string(tokens) + " tokens",
               double(tokens) * (4 * d_inner + 2 * states) * 2, run, [&](double ns) {
-                return bench::number("%.1f ns a token and layer", ns / double(tokens));
+                return bench::number("%.1f ns per token and layer", ns / double(tokens));
               });
   }
 }
 
-/// Weights of the experts that are reached, read once.
+/// The bytes are the weights of the experts reached, read once.
 void experts() {
   bench::table<device> rows;
   device& exec = rows.exec;
@@ -96,7 +96,7 @@ void experts() {
   }
 }
 
-/// One token a sequence: the state is read and written.
+/// One token per sequence: the state is read and written.
 void state() {
   bench::table<device> rows;
   device& exec = rows.exec;

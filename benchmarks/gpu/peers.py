@@ -46,7 +46,7 @@ def scan():
         return lambda: kernel(u, dt, a, b, c, d, z, bias, True)[2]
     for n in (8192, 32768, 131072):
         yield Case("mamba-ssm", f"selective scan, 1 sequence of {n} tokens", n * (4 * D_INNER + 2 * STATES) * 2,
-                   lambda ns, n=n: f"{ns / n:.1f} ns a token and layer", {"": lambda n=n: make(n)})
+                   lambda ns, n=n: f"{ns / n:.1f} ns per token and layer", {"": lambda n=n: make(n)})
 
 
 def state():

@@ -13,7 +13,10 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:-$source/build-gpu}; [ $# -gt 0 ] && shift
 parts=${*:-build tests copy scan experts decode_1 decode_64 state decode_attention convolution norms prefill_8k request prefill_attention prefill_128k kv throughput ratios sanitizer}
 export PATH=$PATH:/usr/local/cuda/bin PLAIT_REQUIRE_GPU=1 PLAIT_TIMES=$build/times
-tests='ops/cuda/pointwise ops/cuda/route ops/cuda/sample ops/cuda/linear ops/cuda/gated_linear ops/cuda/experts ops/cuda/conv_silu ops/cuda/selective_scan ops/cuda/selective_ssm ops/cuda/attend model/device io/device_golden'
+# Of tests/unit, without _test.cpp; a golden checkpoint's is the last.
+tests='ops/rows/pointwise_gpu ops/routing/route_gpu ops/sampling/sample_gpu ops/linear/linear_gpu ops/linear/gated_linear_gpu
+  ops/routing/experts_gpu ops/short_conv/conv_silu_gpu ops/selective_scan/selective_scan_gpu ops/selective_scan/selective_ssm_gpu
+  ops/attention/paged_attention_gpu model/device io/device_golden'
 compared='scan experts state decode_attention convolution norms prefill_attention'
 python=${PLAIT_PYTHON:-python3}
 mkdir -p "$build"
@@ -31,7 +34,7 @@ each_test() {
   local title=$1; shift
   for t in $tests; do
     local program=$build/test.${t//\//.}
-    [ -x "$program" ] && { echo "-- ${t#ops/cuda/}$title"; "$@" "$program"; }
+    [ -x "$program" ] && { echo "-- ${t##*/}$title"; "$@" "$program"; }
   done
 }
 plain() { part 300 12 "$1"; }
@@ -111,7 +114,7 @@ for p in $parts; do
         echo "$compile $source/benchmarks/gpu/ops.cu -o $build/gpu_ops"
         echo "$compile $source/benchmarks/gpu/models.cu -o $build/gpu_models"
         if echo '#include <doctest/doctest.h>' | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
-          for t in ${tests% io/device_golden}; do echo "$compile -x cu $source/tests/${t}_test.cpp $source/tests/unit/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
+          for t in ${tests% io/device_golden}; do echo "$compile -x cu $source/tests/unit/${t}_test.cpp $source/tests/unit/cuda/gpu_main.cu -o $build/test.${t//\//.}"; done
           if printf '#include <%s>\n' nlohmann/json.hpp CLI/CLI.hpp | g++ ${DOCTEST:+-I"$DOCTEST"} -x c++ -fsyntax-only - 2>/dev/null; then
             checkpoint=$source/tests/golden/tiny-headdim config=$build/golden/plait-config
             mkdir -p "$build/golden"

@@ -1,4 +1,4 @@
-// What the comparisons of single ops share: turns of two sides in one process, and inputs.
+// Shared by the comparisons of single ops: turns of two sides in one process, and inputs.
 #pragma once
 
 #include "side.hpp"
@@ -7,8 +7,8 @@
 
 namespace side {
 
-/// Seconds a call of each side, in turns: medians of `turns` measurements, each as many calls as
-/// take about 20 ms.
+/// Seconds per call of each side, in turns: medians of `turns` measurements, each of as many calls
+/// as take about 20 ms.
 template <class A, class B>
 std::pair<double, double> in_turns(int turns, A&& a, B&& b) {
   auto const calls_of = [](auto& work) {
@@ -16,7 +16,7 @@ std::pair<double, double> in_turns(int turns, A&& a, B&& b) {
     double const once = seconds(work);
     return std::max(1, static_cast<int>(0.02 / std::max(once, 1e-9)));
   };
-  auto const each = [](auto& work, int calls) {
+  auto const seconds_per_call = [](auto& work, int calls) {
     return seconds([&] {
              for (int i = 0; i < calls; ++i) work();
            }) /
@@ -25,14 +25,15 @@ std::pair<double, double> in_turns(int turns, A&& a, B&& b) {
   int const calls_a = calls_of(a), calls_b = calls_of(b);
   std::vector<double> of_a, of_b;
   for (int i = 0; i < turns; ++i) {
-    of_a.push_back(each(a, calls_a));
-    of_b.push_back(each(b, calls_b));
+    of_a.push_back(seconds_per_call(a, calls_a));
+    of_b.push_back(seconds_per_call(b, calls_b));
   }
   std::nth_element(of_a.begin(), of_a.begin() + turns / 2, of_a.end());
   std::nth_element(of_b.begin(), of_b.begin() + turns / 2, of_b.end());
   return {of_a[static_cast<std::size_t>(turns / 2)], of_b[static_cast<std::size_t>(turns / 2)]};
 }
 
+/// Uniform numbers in [low, high).
 inline void fill(float* data, std::int64_t count, float low, float high, std::uint32_t seed) {
   std::uint32_t state = seed * 2654435761u + 1;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -41,7 +42,7 @@ inline void fill(float* data, std::int64_t count, float low, float high, std::ui
   }
 }
 
-/// Room for what `work` takes of a workspace.
+/// Reserves the workspace of `work`.
 template <class Exec, class Work>
 void reserve(Exec& exec, Work&& work) {
   exec.workspace.reserve(exec.workspace.measure(work));

@@ -1,14 +1,13 @@
-// plait's side of the comparison: speed, memory, logits and bits per byte of the checkpoint this
-// program was built for, in a storage and compute type chosen at run time. One line of JSON a
-// measurement.
+// plait's side of the comparison: speed, memory, logits and bits per byte of the checkpoint that
+// the program is built for, in storage and compute types chosen at run time. Prints a line of JSON
+// per measurement.
+#include "command_line.hpp"
 #include "side.hpp"
 
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
 
 #include <plait_architecture.hpp>
-
-#include <CLI/CLI.hpp>
 
 #include <memory>
 #include <optional>
@@ -19,13 +18,10 @@ namespace {
 
 constexpr auto config = checkpoint_architecture::config;
 
-struct options {
-  std::string checkpoint, precision = "f32", text, ids, out;
-  int threads = 2, repetitions = 3;
-  std::int64_t new_tokens = 64, window = 1024;
+struct options : side::options {
+  std::string checkpoint, precision = "f32";
   std::vector<std::int64_t> prefill{128, 512, 2048};
-  context{0, 2048, 8192};
-  together{16};
+  std::vector<std::int64_t> context{0, 2048, 8192};
 };
 
 template <plait::precision P>
@@ -48,15 +44,15 @@ class side_of_plait {
       std::vector<double> bandwidth;
       auto const times =
           measure(1, context, 1, o_.new_tokens, [&] { bandwidth.push_back(probe()); });
-      // What memory gave around a repetition, the better of before and after, so that the share is
-      // not flattered.
+      // The bandwidth of a repetition is the better of those before and after it: the lower one
+      // would overstate the share.
       std::vector<double> shares;
       for (std::size_t r = 0; r < times.size(); ++r)
         shares.push_back(weight_bytes / 1e9 * double(o_.new_tokens) / times[r] /
                          std::max(bandwidth[r], bandwidth[r + 1]));
       print("decode", o_.new_tokens, context, 1, times,
             {{"bandwidth_gb_s", bandwidth},
-             {"weight_bytes_a_token", weight_bytes},
+             {"weight_bytes_per_token", weight_bytes},
              {"share_of_byte_floor", shares}});
     }
     for (std::int64_t sequences : o_.together)
@@ -64,7 +60,8 @@ class side_of_plait {
             measure(sequences, together_context, 1, o_.new_tokens, nullptr));
   }
 
-  /// Load, then a prompt of 512 tokens and eight more: the largest resident set of each.
+  /// Prints the largest resident sets after loading, and after a prompt of 512 tokens and eight
+  /// more.
   void memory() {
     std::int64_t const prompt = 512, more = 8;
     net_->reserve(exec_, prompt);
@@ -100,9 +97,9 @@ class side_of_plait {
   static constexpr double weight_bytes = double(plait::policies::weight_traffic(config, P, 1));
   static constexpr double stored_bytes = double(plait::weight_bytes(config, P));
 
-  /// `steps` calls that give each of `sequences` sequences `tokens` more on top of `context`; the
-  /// seconds of each repetition after one that warms up. `between` runs before, between and after
-  /// the repetitions.
+  /// Seconds of each repetition, after one that warms up: `steps` calls that give each of
+  /// `sequences` sequences `tokens` more on top of `context`. `between` runs before, between and
+  /// after them.
   std::vector<double> measure(std::int64_t sequences, std::int64_t context, std::int64_t tokens,
                               std::int64_t steps, std::function<void()> const& between) {
     net_->reserve(exec_, std::max(context, tokens) * sequences, sequences);
@@ -136,7 +133,7 @@ class side_of_plait {
     return times;
   }
 
-  /// ids[first ...], `tokens` for each sequence in turn; the logits of each one's last.
+  /// Forwards ids[first ...], `tokens` per sequence, and computes the logits of each one's last.
   void forward(std::span<plait::cache<model>> caches, std::vector<std::int32_t> const& ids,
                std::int64_t first, std::int64_t tokens) {
     batch_.clear();
@@ -169,7 +166,7 @@ class side_of_plait {
                         {"tokens", tokens},
                         {"context", context},
                         {"sequences", sequences},
-                        {"tokens_a_second", speeds}};
+                        {"tokens_per_second", speeds}};
     line.update(more);
     side::print(line);
   }
@@ -183,7 +180,7 @@ class side_of_plait {
   std::vector<T> logits_;
 };
 
-/// Calls visit.operator()<P>(name) for each precision there is.
+/// Calls visit.operator()<P>(name) for each precision of the program.
 template <class Visit>
 void for_each_precision(Visit&& visit) {
   visit.template operator()<plait::f32>("f32");
@@ -199,62 +196,33 @@ void for_each_precision(Visit&& visit) {
 int main(int argc, char** argv) {
   CLI::App app("plait's side of benchmarks/peers", "plait_side");
   options o;
-  app.require_subcommand(1);
-  app.fallthrough();
   app.add_option("--checkpoint", o.checkpoint, "Hugging Face directory");
   app.add_option("--precision", o.precision, "one of `precisions`")->capture_default_str();
-  app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-  auto* const speed = app.add_subcommand("speed", "tokens a second of prefill and decode");
-  speed->add_option("--prefill", o.prefill, "tokens of the prompts; none is possible")
-      ->delimiter(',')
-      ->expected(0, 100);
-  speed->add_option("--context", o.context, "contexts to decode at")
-      ->delimiter(',')
-      ->expected(0, 100);
-  speed->add_option("--together", o.together, "numbers of sequences to decode together")
-      ->delimiter(',')
-      ->expected(0, 100);
-  speed->add_option("--new", o.new_tokens, "tokens to decode")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  speed->add_option("--repetitions", o.repetitions)
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  auto* const memory = app.add_subcommand("memory", "seconds to load, largest resident set");
-  auto* const logits = app.add_subcommand("logits", "logits of given token ids, as raw f32");
-  logits->add_option("--ids", o.ids, "raw int32")->required();
-  logits->add_option("--out", o.out)->required();
-  auto* const bits =
-      app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
-  bits->add_option("--text", o.text)->required();
-  bits->add_option("--window", o.window)->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  side::subcommands const stages(app, o, "tokens per second of prefill and decode");
+  side::add_list(*stages.speed, "--prefill", o.prefill, "tokens of the prompts");
+  side::add_list(*stages.speed, "--context", o.context, "contexts to decode at");
   auto* const bandwidth =
       app.add_subcommand("bandwidth", "GB/s of reading memory with all threads");
   auto* const precisions =
       app.add_subcommand("precisions", "the storage and compute types built in");
-  CLI11_PARSE(app, argc, argv);
 
-  try {
+  return side::main(app, argc, argv, [&] {
     if (bandwidth->parsed()) {
       side::print({{"what", "bandwidth"}, {"gb_s", side::bandwidth_probe(o.threads)()}});
-      return 0;
+      return;
     }
     bool found = false;
     for_each_precision([&]<plait::precision P>(std::string const& name) {
-      if (precisions->parsed()) return std::cout << name << '\n', void();
+      if (precisions->parsed()) {
+        std::cout << name << '\n';
+        return;
+      }
       if (name != o.precision) return;
       found = true;
       side_of_plait<P> plait_side(o);
-      if (speed->parsed()) plait_side.speed();
-      if (memory->parsed()) plait_side.memory();
-      if (logits->parsed()) plait_side.logits();
-      if (bits->parsed()) plait_side.bits();
+      stages.run(plait_side);
     });
     if (!found && !precisions->parsed())
       throw std::runtime_error("--precision " + o.precision + " is not built in");
-    return 0;
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "plait_side: %s\n", e.what());
-    return 1;
-  }
+  });
 }

@@ -1,13 +1,12 @@
-// Products of plait and of oneDNN with weights packed as it wishes, in turns: y [M, N] = x [M, K]
-// W^T at the shapes of Jamba v0.1.
+// Products of plait and of oneDNN, which packs the weights in its own format, in turns:
+// y [M, N] = x [M, K] W^T at the shapes of Jamba v0.1.
 //
 //   products_side --threads N [--turns N]
 //
-// Weights take turns too, so that they come from memory. One line of JSON a product; a result that
-// is not the other side's is an error.
+// Several copies of the weights take turns, so that they come from memory. Prints a line of JSON
+// per product; results that differ are an error.
+#include "command_line.hpp"
 #include "ops.hpp"
-
-#include <CLI/CLI.hpp>
 
 #include <omp.h>
 #include <dnnl.hpp>
@@ -74,10 +73,10 @@ void compare(char const* precision, shape const& s, std::int64_t m, int threads,
         .execute(stream, f32_weights, their_weights.back());
   }
   stream.wait();
-  std::size_t there = 0;
+  std::size_t their_at = 0;
   auto const dnnl_product = [&] {
     product.execute(stream, {{DNNL_ARG_SRC, their_input},
-                             {DNNL_ARG_WEIGHTS, their_weights[there++ % copies]},
+                             {DNNL_ARG_WEIGHTS, their_weights[their_at++ % copies]},
                              {DNNL_ARG_DST, result}});
     stream.wait();
   };
@@ -105,21 +104,18 @@ void compare(char const* precision, shape const& s, std::int64_t m, int threads,
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("products of plait and oneDNN in turns");
-  int threads = 1, turns = 9;
+  CLI::App app("products of plait and oneDNN in turns", "products_side");
+  int threads = 1;
+  int turns = 9;
   app.add_option("--threads", threads);
   app.add_option("--turns", turns);
-  CLI11_PARSE(app, argc, argv);
-  omp_set_num_threads(threads);
-  try {
+  return side::main(app, argc, argv, [&] {
+    omp_set_num_threads(threads);
     for (shape const& s : shapes)
       for (std::int64_t m : {16, 128, 512}) {
         compare<plait::f32>("f32", s, m, threads, turns);
         compare<plait::with_compute(plait::bf16, plait::dtype::bf16)>("bf16-dot", s, m, threads,
                                                                       turns);
       }
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "products_side: %s\n", e.what());
-    return 1;
-  }
+  });
 }

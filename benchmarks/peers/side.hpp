@@ -1,5 +1,5 @@
-// What the two programs share: what a measurement looks like, clocks, memory, the bandwidth probe,
-// and the scoring of text.
+// Shared by the programs of the comparison: the form of a measurement, clocks, memory, the
+// bandwidth probe, the scoring of text, and files of ids and logits.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,7 +24,7 @@
 
 namespace side {
 
-/// One line of JSON on standard output a measurement.
+/// Prints a measurement as a line of JSON on standard output.
 inline void print(nlohmann::json const& line) { std::cout << line.dump() << std::endl; }
 
 /// Seconds of one call.
@@ -35,8 +35,8 @@ double seconds(Work&& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// A line of /proc/self/status, in MiB: VmHWM is the largest resident set so far, RssAnon what of
-/// the present one is no file.
+/// A line of /proc/self/status, in MiB: VmHWM is the largest resident set of the process, RssAnon
+/// the present one without files.
 inline double status_mib(std::string const& key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -44,7 +44,7 @@ inline double status_mib(std::string const& key) {
   throw std::runtime_error("/proc/self/status has no " + key);
 }
 
-/// Token ids without meaning; the same seed gives the same ids.
+/// Random token ids; the same seed gives the same ids.
 inline std::vector<std::int32_t> random_ids(std::uint32_t seed, std::int64_t count,
                                             std::int64_t vocab_size) {
   std::mt19937 random(seed);
@@ -54,7 +54,7 @@ inline std::vector<std::int32_t> random_ids(std::uint32_t seed, std::int64_t cou
   return ids;
 }
 
-/// Reads a GiB with all threads, as fast as this machine does: huge pages, one stream a thread.
+/// The bandwidth of memory: reads a GiB with all threads, from huge pages, one stream per thread.
 class bandwidth_probe {
  public:
   explicit bandwidth_probe(int threads) : threads_(threads) {
@@ -63,7 +63,7 @@ class bandwidth_probe {
     if (memory == MAP_FAILED) throw std::bad_alloc();
     ::madvise(memory, bytes, MADV_HUGEPAGE);
     data_ = static_cast<std::uint64_t*>(memory);
-    shared([&](std::size_t first, std::size_t end) {
+    on_all_threads([&](std::size_t first, std::size_t end) {
       std::fill(data_ + first, data_ + end, first + 1);
     });
   }
@@ -75,7 +75,7 @@ class bandwidth_probe {
     std::vector<double> passes(5);
     for (double& pass : passes)
       pass = double(bytes) / 1e9 / seconds([&] {
-               shared([&](std::size_t first, std::size_t end) {
+               on_all_threads([&](std::size_t first, std::size_t end) {
                  std::uint64_t sum = 0;
                  for (std::size_t i = first; i < end; ++i) sum += data_[i];
                  std::uint64_t volatile const used = sum;
@@ -90,7 +90,7 @@ class bandwidth_probe {
   static constexpr std::size_t bytes = std::size_t{1} << 30, values = bytes / sizeof(std::uint64_t);
 
   template <class Work>
-  void shared(Work const& work) {
+  void on_all_threads(Work const& work) {
     std::vector<std::jthread> team;
     auto const n = static_cast<std::size_t>(threads_);
     for (std::size_t t = 0; t < n; ++t)
@@ -101,8 +101,8 @@ class bandwidth_probe {
   std::uint64_t* data_;
 };
 
-/// Bits a model needs for a text whose bytes are its token ids: windows of `window` bytes, each
-/// from an empty state, first byte not scored. `logits(ids)` gives [ids, vocab_size] logits.
+/// Scores a text whose bytes are token ids, in windows of `window` bytes, each from an empty state
+/// and without its first byte. `logits(ids)` returns [ids, vocab_size] logits.
 inline nlohmann::json score(
     std::string const& path, std::size_t window, std::size_t vocab_size,
     std::function<float const*(std::vector<std::int32_t> const&)> const& logits) {
@@ -117,20 +117,20 @@ inline nlohmann::json score(
     for (char c : text.substr(at, window)) ids.push_back(static_cast<unsigned char>(c));
     float const* row = logits(ids);
     for (std::size_t t = 0; t + 1 < ids.size(); ++t, ++scored, row += vocab_size) {
-      float const most = *std::max_element(row, row + vocab_size);
+      float const max = *std::max_element(row, row + vocab_size);
       double total = 0;
-      for (std::size_t v = 0; v < vocab_size; ++v) total += std::exp(double{row[v]} - double{most});
-      bits += std::log2(total) + (double{most} - double{row[ids[t + 1]]}) / std::log(2.0);
+      for (std::size_t v = 0; v < vocab_size; ++v) total += std::exp(double{row[v]} - double{max});
+      bits += std::log2(total) + (double{max} - double{row[ids[t + 1]]}) / std::log(2.0);
     }
   }
-  double const each = bits / double(scored);
+  double const bits_per_byte = bits / double(scored);
   return {{"what", "bits"},
           {"scored", scored},
-          {"bits_per_byte", each},
-          {"perplexity", std::exp2(each)}};
+          {"bits_per_byte", bits_per_byte},
+          {"perplexity", std::exp2(bits_per_byte)}};
 }
 
-/// Raw int32 token ids.
+/// Reads raw int32 token ids.
 inline std::vector<std::int32_t> read_ids(std::string const& path, std::int64_t vocab_size) {
   std::ifstream file(path, std::ios::binary);
   std::vector<std::int32_t> ids;
@@ -143,7 +143,7 @@ inline std::vector<std::int32_t> read_ids(std::string const& path, std::int64_t 
   return ids;
 }
 
-/// Raw f32.
+/// Writes raw f32.
 inline void write_floats(std::string const& path, float const* data, std::int64_t count) {
   std::ofstream file(path, std::ios::binary);
   file.write(reinterpret_cast<char const*>(data), count * std::int64_t{sizeof(float)});

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""transformers' side of the comparison, on torch's CPU backend. One line of JSON a measurement, as plait_side prints them.
+"""transformers' side of the comparison, on torch's CPU backend. Prints the same lines of JSON as plait_side.
 
   transformers_side.py speed --checkpoint DIR --precision f32|bf16 [--prefill N,N] [--context N,N] [--new N] [--repetitions N] [--threads N]
   transformers_side.py logits --checkpoint DIR --ids FILE --out FILE       raw int32 in, raw f32 out; always f32
@@ -42,7 +42,7 @@ def speed(args):
         return model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
 
     def print_speeds(what, tokens, context, times):
-        print(json.dumps({"what": what, "tokens": tokens, "context": context, "sequences": 1, "tokens_a_second": [tokens / t for t in times]}), flush=True)
+        print(json.dumps({"what": what, "tokens": tokens, "context": context, "sequences": 1, "tokens_per_second": [tokens / t for t in times]}), flush=True)
 
     for tokens in args.prefill:
         times = []

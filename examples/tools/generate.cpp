@@ -100,9 +100,11 @@ int main(int argc, char** argv) {
   return tool::run("generate", app, argc, argv, [&] {
     bool const bytes = app.count("--ids") == 0 && has_byte_vocabulary(directory);
     if (app.count("--ids") == 0 && !bytes)
-      plait::io::fail(directory,
-                      "has a vocabulary of " + std::to_string(model::vocab_size) +
-                          " tokens that this program cannot spell; give token ids with --ids");
+      plait::io::fail(
+          directory,
+          "has a vocabulary of {} tokens that this program cannot spell; give token ids with "
+          "--ids",
+          model::vocab_size);
     std::vector<std::int32_t> past;
     if (bytes)
       for (char c : prompt) past.push_back(static_cast<unsigned char>(c));

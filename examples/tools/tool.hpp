@@ -2,7 +2,7 @@
 // exit status 1.
 #pragma once
 
-#include <plait/io/files/message.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <CLI/CLI.hpp>
 

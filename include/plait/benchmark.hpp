@@ -1,5 +1,6 @@
-// Measuring layers, models, ops and subjects of your own in a few lines. Needs Google Benchmark,
-// which nothing else in plait does; benchmark/explain.hpp, alone, does not.
+// Benchmarks of layers, models, ops and other subjects. Needs Google Benchmark, as no other header
+// of plait does; benchmark/explain.hpp, alone, does not.
+// Test: tests/unit/benchmark/register_test.cpp
 #pragma once
 
 #include <plait/benchmark/driver.hpp>

@@ -10,6 +10,7 @@
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/sample.hpp>
@@ -22,8 +23,10 @@
 #include <plait/ops/linear/linear_gpu.hpp>
 #include <plait/ops/norm/add_norm_gpu.hpp>
 #include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/routing/experts_gpu.hpp>
 #include <plait/ops/routing/route_gpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/routing/router_gpu.hpp>
 #include <plait/ops/rows/embed_gpu.hpp>
 #include <plait/ops/rows/gather_rows_gpu.hpp>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/benchmark/driver.hpp>
+#include <plait/benchmark/measurement.hpp>
 
 #include <benchmark/benchmark.h>
 #include <doctest/doctest.h>
@@ -48,11 +49,11 @@ inline std::vector<benchmark_result> run_registered() {
   collect reporter;
   ::benchmark::RunSpecifiedBenchmarks(&reporter);
   ::benchmark::ClearRegisteredBenchmarks();
-  plait::bench::detail::kept().reset();
+  plait::bench::detail::last_measurement().reset();
   return reporter.results;
 }
 
-/// Runs what `add` registers, two iterations each.
+/// Runs the benchmarks that `add` registers, two iterations each.
 template <class Add>
 std::vector<benchmark_result> run_benchmarks(Add const& add) {
   ::benchmark::ClearRegisteredBenchmarks();
@@ -74,6 +75,7 @@ std::string error_of_benchmark(Add const& add) {
   return results[0].error;
 }
 
+/// Checks that a benchmark has no error, and all counters.
 inline void check_reported(benchmark_result const& r) {
   CAPTURE(r.name);
   CHECK(r.error == "");

@@ -1,4 +1,4 @@
-// Files for tests of readers: a temporary directory, limits, and messages of refusals.
+// Files for tests of readers: a temporary directory, hostile bytes, and error messages.
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -51,7 +51,7 @@ class temporary_directory {
   std::string path_;
 };
 
-/// For its lifetime files cannot grow beyond `bytes`: a write beyond fails, without ending the
+/// Limits the size of files while the object lives; writing more fails instead of ending the
 /// process.
 class file_size_limit {
  public:
@@ -98,7 +98,7 @@ inline bool contains(std::string const& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-/// A safetensors file of this header, unchanged, and data.
+/// A safetensors file with this header text, unchanged, and data.
 inline std::string safetensors_bytes(std::string_view header, std::string_view data) {
   std::uint64_t const length = header.size();
   std::string out(8, '\0');

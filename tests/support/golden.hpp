@@ -1,4 +1,5 @@
-// Results of transformers on a golden checkpoint (tests/golden), and the distance from them.
+// Transformers' results on a golden checkpoint (tests/golden), and the distance from
+// them.
 #pragma once
 
 #include <plait/io.hpp>
@@ -17,8 +18,10 @@ namespace test {
 /// positions in `rows` are stored.
 struct golden {
   plait::io::safetensors file;
-  std::int64_t sequences, tokens;
-  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids")), rows;
+  std::int64_t sequences;
+  std::int64_t tokens;
+  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids"));
+  std::vector<std::int64_t> rows;
 
   explicit golden(std::string const& directory)
       : file(directory + "/golden.safetensors"),
@@ -45,18 +48,18 @@ struct golden {
       if (t >= tokens - length(b)) inside.push_back(t - (tokens - length(b)));
     return inside;
   }
-  /// Whether a tensor has all tokens, not only the positions in `rows`.
-  bool all_tokens(std::string const& name) const { return file.at(name).shape[1] == tokens; }
+  bool has_all_positions(std::string const& name) const { return file.at(name).shape[1] == tokens; }
   /// The stored values of sequence b.
   std::vector<double> stored(std::string const& name, std::int64_t b) const {
-    return last_rows(name, b,
-                     all_tokens(name) ? length(b) : std::int64_t(stored_positions(b).size()));
+    return last_rows(
+        name, b, has_all_positions(name) ? length(b) : std::int64_t(stored_positions(b).size()));
   }
-  /// Of values with a row per token of sequence b, the rows that a tensor stores.
+  /// The rows of `values`, one per token of sequence b, at the positions that are stored of a
+  /// tensor.
   template <class T>
   std::vector<T> of_stored(std::string const& name, std::int64_t b,
                            std::vector<T> const& values) const {
-    if (all_tokens(name)) return values;
+    if (has_all_positions(name)) return values;
     std::int64_t const width = std::int64_t(values.size()) / length(b);
     std::vector<T> some;
     for (std::int64_t const t : stored_positions(b))
@@ -73,10 +76,12 @@ struct golden {
     } else {
       all = plait::io::read<double>(t);
     }
-    std::int64_t const each = t.size() / t.shape[0], row = each / t.shape[1];
-    return {all.begin() + (b + 1) * each - count * row, all.begin() + (b + 1) * each};
+    std::int64_t const sequence_size = t.size() / t.shape[0];
+    std::int64_t const row_size = sequence_size / t.shape[1];
+    return {all.begin() + (b + 1) * sequence_size - count * row_size,
+            all.begin() + (b + 1) * sequence_size};
   }
-  /// The part of a tensor that belongs to sequence b.
+  /// All values of sequence b of a tensor.
   std::vector<double> part(std::string const& name, std::int64_t b) const {
     return last_rows(name, b, file.at(name).shape[1]);
   }
@@ -86,7 +91,8 @@ struct golden {
 template <class A, class B>
 double relative_difference(A const& actual, B const& expected) {
   REQUIRE(actual.size() == expected.size());
-  double max_difference = 0, max_expected = 1e-300;
+  double max_difference = 0;
+  double max_expected = 1e-300;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     max_difference = std::max(max_difference, std::fabs(double(actual[i]) - double(expected[i])));
     max_expected = std::max(max_expected, std::fabs(double(expected[i])));

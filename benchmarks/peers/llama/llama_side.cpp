@@ -1,12 +1,11 @@
-// llama.cpp's side of the comparison, where llama-bench has no measurement: decode of several
-// sequences together, load and memory, logits and bits per byte of given token ids. The same lines
-// of JSON as plait_side.
+// llama.cpp's side of the comparison, for the measurements that llama-bench lacks: decode of
+// several sequences together, load and memory, logits and bits per byte of given token ids. Prints
+// the same lines of JSON as plait_side.
+#include "command_line.hpp"
 #include "side.hpp"
 
 #include <ggml.h>
 #include <llama.h>
-
-#include <CLI/CLI.hpp>
 
 #include <memory>
 #include <string>
@@ -14,18 +13,15 @@
 
 namespace {
 
-struct options {
-  std::string model, kv = "f16", text, ids, out;
-  int threads = 2, repetitions = 3;
-  std::int64_t new_tokens = 64, window = 1024;
-  std::vector<std::int64_t> together{16};
+struct options : side::options {
+  std::string model, kv = "f16";
   bool read = false;
 };
 
 using model_pointer = std::unique_ptr<llama_model, decltype(&llama_model_free)>;
 using context_pointer = std::unique_ptr<llama_context, decltype(&llama_free)>;
 
-/// Tokens with the sequence each belongs to; positions are llama.cpp's business unless given.
+/// Tokens with their positions and sequences.
 class batch {
  public:
   explicit batch(std::int64_t room)
@@ -33,11 +29,11 @@ class batch {
   batch(batch const&) = delete;
   ~batch() { llama_batch_free(batch_); }
   void clear() { batch_.n_tokens = 0; }
-  void add(llama_token id, std::int64_t position, std::int64_t sequence, bool wanted) {
+  void add(llama_token id, std::int64_t position, std::int64_t sequence, bool with_logits) {
     auto const i = batch_.n_tokens++;
     batch_.token[i] = id;
     batch_.pos[i] = static_cast<llama_pos>(position);
-    batch_.logits[i] = wanted;
+    batch_.logits[i] = with_logits;
     batch_.n_seq_id[i] = 1;
     batch_.seq_id[i][0] = static_cast<llama_seq_id>(sequence);
   }
@@ -94,11 +90,12 @@ class side_of_llama {
                    {"tokens", sequences * o_.new_tokens},
                    {"context", past},
                    {"sequences", sequences},
-                   {"tokens_a_second", speeds}});
+                   {"tokens_per_second", speeds}});
     }
   }
 
-  /// Load, then a prompt of 512 tokens and eight more: the largest resident set of each.
+  /// Prints the largest resident sets after loading, and after a prompt of 512 tokens and eight
+  /// more.
   void memory() {
     std::int64_t const prompt = 512, more = 8;
     auto const context = open(prompt + more, 1, 2048, false);
@@ -137,13 +134,13 @@ class side_of_llama {
   }
 
  private:
-  /// With `exact`, attention without the fused kernel, whose queries are f16.
-  context_pointer open(std::int64_t tokens, std::int64_t sequences, std::int64_t tokens_a_call,
+  /// `exact` leaves out the fused attention, whose queries are f16.
+  context_pointer open(std::int64_t tokens, std::int64_t sequences, std::int64_t tokens_per_call,
                        bool exact) const {
     llama_context_params p = llama_context_default_params();
     p.n_ctx = static_cast<std::uint32_t>(tokens);
     p.n_seq_max = static_cast<std::uint32_t>(sequences);
-    p.n_batch = static_cast<std::uint32_t>(tokens_a_call);
+    p.n_batch = static_cast<std::uint32_t>(tokens_per_call);
     p.n_threads = p.n_threads_batch = o_.threads;
     p.type_k = p.type_v = o_.kv == "f32"    ? GGML_TYPE_F32
                           : o_.kv == "bf16" ? GGML_TYPE_BF16
@@ -181,41 +178,22 @@ class side_of_llama {
 int main(int argc, char** argv) {
   CLI::App app("llama.cpp's side of benchmarks/peers", "llama_side");
   options o;
-  app.require_subcommand(1);
-  app.fallthrough();
   app.add_option("--model", o.model, "GGUF file");
-  app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--kv", o.kv, "type of keys and values")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str();
   app.add_flag("--read", o.read, "read the file rather than map it");
-  auto* const speed = app.add_subcommand("speed", "tokens a second of sequences decoded together");
-  speed->add_option("--together", o.together, "numbers of sequences")->delimiter(',');
-  speed->add_option("--new", o.new_tokens, "tokens to decode")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  speed->add_option("--repetitions", o.repetitions)
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  auto* const memory = app.add_subcommand("memory", "seconds to load, largest resident set");
-  auto* const logits = app.add_subcommand("logits", "logits of given token ids, as raw f32");
-  logits->add_option("--ids", o.ids, "raw int32")->required();
-  logits->add_option("--out", o.out)->required();
-  auto* const bits =
-      app.add_subcommand("bits", "bits per byte of a text whose bytes are token ids");
-  bits->add_option("--text", o.text)->required();
-  bits->add_option("--window", o.window)->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  side::subcommands const stages(app, o, "tokens per second of sequences decoded together");
   auto* const version =
       app.add_subcommand("version", "of llama.cpp, and the instructions it was built for");
-  CLI11_PARSE(app, argc, argv);
 
-  try {
+  return side::main(app, argc, argv, [&] {
     llama_backend_init();
     if (version->parsed()) {
       side::print({{"what", "version"},
                    {"llama.cpp", llama_version()},
                    {"system", llama_print_system_info()}});
-      return 0;
+      return;
     }
     llama_log_set(
         [](ggml_log_level level, char const* text, void*) {
@@ -223,13 +201,6 @@ int main(int argc, char** argv) {
         },
         nullptr);
     side_of_llama llama_side(o);
-    if (speed->parsed()) llama_side.speed();
-    if (memory->parsed()) llama_side.memory();
-    if (logits->parsed()) llama_side.logits();
-    if (bits->parsed()) llama_side.bits();
-    return 0;
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "llama_side: %s\n", e.what());
-    return 1;
-  }
+    stages.run(llama_side);
+  });
 }

@@ -2,10 +2,10 @@
 //
 //   scan_side THREADS [TURNS]
 //
-// plait's are whole: softplus, D u and the gate in the scan, bias and SiLU in the convolution.
-// ggml's are its single ops ggml_ssm_scan (softplus inside) and ggml_ssm_conv; what llama.cpp adds
-// around them is not timed. The results of the convolution, and of the scan with D = 0 and a gate
-// of one, are compared with ggml's.
+// plait's scan includes softplus, D u and the gate, its convolution bias and SiLU. ggml's are the
+// single ops ggml_ssm_scan (with softplus) and ggml_ssm_conv; the ops that llama.cpp adds around
+// them are not timed. The results of the convolution, and of the scan with D = 0 and a gate of one,
+// are compared with ggml's.
 #include "../ops.hpp"
 
 #include <ggml-cpu.h>

@@ -1,4 +1,4 @@
-// One call of forward, and what a layer costs in it.
+// One call of forward, and the cost of a layer in it.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,23 +12,21 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// What a call is given: so many sequences, each with `tokens` new tokens on top of `context`
-/// cached ones.
-/// Equation: operations as `policies::flops` counts them, a token seeing context + (tokens + 1) / 2
-///   keys on average. Bytes: weights once in precision `as`, of experts those reached; of each
-///   sequence the state in and out, cached keys and values in and new ones out
-/// Shapes: `tokens` and `context` of each of `sequences`; `reached` experts, below 0 as the routing
-///   says
+/// The sizes of one call of forward.
 /// Test: tests/unit/benchmark/explain_test.cpp
 struct call {
-  std::int64_t tokens = 1, context = 0, sequences = 1;
+  std::int64_t tokens = 1;     ///< new tokens of each sequence
+  std::int64_t context = 0;    ///< cached tokens of each sequence
+  std::int64_t sequences = 1;  ///< sequences of the call
   bench::routing routing = bench::routing::random;
   friend bool operator==(call const&, call const&) = default;
 };
 
-/// Operations and bytes of memory traffic.
+/// Operations and memory traffic of a call.
+/// Test: tests/unit/benchmark/explain_test.cpp
 struct call_cost {
-  double flops = 0, bytes = 0;
+  double flops = 0;  ///< operations; a multiply-add is two
+  double bytes = 0;  ///< bytes that move at least, each once
   constexpr call_cost& operator+=(call_cost const& other) {
     flops += other.flops;
     bytes += other.bytes;
@@ -36,24 +34,27 @@ struct call_cost {
   }
 };
 
-/// A layer's cost in such a call. Operations as policies::flops counts them, a token seeing half of
-/// the new ones on average. Bytes: weights once, of experts as many as are reached; of each
-/// sequence the state in and out, cached keys and values in and new ones out. Activations are not
-/// counted. `reached` below 0: as the routing says.
+/// The cost of a layer in a call. Activations are not counted.
+/// Equation: operations as `policies::flops` counts them, where a token sees
+///   context + (tokens + 1) / 2 keys on average. Bytes: weights once in precision `as`, of experts
+///   those reached; of each sequence the state in and out, cached keys and values in and new ones
+///   out
+/// Shapes: `reached`: experts that the call reaches; below 0, as many as the routing implies
+/// Test: tests/unit/benchmark/explain_test.cpp
 template <class Policy>
 call_cost layer_cost(Policy const& p, int d_model, precision const& as, call const& c,
                      double reached = -1) {
   std::int64_t const rows = c.tokens * c.sequences;
   if (reached < 0) reached = experts_reached(p, c.routing, rows);
-  // The mean over 1 to `tokens` new keys is (tokens + 1) / 2: where that is no whole number,
-  // half-way between its neighbours.
+  // policies::flops takes a whole number of keys: where the mean over 1 to `tokens` new keys,
+  // (tokens + 1) / 2, is none, the cost is half-way between its neighbours'.
   double const flops = 0.5 * (double(policies::flops(p, d_model, c.context + (c.tokens + 1) / 2)) +
                               double(policies::flops(p, d_model, c.context + (c.tokens + 2) / 2)));
-  double const kept =
+  double const sequence_bytes =
       2 * double(sizeof(float)) * double(policies::state(p, d_model)) +
       double(value_bytes(as.kv)) * double(policies::kv(p, d_model)) * double(c.context + c.tokens);
   return {double(rows) * flops,
-          double(policies::bytes(p, d_model, as, reached)) + double(c.sequences) * kept};
+          double(policies::bytes(p, d_model, as, reached)) + double(c.sequences) * sequence_bytes};
 }
 
 }  // namespace bench

@@ -1,4 +1,9 @@
-// Which experts a call reaches: counted where the layer shows them, not assumed.
+// The experts that a call reaches, counted from the choices that a layer shows its observer.
+// Errors: of register_layer and register_model
+//   - `register …: routing … needs a channel per expert`: routing other than random takes one
+//     of the input, or of the residual stream, for each expert
+//   - `tokens do not go to the experts that routing … assigns to them`: of the benchmark
+// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -6,6 +11,7 @@
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/core/view.hpp>
 
 #include <algorithm>
@@ -21,7 +27,7 @@ namespace bench {
 
 namespace detail {
 
-/// The tokens of each expert in a list of choices; as long as `experts` at least.
+/// The number of tokens of each expert in a list of choices; `experts` of them at least.
 inline std::vector<std::int64_t> tokens_per_expert(std::int32_t const* choices, std::int64_t n,
                                                    std::int64_t experts) {
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(experts), 0);
@@ -37,28 +43,29 @@ inline double reached_experts(std::vector<std::int64_t> const& tokens) {
   return double(std::count_if(tokens.begin(), tokens.end(), [](std::int64_t n) { return n > 0; }));
 }
 
-/// Calls visit(tokens of each expert) where an observer is shown the choices of a router,
-/// [tokens][k] under the name "experts".
-template <class Memory, class Shown, class Visit>
-void visit_experts(std::string_view name, Shown const& shown, std::int64_t experts, Visit&& visit) {
-  using T = std::remove_const_t<std::remove_pointer_t<decltype(shown.data())>>;
+/// Calls visit(number of tokens of each expert) where an observer is given the choices of a router,
+/// [tokens, k] under the name "experts".
+template <class Memory, class View, class Visit>
+void visit_experts(std::string_view name, View const& view, std::int64_t experts, Visit&& visit) {
+  using T = std::remove_const_t<std::remove_pointer_t<decltype(view.data())>>;
   if constexpr (std::is_same_v<T, std::int32_t>)
     if (name == "experts") {
-      auto const choices = fetch<Memory>(matrix_view<std::int32_t const>(shown));
-      visit(tokens_per_expert(choices.read().data(), shown.rows() * shown.cols(), experts));
+      auto const choices = fetch<Memory>(matrix_view<std::int32_t const>(view));
+      visit(tokens_per_expert(choices.read().data(), view.rows() * view.cols(), experts));
     }
 }
 
+/// The error of a benchmark whose tokens go to other experts.
 inline std::string misrouted(routing r) {
-  return std::string("tokens do not go to experts as routing ") + name_of(r) + " wants them to";
+  return sentence("tokens do not go to the experts that routing {} assigns to them", name_of(r));
 }
 
-/// Where routing is made each expert needs a channel of the width.
+/// Routing other than random takes a channel of the input per expert.
 inline void check_channels(std::string const& name, routing r, std::int64_t experts,
                            std::int64_t width, std::string const& found) {
   if (r != routing::random && experts > width)
-    throw error("register " + name + ": routing " + name_of(r) + " needs a channel an expert, " +
-                found);
+    throw error(sentence("register {}: routing {} needs a channel per expert, {}", name, name_of(r),
+                         found));
 }
 
 }  // namespace detail

@@ -1,4 +1,4 @@
-// What a call of a model costs, layer by layer, and how fast it can be at most.
+// The cost of a call of a model, layer by layer, and the bound on its speed on a roofline.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -6,7 +6,9 @@
 #include <plait/benchmark/call.hpp>
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
+#include <plait/benchmark/text.hpp>
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/policy/hybrid.hpp>
 
 #include <cstddef>
@@ -22,75 +24,70 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// One line: a sublayer with its norm, the embedding or the head.
+/// A row of an explanation: a sublayer with its norm, the embedding, or the head.
+/// Test: tests/unit/benchmark/explain_test.cpp
 struct explained_row {
-  int layer = -1;  ///< -1: outside of the layers
+  int layer = -1;  ///< -1: embedding or head
   std::string part;
   call_cost cost;
-  double seconds = 0;   ///< the least on this roofline
-  double measured = 0;  ///< seconds, where somebody measured them; else 0
-  /// Operations a byte: beyond roofline's flops / bytes arithmetic is the bound.
+  double seconds = 0;   ///< the least time on the roofline
+  double measured = 0;  ///< the measured time in seconds; 0 where there is no measurement
+  /// Operations per byte. Above the roofline's flops / bytes, arithmetic is the bound.
   double intensity() const { return cost.bytes > 0 ? cost.flops / cost.bytes : 0; }
 };
 
-/// The rows of one call; `out << e` prints them as a table.
+/// The rows of one call. `out << e` prints them as a table.
+/// Test: tests/unit/benchmark/explain_test.cpp
 struct explanation {
   bench::call call;
   precision types;
   bench::roofline roofline;
   std::vector<explained_row> rows;
-  double next_seconds =
-      0;  ///< the least time of the call behind it: one more token of each sequence
+  /// The least time of the next decode step: one more token of each sequence.
+  double next_seconds = 0;
 
   call_cost cost() const {
     call_cost sum;
     for (auto const& r : rows) sum += r.cost;
     return sum;
   }
-  /// The least time of the call: the sum over the rows, each bound by what binds it.
+  /// The least time of the call: the sum over the rows, each with a bound of its own.
   double seconds() const {
     double sum = 0;
     for (auto const& r : rows) sum += r.seconds;
     return sum;
   }
-  /// 0 unless measured.
+  /// The measured time in seconds; 0 without a measurement.
   double measured() const {
     double sum = 0;
     for (auto const& r : rows) sum += r.measured;
     return sum;
   }
-  /// New tokens a second at most.
+  /// The bound on new tokens per second.
   double tokens_per_second() const { return double(call.tokens * call.sequences) / seconds(); }
-  /// Tokens a second at most when the sequences go on, a token each.
+  /// The bound on tokens per second of the next decode step.
   double decode_tokens_per_second() const { return double(call.sequences) / next_seconds; }
 };
 
-namespace detail {
-inline std::string number(double value, char const* format) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-}  // namespace detail
-
-/// The cost of a call of any architecture: the embedding's rows, of each layer its mixer and
-/// feed-forward with their norms' weights, final norm and head for the last token of each sequence.
-/// Operations of norms and residuals are left out, as in policy/count.hpp: one token's are
-/// decode_cost's. `reached`: experts reached in each layer, if they are known better than from the
-/// routing. plait::error where the call or the roofline is none.
+/// The cost of a call of any architecture, a row per part: the embedding, of each layer its mixer
+/// and feed-forward with the weights of their norms, and the head with the final norm, for the last
+/// token of each sequence. Operations of norms and residuals are not counted, as in
+/// policy/count.hpp.
 ///
 /// ```cpp body
 /// plait::bench::explanation const e =
 ///     plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0,
 ///                                                      {.flops = 1000e9, .bytes = 60e9});
-/// std::cout << e << e.tokens_per_second();  // the table; prefill at most
+/// std::cout << e << e.tokens_per_second();  // the table, and the bound on prefill
 /// ```
 /// Equation: a row's seconds are max(flops / peak, bytes / bandwidth); the call's are their sum.
 ///   Operations of one token add up to `decode_cost` of policy/count.hpp, bytes to it and the state
 ///   once more, which is also written
-/// Shapes: a row for the embedding's rows, each mixer and feed-forward with its norm, and final
-///   norm and head of one token a sequence; `layer` is -1 outside of the layers. `reached`: experts
-///   in each layer, if they are known
+/// Shapes: reached [layers]: experts reached in each layer; empty: as many as the routing implies
+/// Errors:
+///   - `a call has 1 or more tokens, a context of 0 or more and 1 or more sequences`
+///   - `a roofline has operations and bytes per second above 0`
+///   - `experts reached are given for … layers of …`
 /// Test: tests/unit/benchmark/explain_test.cpp
 template <class Architecture>
 requires(std::is_class_v<Architecture>) explanation
@@ -98,16 +95,16 @@ requires(std::is_class_v<Architecture>) explanation
             std::span<double const> reached = {}) {
   if (what.tokens < 1 || what.context < 0 || what.sequences < 1)
     throw error(
-        "explain: a call has 1 or more tokens, a context of 0 or more and 1 or more sequences, "
-        "not " +
-        std::to_string(what.tokens) + ", " + std::to_string(what.context) + " and " +
-        std::to_string(what.sequences));
+        sentence("explain: a call has 1 or more tokens, a context of 0 or more and 1 or more "
+                 "sequences, not {}, {} and {}",
+                 what.tokens, what.context, what.sequences));
   if (!on.known())
-    throw error("explain: a roofline has operations and bytes a second above 0, not " +
-                std::to_string(on.flops) + " and " + std::to_string(on.bytes));
+    throw error(
+        sentence("explain: a roofline has operations and bytes per second above 0, not {} and {}",
+                 on.flops, on.bytes));
   if (!reached.empty() && reached.size() != static_cast<std::size_t>(c.num_layers()))
-    throw error("explain: experts reached are given for " + std::to_string(reached.size()) +
-                " layers of " + std::to_string(c.num_layers()));
+    throw error(sentence("explain: experts reached are given for {} layers of {}", reached.size(),
+                         c.num_layers()));
   explanation e{.call = what, .types = as, .roofline = on, .rows = {}};
   int const d = c.d_model;
   auto const add = [&](int layer, std::string part, call_cost const& cost) {
@@ -117,8 +114,8 @@ requires(std::is_class_v<Architecture>) explanation
                       .seconds = on.seconds(cost.flops, cost.bytes)});
   };
   bool const vocabulary = c.vocab_size != no_vocabulary;
-  double const norm = double(policies::bytes(c.norm, d, as)),
-               rows = double(what.tokens * what.sequences);
+  double const norm = double(policies::bytes(c.norm, d, as));
+  double const rows = double(what.tokens * what.sequences);
   if (vocabulary) add(-1, "embedding", {0, rows * double(matrix_bytes(as.weights, 1, d))});
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&](auto const& mixer, auto const& ffn) {
@@ -138,7 +135,7 @@ requires(std::is_class_v<Architecture>) explanation
         {2.0 * double(c.vocab_size) * d * double(what.sequences),
          norm + double(matrix_bytes(as.weights, c.vocab_size, d))});
   if (what.tokens == 1) {
-    e.next_seconds = e.seconds();  // of this very call: one key more or less is no other picture
+    e.next_seconds = e.seconds();  // the next step has one key more
   } else {
     call next = what;
     next.tokens = 1;
@@ -148,20 +145,22 @@ requires(std::is_class_v<Architecture>) explanation
   return e;
 }
 
-/// The same for a config known to the compiler, and one sequence:
+/// The same for a config that is a constant, and one sequence:
 ///
 ///   constexpr plait::bench::roofline machine{.flops = 472e9, .bytes = 60e9};
 ///   std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, 512, 0, machine);
+/// Test: tests/unit/benchmark/explain_test.cpp
 template <auto Config>
 explanation explain(precision const& as, std::int64_t tokens, std::int64_t context,
                     roofline const& on, routing r = routing::random) {
-  static constexpr auto config =
-      Config;  // clang 14 reads wrong members of a template argument at run time
+  // A copy: clang 14 reads wrong members of a template argument at run time.
+  static constexpr auto config = Config;
   return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
 }
 
-/// A line for the call, one a row, the sum, and what bounds tokens a second; with measured seconds
-/// beside the least where there are any.
+/// Prints a line for the call, one per row, the sum, and the bound on tokens per second; with
+/// measured times beside the least where there are any.
+/// Test: tests/unit/benchmark/explain_test.cpp
 inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
   using detail::number;
   bool const measured = e.measured() > 0;

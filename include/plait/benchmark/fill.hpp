@@ -1,5 +1,5 @@
-// Inputs and weights that cost little to make: ordinary numbers, the same for any element type and
-// any storage.
+// Inputs and weights that take little time to make: pseudorandom numbers, the same for any element
+// type and storage.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -17,8 +17,10 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// A fast stream of numbers, uniform in (-scale, scale): a linear congruential generator with
-/// Knuth's multiplier and increment.
+/// A fast stream of uniform numbers, from a linear congruential generator.
+/// Equation: x <- 1664525 x + 1013904223 mod 2^32, uniform in (-scale, scale)
+/// Source: Press et al., Numerical Recipes in C, 1992, section 7.1 (ranqd1)
+/// Test: tests/unit/benchmark/probe_test.cpp
 class numbers {
  public:
   explicit numbers(std::uint64_t seed, float scale = 1.0f)
@@ -34,8 +36,11 @@ class numbers {
   float scale_;
 };
 
-/// An owned matrix [rows, cols]. Given a seed, row r is drawn from the stream of row first + r: the
-/// same values in any element type and whichever rows are there. Without one it is zero.
+/// A matrix that owns its values: zero, or with a seed pseudorandom. Row r is drawn from stream
+/// first + r, so that a row has the same values in any element type and in any range of rows.
+/// Shapes: [rows, cols]
+/// Errors: those of core/buffer.hpp
+/// Test: tests/unit/benchmark/probe_test.cpp
 template <class T>
 class matrix {
  public:
@@ -51,18 +56,14 @@ class matrix {
   matrix_view<T const> read() const { return {data_.data(), rows_, cols_}; }
 
  private:
-  std::int64_t rows_, cols_;
+  std::int64_t rows_;
+  std::int64_t cols_;
   buffer<T> data_;
 };
 
-/// Fills an allocated tensor: uniform numbers of the published deviation, 0.02, where the
-/// description says normal, else what it says.
-/// Equation: uniform in (-scale, scale), by x <- 1664525 x + 1013904223 mod 2^32; weights of
-///   deviation 0.02 where they are described as normal
-/// Shapes: `matrix(rows, cols, seed, first)`: row r is that of stream first + r, the same values in
-///   any T and whatever rows are there; zeros without a seed
-/// Errors: those of core/buffer.hpp
-/// Cost: about a nanosecond a value
+/// Fills an allocated tensor: uniform numbers of the published deviation, 0.02, where its
+/// description says normal, else the start value it describes.
+/// Cost: about a nanosecond per value
 /// Test: tests/unit/benchmark/probe_test.cpp
 template <class Tensor>
 void fill(tensor const& t, Tensor& data, std::uint64_t stream) {
@@ -75,7 +76,8 @@ void fill(tensor const& t, Tensor& data, std::uint64_t stream) {
   }
 }
 
-/// Fills a router so that the logit of expert e is channel first + e of what it is given.
+/// Fills a router so that the logit of expert e is channel first + e of its input.
+/// Test: tests/unit/benchmark/register_test.cpp
 template <class Tensor>
 void fill_router(tensor const& t, Tensor& data, std::int64_t first) {
   std::vector<float> row(static_cast<std::size_t>(t.cols));
@@ -86,7 +88,8 @@ void fill_router(tensor const& t, Tensor& data, std::int64_t first) {
   }
 }
 
-/// Fills a model, or anything else with for_each_tensor.
+/// Fills a model, a layer, or any other type with for_each_tensor.
+/// Test: tests/unit/benchmark/probe_test.cpp
 template <class Model>
 void fill(Model& m) {
   m.for_each_tensor([](int layer, std::string_view part, tensor const& t, auto& data) {

@@ -1,5 +1,5 @@
-// What a benchmark asks of where it runs, this machine or a device: memory, caches, clock,
-// roofline.
+// Properties of the machine or device that a benchmark runs on: memory, caches, clock, roofline.
+// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -8,11 +8,11 @@
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/probe_device.hpp>
 #include <plait/benchmark/roofline.hpp>
-#include <plait/model/cache.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/policy/precision.hpp>
 
-#if !defined(__CUDACC__)  // Eigen has no registers under nvcc, and the CPU no kernels: only devices
-                          // are measured there
+// Under nvcc Eigen has no vector registers and the CPU no kernels: only devices are measured.
+#if !defined(__CUDACC__)
 #include <plait/benchmark/probe.hpp>
 #endif
 
@@ -39,7 +39,7 @@ constexpr bool is_made_for_threads =
 template <class Exec>
 constexpr bool is_measurable = has_types<Exec>&& is_made_for_threads<Exec>;
 
-/// What every registration asks of its execution policy.
+/// The requirements on the execution policy of a registration.
 template <class Exec>
 struct measurable {
   static_assert(has_types<Exec>,
@@ -74,7 +74,7 @@ std::int64_t bytes_to_be_cold(Exec& exec) {
     return cold_bytes(exec.threads());
 }
 
-/// Of where copies of the weights are.
+/// Bytes of the memory that holds the copies.
 template <class Exec>
 std::int64_t memory_of([[maybe_unused]] Exec& exec) {
   if constexpr (on_device<Exec>)
@@ -92,7 +92,7 @@ constexpr dtype products_of() {
     return arithmetic_of(Exec::types);
 }
 
-/// The bound of check.hpp for a result of this execution policy.
+/// The bound of benchmark/check.hpp for a result of this execution policy.
 template <class Exec>
 double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int64_t layers,
                     [[maybe_unused]] bool routes) {
@@ -102,8 +102,8 @@ double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int6
     return tolerance(Exec::types, keeps_keys);
 }
 
-/// Seconds of run(): by the wall clock; on a device from the first kernel's begin to the last one's
-/// end.
+/// Seconds of run(): of the wall clock; on a device from the begin of the first kernel to the end
+/// of the last.
 template <class Exec, class Run>
 double seconds_of([[maybe_unused]] Exec& exec, Run const& run) {
   if constexpr (on_device<Exec>) {
@@ -116,8 +116,7 @@ double seconds_of([[maybe_unused]] Exec& exec, Run const& run) {
   }
 }
 
-/// Measured once per process for each number of threads and type of products, when it is first
-/// needed.
+/// The roofline, measured once per process for each number of threads and type of products.
 template <class Exec>
 roofline const& roofline_of_run(Exec& exec) {
   constexpr dtype products = products_of<Exec>();

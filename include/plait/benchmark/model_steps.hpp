@@ -1,4 +1,4 @@
-// A model's sequences, and the call of forward that is timed.
+// The sequences of a model and its timed call of forward.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,6 +11,7 @@
 #include <plait/core/view.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -24,12 +25,12 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// A model with sequences: `sequences` of them, each with a context, and a call that gives each of
-/// them new tokens.
-/// Shapes: `prepare` fills contexts in calls of 512 tokens, going on from what is there if that is
-///   no longer; `rewind` goes back to where the call begins; `output` is [sequences, columns] on
-///   this machine, logits or hidden states of the last tokens
+/// Sequences with contexts, and a call that gives each of them new tokens.
+/// Shapes: output [sequences, columns]: logits or, without a vocabulary, hidden states of the last
+///   tokens
 /// Errors: those of the model's forward
+/// Cost: contexts are filled by forward in calls of 512 tokens, and go on from the contexts of the
+///   point before where those are no longer
 /// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 template <class Model>
 class model_steps {
@@ -45,86 +46,86 @@ class model_steps {
   model_steps(Model const& m, routing r)
       : model_(m), routing_(r), channels_(detail::router_channels(config)) {}
 
-  /// Caches of `what.sequences` sequences with what.context tokens; goes on from what is there if
-  /// that is no longer.
-  void prepare(exec_type& exec, call const& what) {
+  /// Makes the caches of a call, filled with its contexts.
+  void prepare(exec_type& exec, call const& next_call) {
     static constexpr std::int64_t chunk = 512;
     model_.reserve(exec,
-                   std::max(what.tokens * what.sequences,
-                            std::min(chunk, std::max<std::int64_t>(1, what.context))),
-                   what.sequences);
-    if (std::int64_t(caches_.size()) != what.sequences || context_ > what.context) {
+                   std::max(next_call.tokens * next_call.sequences,
+                            std::min(chunk, std::max<std::int64_t>(1, next_call.context))),
+                   next_call.sequences);
+    if (std::int64_t(caches_.size()) != next_call.sequences || context_ > next_call.context) {
       starts_.clear();
       caches_.clear();
-      caches_.reserve(static_cast<std::size_t>(what.sequences));
-      for (std::int64_t s = 0; s < what.sequences; ++s) caches_.push_back(pool_.make());
+      caches_.reserve(static_cast<std::size_t>(next_call.sequences));
+      for (std::int64_t s = 0; s < next_call.sequences; ++s) caches_.push_back(pool_.make());
       context_ = 0;
     } else {
       for (std::size_t s = 0; s < caches_.size(); ++s) caches_[s].restore(starts_[s]);
     }
     starts_.clear();
     placed<output_type, memory> unused(1, columns);
-    for (std::int64_t s = 0; s < what.sequences; ++s) {
+    for (std::int64_t s = 0; s < next_call.sequences; ++s) {
       plait::cache<Model>& cache = caches_[static_cast<std::size_t>(s)];
-      for (std::int64_t at = context_, n = 0; at < what.context; at += n) {
-        n = std::min(chunk, what.context - at);
+      for (std::int64_t at = context_, n = 0; at < next_call.context; at += n) {
+        n = std::min(chunk, next_call.context - at);
         cache.reserve(n);
         batch_.clear();
-        new_tokens const some = tokens_of(s, at, n, at);  // embeddings are read when forward runs
-        some.add(batch_, cache);
+        // A variable: forward reads its embeddings.
+        new_tokens const chunk_tokens = tokens_of(s, at, n, at);
+        chunk_tokens.add(batch_, cache);
         forward(exec, unused.view());
       }
       starts_.push_back(cache.snapshot());
     }
-    context_ = what.context;
-    what_ = what;
+    context_ = next_call.context;
+    call_ = next_call;
     next_.clear();
-    for (std::int64_t s = 0; s < what.sequences; ++s)
-      next_.push_back(tokens_of(s, what.context, what.tokens, s * what.tokens));
-    output_ = std::make_unique<placed<output_type, memory>>(what.sequences, columns);
+    for (std::int64_t s = 0; s < next_call.sequences; ++s)
+      next_.push_back(tokens_of(s, next_call.context, next_call.tokens, s * next_call.tokens));
+    output_ = std::make_unique<placed<output_type, memory>>(next_call.sequences, columns);
   }
-  /// To the start again, with the batch of the call.
+  /// Returns the sequences to where the call begins, and makes its batch.
   void rewind() {
     batch_.clear();
     for (std::size_t s = 0; s < caches_.size(); ++s) {
       caches_[s].restore(starts_[s]);
-      caches_[s].reserve(what_.tokens);
+      caches_[s].reserve(call_.tokens);
       next_[s].add(batch_, caches_[s]);
     }
   }
   void run(exec_type& exec) { forward(exec, output_->view()); }
   template <class Observer>
-  void run(exec_type& exec, Observer const& see) {
+  void run(exec_type& exec, Observer const& observer) {
     if constexpr (Model::has_vocabulary)
-      model_.forward(exec, batch_, output_->view(), see);
+      model_.forward(exec, batch_, output_->view(), observer);
     else
-      model_.forward_hidden(exec, batch_, output_->view(), see);
+      model_.forward_hidden(exec, batch_, output_->view(), observer);
   }
-  /// The same work in two calls, the last token alone.
+  /// The same tokens in two calls, the last token alone in the second.
   void run_split(exec_type& exec) {
     rewind();
     batch_.clear();
     for (std::size_t s = 0; s < caches_.size(); ++s)
-      next_[s].add(batch_, caches_[s], 0, what_.tokens - 1);
+      next_[s].add(batch_, caches_[s], 0, call_.tokens - 1);
     forward(exec, output_->view());
     batch_.clear();
     for (std::size_t s = 0; s < caches_.size(); ++s)
-      next_[s].add(batch_, caches_[s], what_.tokens - 1, 1);
+      next_[s].add(batch_, caches_[s], call_.tokens - 1, 1);
     forward(exec, output_->view());
   }
-  /// Of the last call, on this machine; a reference where it is there already.
+  /// The output of the last call, on the host.
   decltype(auto) output() const { return output_->fetch(); }
 
-  /// How many of the call's tokens are to reach each expert of feed-forward policy i.
-  std::vector<std::int64_t> wanted(std::size_t i) const {
+  /// The number of the call's tokens assigned to each expert of feed-forward policy i.
+  std::vector<std::int64_t> assigned_tokens(std::size_t i) const {
     std::vector<std::int64_t> count;
     detail::for_each_ffn(config, [&]<class Policy>(std::size_t at, Policy const& p) {
       if constexpr (detail::routes_tokens<Policy>)
         if (at == i) {
           count.assign(static_cast<std::size_t>(p.num_experts), 0);
-          std::int64_t const tokens = what_.tokens * what_.sequences,
-                             period = Model::has_vocabulary ? Model::vocab_size : tokens;
-          auto const list = wanted_experts(routing_, p.num_experts, p.top_k, period);
+          std::int64_t const tokens = call_.tokens * call_.sequences;
+          std::int64_t const period = Model::has_vocabulary ? Model::vocab_size : tokens;
+          auto const list = assigned_experts(routing_, p.num_experts, p.top_k, period);
           for (std::int64_t g = 0; g < tokens; ++g)
             for (std::int64_t j = 0; j < p.top_k; ++j)
               ++count[static_cast<std::size_t>(list[std::size_t(g % period * p.top_k + j)])];
@@ -134,7 +135,7 @@ class model_steps {
   }
 
  private:
-  /// Some tokens of a sequence: ids, or embeddings where there is no vocabulary.
+  /// New tokens of a sequence: ids, or embeddings of a model without a vocabulary.
   struct new_tokens {
     std::vector<std::int32_t> ids;
     std::unique_ptr<placed<T, memory>> embeddings;
@@ -150,8 +151,8 @@ class model_steps {
                                                                 static_cast<std::size_t>(count)));
     }
   };
-  /// Tokens at positions [position, position + count) of a sequence, which are numbers g, g + 1,
-  /// ... of those routing spreads.
+  /// Tokens at positions [position, position + count) of a sequence: tokens g, g + 1, ... of the
+  /// assignment to experts.
   new_tokens tokens_of(std::int64_t sequence, std::int64_t position, std::int64_t count,
                        std::int64_t g) const {
     new_tokens made;
@@ -167,7 +168,7 @@ class model_steps {
     } else {
       bench::matrix<T> drawn(count, Model::d_model, std::uint64_t(sequence) + 3, position);
       if (routing_ != routing::random && channels_.back() > 0) {
-        auto const list = detail::wanted_by_policy(config, routing_, g + count);
+        auto const list = detail::assigned_by_policy(config, routing_, g + count);
         std::vector<float> row(static_cast<std::size_t>(Model::d_model));
         for (std::int64_t i = 0; i < count; ++i) {
           detail::write_all_logits(config, channels_, list, g + i, 4.0f, row.data());
@@ -196,7 +197,7 @@ class model_steps {
   plait::batch<Model> batch_;
   std::unique_ptr<placed<output_type, memory>> output_;
   std::int64_t context_ = 0;
-  call what_;
+  call call_;
 };
 
 }  // namespace bench

@@ -1,52 +1,52 @@
-// Words for what is printed: precisions, and policies by their type.
-// Shapes: `"f32"`, `"bf16"`, `"int8"`, `"experts_int8"`, and what differs: `"bf16,compute:bf16"`; a
-//   policy is called by its type, `"mamba"`
+// Names of precisions and policies in what benchmarks print.
 // Test: tests/unit/benchmark/explain_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/macros.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/policy/precision.hpp>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
+/// "f32", "bf16" or "int8".
 constexpr char const* name_of(dtype t) {
   return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8";
 }
 
-/// "f32", "bf16", "int8" or "experts_int8", and what differs from it, such as "bf16,compute:bf16";
-/// otherwise all four, "weights:int8,...".
+/// "f32", "bf16", "int8" or "experts_int8" for their weights and experts, with the members that
+/// differ: "bf16,compute:bf16". Other precisions by all four members: "weights:int8,...".
 inline std::string name_of(precision const& p) {
-  struct named {
+  struct named_precision {
     char const* name;
-    precision is;
+    precision types;
   };
-  for (named const& known : {named{"f32", f32}, named{"bf16", bf16}, named{"int8", int8},
-                             named{"experts_int8", experts_int8}}) {
-    if (p.weights != known.is.weights || p.experts != known.is.experts) continue;
-    std::string name = known.name;
-    if (p.compute != known.is.compute) name.append(",compute:").append(name_of(p.compute));
-    if (p.kv != known.is.kv) name.append(",kv:").append(name_of(p.kv));
+  for (auto const& [known, types] :
+       {named_precision{"f32", f32}, named_precision{"bf16", bf16}, named_precision{"int8", int8},
+        named_precision{"experts_int8", experts_int8}}) {
+    if (p.weights != types.weights || p.experts != types.experts) continue;
+    std::string name = known;
+    if (p.compute != types.compute) name.append(",compute:").append(name_of(p.compute));
+    if (p.kv != types.kv) name.append(",kv:").append(name_of(p.kv));
     return name;
   }
-  std::string name = "weights:";
-  name.append(name_of(p.weights)).append(",experts:").append(name_of(p.experts));
-  name.append(",compute:").append(name_of(p.compute)).append(",kv:").append(name_of(p.kv));
-  return name;
+  return sentence("weights:{},experts:{},compute:{},kv:{}", name_of(p.weights), name_of(p.experts),
+                  name_of(p.compute), name_of(p.kv));
 }
 
 /// The name of a policy's type without namespaces and template arguments: "mamba", "moe", or that
-/// of your own. `otherwise` where the compiler does not tell.
+/// of a policy of your own. `otherwise` where the compiler has no __PRETTY_FUNCTION__.
 template <class Policy>
 constexpr std::string_view policy_name([[maybe_unused]] std::string_view otherwise = "policy") {
 #if defined(__GNUC__)
-  std::string_view name = __PRETTY_FUNCTION__;  // "... [with Policy = plait::mamba; ...]", "...
-                                                // [Policy = plait::mamba]"
+  // g++: "... [with Policy = plait::mamba; ...]", clang++: "... [Policy = plait::mamba]".
+  std::string_view name = __PRETTY_FUNCTION__;
   std::string_view const before = "Policy = ";
   std::size_t const at = name.find(before);
   if (at == std::string_view::npos) return otherwise;

@@ -1,10 +1,6 @@
-// Where a benchmark's execution policy computes: on this machine, or on a device with memory of its
+// Matrices in the memory of an execution policy: the host's, or that of a device with memory of its
 // own (exec/device.hpp).
-// Shapes: a matrix [rows, cols] in the memory of the execution policy, zero or made on this
-//   machine; `fetch` has its values, or those of what an observer is shown, on this machine
 // Errors: those of the memory
-// Cost: on this machine nothing is moved; on a device `fetch` waits for all kernels
-// Test: tests/unit/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -22,66 +18,70 @@ PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
 /// An execution policy whose kernels run on a device.
+/// Test: tests/unit/benchmark/device_register_test.cpp
 template <class Exec>
 concept on_device = requires {
   typename Exec::runtime_type;
 };
 
-/// A matrix [rows, cols] where an execution policy computes: made on this machine, and fetched to
-/// be looked at.
+/// A matrix in the memory of an execution policy, zero or copied from the host.
+/// Shapes: [rows, cols]
+/// Cost: on the host nothing is copied; on a device `fetch` waits for all kernels
+/// Test: tests/unit/benchmark/device_register_test.cpp
 template <class T, class Memory>
 class placed {
  public:
-  /// Zero.
-  placed(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols), there_(rows * cols) {}
+  placed(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols), data_(rows * cols) {}
   explicit placed(matrix<T> const& values) : placed(values.read().rows(), values.read().cols()) {
-    Memory::copy_in(values.read().data(), there_.size(), there_.data());
+    Memory::copy_in(values.read().data(), data_.size(), data_.data());
   }
-  matrix_view<T> view() { return {there_.data(), rows_, cols_}; }
-  matrix_view<T const> read() const { return {there_.data(), rows_, cols_}; }
-  /// Waits for all kernels.
+  matrix_view<T> view() { return {data_.data(), rows_, cols_}; }
+  matrix_view<T const> read() const { return {data_.data(), rows_, cols_}; }
+  /// The values on the host.
   matrix<T> fetch() const {
-    matrix<T> here(rows_, cols_);
-    Memory::copy_out(there_.data(), there_.size(), here.view().data());
-    return here;
+    matrix<T> values(rows_, cols_);
+    Memory::copy_out(data_.data(), data_.size(), values.view().data());
+    return values;
   }
 
  private:
   std::int64_t rows_, cols_;
-  typename Memory::template buffer<T> there_;
+  typename Memory::template buffer<T> data_;
 };
 
-/// On this machine nothing is moved.
 template <class T>
 class placed<T, host_memory> {
  public:
-  placed(std::int64_t rows, std::int64_t cols) : here_(rows, cols) {}
-  explicit placed(matrix<T> values) : here_(std::move(values)) {}
-  matrix_view<T> view() { return here_.view(); }
-  matrix_view<T const> read() const { return here_.read(); }
-  matrix<T> const& fetch() const { return here_; }
+  placed(std::int64_t rows, std::int64_t cols) : matrix_(rows, cols) {}
+  explicit placed(matrix<T> values) : matrix_(std::move(values)) {}
+  matrix_view<T> view() { return matrix_.view(); }
+  matrix_view<T const> read() const { return matrix_.read(); }
+  matrix<T> const& fetch() const { return matrix_; }
 
  private:
-  matrix<T> here_;
+  matrix<T> matrix_;
 };
 
-/// What an observer is shown, on this machine.
+/// A copy on the host of a view that an observer is given.
+/// Shapes: view [rows, cols] with any stride; the copy has none
+/// Cost: on a device waits for all kernels, and copies what lies between the rows too
+/// Test: tests/unit/benchmark/device_register_test.cpp
 template <class Memory, class T>
-matrix<T> fetch(matrix_view<T const> shown) {
-  matrix<T> here(shown.rows(), shown.cols());
-  if (shown.empty()) return here;
+matrix<T> fetch(matrix_view<T const> view) {
+  matrix<T> copy(view.rows(), view.cols());
+  if (view.empty()) return copy;
   auto const compact = [&](T const* values) {
-    for (std::int64_t r = 0; r < shown.rows(); ++r)
-      std::copy_n(values + r * shown.stride(), shown.cols(), here.view().row(r));
+    for (std::int64_t r = 0; r < view.rows(); ++r)
+      std::copy_n(values + r * view.stride(), view.cols(), copy.view().row(r));
   };
-  if constexpr (requires { Memory::copy_out(shown.data(), shown.rows(), here.view().data()); }) {
-    buffer<T> all((shown.rows() - 1) * shown.stride() + shown.cols());
-    Memory::copy_out(shown.data(), all.size(), all.data());
+  if constexpr (requires { Memory::copy_out(view.data(), view.rows(), copy.view().data()); }) {
+    buffer<T> all((view.rows() - 1) * view.stride() + view.cols());
+    Memory::copy_out(view.data(), all.size(), all.data());
     compact(all.data());
   } else {
-    compact(shown.data());
+    compact(view.data());
   }
-  return here;
+  return copy;
 }
 
 }  // namespace bench

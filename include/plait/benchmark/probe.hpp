@@ -1,20 +1,10 @@
-// How fast this machine computes and reads: the two rates of its roofline, measured.
+// The roofline of this machine, measured: its rates of arithmetic and of reading memory.
 //
 // ```cpp body
-// plait::exec::cpu<> two(2);
-// plait::bench::roofline const here = plait::bench::probe_roofline(two);
-// std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::f32, 1, 2048, here);
+// plait::exec::cpu<> two_threads(2);
+// plait::bench::roofline const measured = plait::bench::probe_roofline(two_threads);
+// std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::f32, 1, 2048, measured);
 // ```
-//
-// Equation: the peak: twelve independent chains of multiply-adds in registers, of f32 or the dot
-//   product of bf16 or int8 where the instruction set has it, the best of 40 runs. The bandwidth:
-//   reading `cold_bytes`, the better of two ways, the best of 8 passes
-// Shapes: units a second, with the threads of `exec`. `cold_bytes`: eight times the last-level
-//   cache for every four threads, an eighth of the memory at most
-// Errors: those of core/buffer.hpp
-// Cost: half a second, and `cold_bytes` of memory. A build without fused multiply-add measures
-//   products and sums one behind the other, and a machine that is busy measures what is left of it
-// Test: tests/unit/benchmark/probe_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -22,9 +12,9 @@
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/cpu/low_precision.hpp>
 #include <plait/cpu/simd.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/policy/precision.hpp>
 
 #if __has_include(<unistd.h>)
@@ -43,13 +33,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// Bytes of the last-level cache, of one where cores share several: as Linux says in /sys, else as
-/// the C library does (which on some virtual machines is the whole processor's); 64 MiB where
-/// nobody says.
+/// Bytes of the last-level cache, of a single one where the machine has several: from Linux's /sys,
+/// else from the C library (which on some virtual machines adds up the processor's); 64 MiB where
+/// both are silent.
+/// Test: tests/unit/benchmark/probe_test.cpp
 inline std::int64_t last_level_cache() {
   std::int64_t bytes = 0;
   char unit = 0;
-  if (std::ifstream said("/sys/devices/system/cpu/cpu0/cache/index3/size"); said >> bytes >> unit)
+  if (std::ifstream size("/sys/devices/system/cpu/cpu0/cache/index3/size"); size >> bytes >> unit)
     bytes *= unit == 'K' ? 1 << 10 : unit == 'M' ? 1 << 20 : 1;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
   if (bytes <= 0) bytes = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
@@ -57,17 +48,17 @@ inline std::int64_t last_level_cache() {
   return bytes > 0 ? bytes : std::int64_t{64} << 20;
 }
 
-/// So many bytes that next to nothing of them is left in the caches once they have been read: eight
-/// times the last level's, which every four threads may have to themselves; at most an eighth of
-/// the memory. Four times are too few, as caches do not drop the oldest line first.
+/// The bytes to read until earlier data have left the caches: eight times the last level's for
+/// every four threads, which may have one of their own; an eighth of the memory at most. Four times
+/// are too few, since caches do not evict the oldest line first.
+/// Test: tests/unit/benchmark/probe_test.cpp
 inline std::int64_t cold_bytes(int threads) {
   return std::min(8 * last_level_cache() * ((threads + 3) / 4), machine_memory() / 8);
 }
 
 namespace detail {
 
-/// `rounds` rounds of independent chains of multiply-adds in registers, as many as hide their
-/// latency. Returns something of them.
+/// Rounds of multiply-adds in registers, in as many independent chains as hide their latency.
 struct f32_chains {
   static constexpr int chains = 12;
   static constexpr double flops_per_round = 2.0 * chains * simd::width;
@@ -88,12 +79,12 @@ struct f32_chains {
 };
 
 #if PLAIT_BF16_DOT
-/// Pairs of bf16 products added to f32, by the instruction of the products.
+/// Pairs of bf16 products added to f32, by the instruction of plait's products.
 struct bf16_chains {
   static constexpr int chains = 12;
   static constexpr double flops_per_round = 4.0 * chains * simd::width;
   static constexpr char const* name = simd::dot_bf16_name;
-  /// A lane of the sum of all chains: 2 * 0.25 a chain and round.
+  /// Returns a lane of the sum of all chains: 2 * 0.25 per chain and round.
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
       simd::packet sum[chains] = {((void)I, simd::set(0.0f))...};
@@ -113,20 +104,20 @@ using bf16_chains = f32_chains;
 #endif
 
 #if PLAIT_INT8_DOT
-/// Hides from the compiler that words stay the same from round to round.
-inline void renew(simd::integers& words) { __asm__ volatile("" : "+v"(words)); }
+/// Hides from the compiler that words are the same in every round.
+inline void launder(simd::integers& words) { __asm__ volatile("" : "+v"(words)); }
 
-/// Quads of int8 products added to int32, by the instructions of the products. Where these are
-/// several, a part of the work is done once for all the rows or for both registers of a panel: so
-/// they work on four rows and two registers, as the products do.
+/// Quads of int8 products added to int32, by the instructions of plait's products. Where these are
+/// several, a part of the work is done once for all rows or for both registers of a panel; the
+/// chains have four rows and two registers, as the products do.
 struct int8_chains {
   static constexpr int chains = simd::keeps_offset ? 12 : 8;
   static constexpr int rows = simd::keeps_offset ? 1 : 4;
   static constexpr double flops_per_round = 8.0 * chains * simd::width;
   static constexpr char const* name = simd::dot_int8_name;
-  /// What a round adds to each chain.
+  /// The sum that a round adds to each chain.
   static constexpr int step = 4 * (simd::keeps_offset ? 131 : 131 - 128) * -2;
-  /// A lane of the sum of all chains.
+  /// Returns a lane of the sum of all chains.
   [[gnu::noinline]] static float run(std::int64_t rounds) {
     return [&]<int... I>(std::integer_sequence<int, I...>) {
       simd::byte_sum sum[chains] = {((void)I, simd::words(0.0f))...};
@@ -136,8 +127,8 @@ struct int8_chains {
       for (simd::integers& words : x)
         words = simd::words(std::bit_cast<float>(0xfefefefe));  // -2 four times
       for (std::int64_t i = 0; i < rounds; ++i) {
-        for (simd::integers& words : w) renew(words);
-        for (simd::integers& words : x) renew(words);
+        for (simd::integers& words : w) launder(words);
+        for (simd::integers& words : x) launder(words);
         ((sum[I] = simd::dot_int8(sum[I], w[I % 2], x[I / 2 % rows])), ...);
       }
       simd::packet all = simd::value(sum[0]);
@@ -153,8 +144,8 @@ struct int8_chains {
 using int8_chains = f32_chains;
 #endif
 
-/// The sum of n floats, n a multiple of 8 registers, fetching `ahead` floats ahead where that is
-/// not 0.
+/// A lane of the sum of n floats, n a multiple of 8 registers; prefetches `ahead` floats ahead
+/// unless that is 0.
 template <int ahead>
 [[gnu::noinline]] inline float read_all(float const* p, std::int64_t n) {
   constexpr int registers = 8;
@@ -172,7 +163,7 @@ template <int ahead>
   return lanes[0];
 }
 
-/// The best of `runs` times of work(thread) on all threads at once, in seconds.
+/// The least of `runs` times of work(thread) on all threads at once, in seconds.
 template <class Exec, class Work>
 double best_seconds(Exec& exec, int runs, Work const& work) {
   using clock = std::chrono::steady_clock;
@@ -185,7 +176,7 @@ double best_seconds(Exec& exec, int runs, Work const& work) {
   return best;
 }
 
-/// Keeps a result from being left out.
+/// Keeps the compiler from removing the computation of a result.
 inline void use(float x) {
   [[maybe_unused]] static float volatile sink;
   sink = x;
@@ -211,13 +202,13 @@ double probe_bytes(Exec& exec) {
       step;
   buffer<float> data(each * threads);
   for (std::int64_t i = 0; i < data.size(); ++i)
-    data[i] = 1;  // memory nobody has written may be one page, many times over
+    data[i] = 1;  // pages never written may all be the kernel's one zero page
   auto const pass = [&](auto ahead) {
     return best_seconds(exec, 8, [&](std::int64_t item) {
       use(read_all<decltype(ahead)::value>(data.data() + item * each, each));
     });
   };
-  // With the hardware's prefetching alone, and with hints as the kernels give them.
+  // With hardware prefetching alone, and with the prefetch hints of plait's kernels.
   double const seconds =
       std::min(pass(std::integral_constant<int, 0>{}), pass(std::integral_constant<int, 768>{}));
   return double(each * threads) * sizeof(float) / seconds;
@@ -225,18 +216,24 @@ double probe_bytes(Exec& exec) {
 
 }  // namespace detail
 
-/// What the peak of products of this type is measured with: its dot product, or f32's multiply-add
-/// where this instruction set has none.
+/// The instruction that the peak of products of this type is measured with: its dot product, or the
+/// f32 multiply-add where the instruction set has none.
+/// Test: tests/unit/benchmark/probe_test.cpp
 inline char const* peak_instruction(dtype products) {
   return products == dtype::bf16   ? detail::bf16_chains::name
          : products == dtype::int8 ? detail::int8_chains::name
                                    : detail::f32_chains::name;
 }
 
-/// Measures both rates with the threads of `exec`: multiply-adds in registers, of the type that
-/// products are made of; and reading cold_bytes, the better of two ways, the best of a few passes.
-/// Takes about half a second. The data are first touched by one thread. plait::error where memory
-/// runs out.
+/// Measures the roofline with the threads of `exec`. The peak is the best of 40 runs of
+/// multiply-adds in registers, of the given type of products: 12 independent chains (8 where int8
+/// dot products take several instructions). The bandwidth is the best of 8 passes over `cold_bytes`
+/// of memory, with or without prefetch hints; one thread touches the data first. Without fused
+/// multiply-add in the build, the peak is that of separate products and sums. Other load on the
+/// machine lowers both rates.
+/// Errors: those of core/buffer.hpp
+/// Cost: about half a second, and `cold_bytes` of memory
+/// Test: tests/unit/benchmark/probe_test.cpp
 template <class Exec>
 roofline probe_roofline(Exec& exec, dtype products = dtype::f32) {
   double const flops = products == dtype::bf16   ? detail::probe_flops<detail::bf16_chains>(exec)

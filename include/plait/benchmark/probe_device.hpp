@@ -1,14 +1,5 @@
-// How fast a device computes and copies: the two rates of its roofline, measured.
-// Equation: the peak: 2 n^3 operations of a product of two square matrices by the device's library,
-//   in bf16 or f32, n a power of two; three of them take at most the runtime's `probe_bytes`. The
-//   bandwidth: a copy of half of these bytes, those read and those written added up. The best of
-//   ten each
-// Shapes: units a second. `cold_bytes`: eight times the device's last-level cache, an eighth of its
-//   memory at most
+// The roofline of a device, measured: its rates of products and copies.
 // Errors: those of the device's memory
-// Cost: on CUDA `probe_bytes` is 1 GiB, a sixteenth of the memory at most, and the matrices are
-//   made on this machine: about a second
-// Test: tests/unit/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -29,8 +20,9 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// So many bytes that next to nothing of them is left in the device's caches once they have been
-/// read: eight times the last level's, an eighth of the memory at most.
+/// The bytes to read until earlier data have left the device's caches: eight times the last
+/// level's, an eighth of the memory at most.
+/// Test: tests/unit/cuda/benchmark_test.cu
 template <on_device Exec>
 std::int64_t cold_bytes(Exec& exec) {
   return std::min(8 * exec.runtime.last_level_cache_bytes(), exec.runtime.memory_bytes() / 8);
@@ -38,7 +30,7 @@ std::int64_t cold_bytes(Exec& exec) {
 
 namespace detail {
 
-/// The best of `runs` times of work(), after one that is not counted.
+/// The least of `runs` times of work(), after one untimed run.
 template <class Exec, class Work>
 double best_device_seconds(Exec& exec, int runs, Work const& work) {
   double best = exec.runtime.seconds(work);
@@ -53,8 +45,9 @@ double probe_products(Exec& exec) {
   std::int64_t const n = static_cast<std::int64_t>(
       std::bit_floor(static_cast<std::uint64_t>(std::max(1.0, std::sqrt(room)))));
   using memory = typename Exec::memory;
-  placed<X, memory> const x(bench::matrix<X>(n, n, 1)),
-      w(bench::matrix<X>(n, n, 2));  // zeros would cost a device less power, and time
+  // Random numbers: zeros would take a device less power, and so less time.
+  placed<X, memory> const x(bench::matrix<X>(n, n, 1));
+  placed<X, memory> const w(bench::matrix<X>(n, n, 2));
   placed<X, memory> y(n, n);
   exec::matrix_product<X, X> const product{
       x.read().data(), n, w.read().data(), n, y.view().data(), n, n, n, n};
@@ -75,10 +68,16 @@ double probe_copy(Exec& exec) {
 
 }  // namespace detail
 
-/// Measures both rates of a device in the time of the device itself: a product of two square
-/// matrices by the device's library, in bf16 or, for f32, in f32; and a copy of its memory, bytes
-/// read and bytes written added up. Each is as large as the runtime's probe_bytes allow, and the
-/// best of ten. plait::error where memory runs out.
+/// Measures the roofline of a device, in the device's own time: the best of ten products of two
+/// square matrices by the device's library, in f32 for f32 and else in bf16, and the best of ten
+/// copies of its memory.
+/// Equation: flops = 2 n^3 / seconds, n the largest power of two for which three matrices take no
+///   more than the runtime's `probe_bytes`; bytes = (read + written) / seconds, of a copy of half
+///   of them
+/// Errors: those of the device's memory
+/// Cost: on CUDA `probe_bytes` is 1 GiB, a sixteenth of the memory at most, and the matrices are
+///   made on the host: about a second
+/// Test: tests/unit/benchmark/device_register_test.cpp
 template <on_device Exec>
 roofline probe_roofline(Exec& exec, dtype products) {
   double const flops = products == dtype::f32 ? detail::probe_products<float>(exec)

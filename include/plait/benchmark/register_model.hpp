@@ -1,4 +1,4 @@
-// A whole model as a benchmark.
+// Benchmarks of whole models.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,9 +12,11 @@
 #include <plait/benchmark/model_steps.hpp>
 #include <plait/benchmark/options.hpp>
 #include <plait/benchmark/sweep.hpp>
+#include <plait/benchmark/text.hpp>
+#include <plait/core/machine_memory.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/model/model.hpp>
 
 #include <algorithm>
@@ -48,7 +50,7 @@ class model_subject {
     return any;
   }();
   static constexpr parameters depends{.context = true, .sequences = true, .routing = is_routed};
-  /// Each copy's decode step is kept by the device on its own.
+  /// A device captures the decode step of each copy as a graph of its own.
   static constexpr std::size_t max_copies = [] {
     if constexpr (on_device<Exec>)
       return std::size_t{Exec::max_graphs};
@@ -71,27 +73,27 @@ class model_subject {
     return a.routing_ == b.routing_ && a.max_check_bytes_ == b.max_check_bytes_;
   }
 
-  void begin(Exec&, call const& what) { call_ = what; }
+  void begin(Exec&, call const& at) { call_ = at; }
 
   void prepare(Exec& exec, std::unique_ptr<copy>& one) {
     if (!one) one = std::make_unique<copy>(routing_);
     one->steps.prepare(exec, call_);
   }
 
-  /// A few tokens beside the reference, the timed call beside the same tokens in two calls, and the
-  /// experts it reaches.
+  /// Compares a few tokens with the reference and the timed call with the same tokens in two calls,
+  /// and counts the experts of the timed call.
   verdict check(Exec& exec, copy& c) {
-    if (!is_compared_) against_ = against_reference(exec, c);
+    if (!is_compared_) comparison_ = against_reference(exec, c);
     is_compared_ = true;
-    verdict v = against_;
-    if (v.wrong.empty()) v.wrong = against_two_calls(exec, c);
-    if (v.wrong.empty()) v.wrong = look(exec, c);
+    verdict v = comparison_;
+    if (v.error.empty()) v.error = against_two_calls(exec, c);
+    if (v.error.empty()) v.error = count_experts(exec, c);
     return v;
   }
 
   void rewind(copy& c) { c.steps.rewind(); }
   void run(Exec& exec, copy& c) { c.steps.run(exec); }
-  /// A device keeps a decode step when it comes for the second time, and of each copy for itself.
+  /// A device captures a decode step when it comes for the second time, for each copy.
   int calls_per_copy() const { return on_device<Exec> && call_.tokens == 1 ? 3 : 0; }
 
   call_cost cost() const { return explanation_of({.flops = 1, .bytes = 1}).cost(); }
@@ -108,7 +110,7 @@ class model_subject {
       sum += n;
       layers += n > 0;
     }
-    return "; " + number(layers > 0 ? sum / layers : 0, "%.3g") + " experts a layer reached";
+    return "; " + number(layers > 0 ? sum / layers : 0, "%.3g") + " experts reached per layer";
   }
 
   /// parameters, active_parameters; of the sequences after the call, state_bytes and kv_bytes.
@@ -121,9 +123,9 @@ class model_subject {
     out["kv_bytes"] = double(kv_bytes(call_.context + call_.tokens));
   }
 
-  /// The rows of an explanation with measured times: a row ends where an observer sees its result.
-  /// The best of a few calls for each row. A device is waited for at the end of each row: beside a
-  /// row of a few microseconds that, and its launches, are seen.
+  /// The rows of an explanation with measured times, the least of five calls for each row. A row
+  /// ends where the observer is given its result. On a device it ends when the device is idle, so
+  /// that a row of a few microseconds shows its launches and this wait.
   template <class Next>
   explanation table(Exec& exec, roofline const& on, Next const& next) {
     using clock = std::chrono::steady_clock;
@@ -162,8 +164,8 @@ class model_subject {
     return tolerance_of<Exec>(kv_cache_bytes(config, 1, 1) > 0, config.num_layers(), is_routed);
   }
 
-  /// Two sequences together, two tokens on three cached ones, beside the reference with the same
-  /// weights.
+  /// Compares two sequences together, of two tokens on three cached ones, with the reference, which
+  /// has the same weights as they are stored.
   verdict against_reference(Exec& exec, copy& c) {
     if (weight_bytes(config, f32) / 4 * std::int64_t{sizeof(double)} > max_check_bytes_) return {};
     call small{.tokens = 2, .context = 3, .sequences = 2, .routing = routing_};
@@ -174,8 +176,7 @@ class model_subject {
     model_steps<model<C, exec::reference>> should(expected, routing_);
     model_steps<model_type> is(c.weights, routing_);
     should.prepare(slow, small);
-    is.prepare(exec, small);  // the workspace reserved here is less than the point's, which
-                              // `prepare` has reserved
+    is.prepare(exec, small);  // its workspace is smaller than that of the point, reserved before
     should.rewind();
     is.rewind();
     should.run(slow);
@@ -186,7 +187,8 @@ class model_subject {
     return {d.complaint(allowed()), d.relative()};
   }
 
-  /// The same bits; on a device as far as rounding goes.
+  /// Compares the timed call with the same tokens in two calls: bit for bit; on a device within the
+  /// bound.
   std::string against_two_calls(Exec& exec, copy& c) {
     auto& steps = c.steps;
     steps.rewind();
@@ -200,8 +202,8 @@ class model_subject {
     }
     steps.run_split(exec);
     auto const& twice = steps.output();
-    std::string const differs = "the result of " + std::to_string(call_.tokens) +
-                                " tokens is not that of the same tokens in two calls";
+    std::string const differs = sentence(
+        "the result of {} tokens is not that of the same tokens in two calls", call_.tokens);
     if constexpr (on_device<Exec>) {
       std::string const why = compare(once.read(), twice.read()).complaint(allowed());
       return why.empty() ? why : differs + ": " + why;
@@ -210,10 +212,11 @@ class model_subject {
     }
   }
 
-  /// The experts each layer reaches in the timed call, which are to be those wanted.
-  std::string look(Exec& exec, copy& c) {
+  /// Counts the experts that each layer reaches in the timed call, and compares them with the
+  /// assigned ones.
+  std::string count_experts(Exec& exec, copy& c) {
     reached_.assign(static_cast<std::size_t>(config.num_layers()), 0.0);
-    std::string wrong;
+    std::string error;
     if constexpr (is_routed) {
       for (int i = 0; i < config.num_layers(); ++i)
         visit_layer(config, i, [&](auto const&, auto const& ffn) {
@@ -221,57 +224,71 @@ class model_subject {
               experts_reached(ffn, call_.routing, call_.tokens * call_.sequences);
         });
       c.steps.rewind();
-      c.steps.run(exec, [&](probe at, auto const& shown) {
+      c.steps.run(exec, [&](probe at, auto const& view) {
         if (at.layer < 0) return;
-        auto const wanted = c.steps.wanted(static_cast<std::size_t>(config.ffn_at(at.layer)));
+        auto const assigned =
+            c.steps.assigned_tokens(static_cast<std::size_t>(config.ffn_at(at.layer)));
         visit_experts<memory>(
-            at.name, shown, std::int64_t(wanted.size()),
+            at.name, view, std::int64_t(assigned.size()),
             [&](std::vector<std::int64_t> const& tokens) {
               reached_[static_cast<std::size_t>(at.layer)] = reached_experts(tokens);
-              if (routing_ != routing::random && tokens != wanted)
-                wrong = misrouted(routing_) + ", in layer " + std::to_string(at.layer);
+              if (routing_ != routing::random && tokens != assigned)
+                error = sentence("{}, in layer {}", misrouted(routing_), at.layer);
             });
       });
     }
-    return wrong;
+    return error;
   }
 
   bench::routing routing_;
   std::int64_t max_check_bytes_;
   call call_{.tokens = 0};
   bool is_compared_ = false;
-  verdict against_;
+  verdict comparison_;
   std::vector<double> reached_;
 };
 
 }  // namespace detail
 
-/// Registers the model of an architecture with Google Benchmark, a benchmark for each combination
-/// of tokens, context, sequences and threads: one call gives each of `sequences` sequences, with
-/// `context` tokens each, so many tokens more, and computes the logits of its last.
+/// Registers the model of an architecture with Google Benchmark, a benchmark per combination of
+/// tokens, context, sequences and threads.
 ///
 ///   using cpu = plait::exec::cpu<>;
-///   plait::bench::register_model<config, cpu>("hybrid", {.tokens = {512}}); // prefill
-///   plait::bench::register_model<config, cpu>("hybrid", {.tokens = {1}, .context = {0, 2048,
-///   8192}});  // decode
+///   plait::bench::register_model<config, cpu>("prefill", {.tokens = {512}});
+///   plait::bench::register_model<config, cpu>("decode", {.tokens = {1}, .context = {0, 2048}});
 ///
-/// Contexts are filled by forward itself, and kept while they only grow: give them in rising order.
-/// Before anything is timed a few tokens are compared with exec::reference on the same weights as
-/// they are kept, and the call that is timed with the same tokens in two calls, bit for bit on the
-/// CPU, within the same bound on a device. A disagreement is an error of the benchmark. Counters
-/// and label: benchmark/driver.hpp, and parameters, active_parameters, state_bytes and kv_bytes of
-/// the sequences. plait::error where an option is out of range. Memory: options.max_bytes at most
-/// for copies, unless one needs more; while it is checked the model in double, if
-/// options.max_check_bytes allow.
+/// A point is checked before it is timed. A few tokens are compared with exec::reference with the
+/// same weights as they are stored, and the timed call with the same tokens in two calls: bit for
+/// bit on the CPU, within the same bound on a device. The experts that the timed call reaches are
+/// counted in every layer, and must be those that the routing assigns. A benchmark that fails is an
+/// error and has no time.
+///
+/// A device's decode step is timed as a captured graph, so that cold weights have at most as many
+/// copies as the execution policy has graphs, 64. `by_layer` waits for the device at the end of
+/// each row, and times no captured graph: rows of a few microseconds show launches.
+///
+/// Counters and label: `registered`.
+/// Shapes: a call gives each of the sequences its new tokens and computes the logits of its last
+///   one; without a vocabulary, its hidden states. Benchmarks are named as those of register_layer,
+///   with `sequences:S` where they are not one
+/// Errors: those of `sweep` (benchmark/sweep.hpp) and benchmark/experts.hpp; of the benchmark,
+/// those
+///   of `difference` (benchmark/check.hpp) and
+///   - `the result of … tokens is not that of the same tokens in two calls`
+/// Cost: `options.max_bytes` of copies, or one copy where it needs more. Contexts are filled by
+///   forward and continued while they grow: in rising order each token is computed once. While it
+///   is checked, the model in double; beyond `max_check_bytes` it is timed unchecked, and its label
+///   says so
+/// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp,
+///   tests/checks/compile_fail/benchmark.cpp
 template <auto Config, class Exec = exec::cpu<>>
 registered register_model(std::string const& name, model_options const& options = {}) {
   if constexpr (sizeof(detail::measurable<Exec>) > 0 && detail::is_measurable<Exec>) {
     using subject_type = detail::model_subject<Config, Exec>;
     static constexpr auto config = Config;
     std::int64_t const experts = detail::router_channels(config).back();
-    detail::check_channels(
-        name, options.routing, experts, config.d_model,
-        std::to_string(experts) + " of d_model " + std::to_string(config.d_model));
+    detail::check_channels(name, options.routing, experts, config.d_model,
+                           sentence("{} of d_model {}", experts, config.d_model));
     sweep by = detail::sweep_of(options);
     if (subject_type::model_type::continues() == continuation::none) by.context = {0};
     return register_subject(name, subject_type(options.routing, options.max_check_bytes), by);

@@ -1,4 +1,4 @@
-// An op alone as a benchmark.
+// Benchmarks of single ops.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -25,8 +25,10 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// An op with its operands: run(exec, y) computes y [tokens, cols]. It owns what it reads; a run
-/// goes on from what the one before has left there.
+/// An op with the operands that it owns. A run continues from the operands as the run before has
+/// left them.
+/// Shapes: run(exec, y) computes y [tokens, cols]
+/// Test: tests/unit/benchmark/register_test.cpp
 template <class T, class Run>
 struct op {
   matrix<T> y;
@@ -36,8 +38,10 @@ struct op {
       : y(std::move(result)), cost(of_a_run), run(std::move(computes)) {}
 };
 
-/// One sequence as ops see it, alone: state of its own, zero, and pages of its own, where `context`
-/// tokens are.
+/// The operand of ops on sequences: one sequence with zero state and `context` cached tokens in
+/// pages of random keys and values.
+/// Shapes: state [state_values]; a page has page_values, of core/sequences.hpp's page_tokens tokens
+/// Test: tests/unit/benchmark/register_test.cpp
 template <class T>
 class op_sequence {
  public:
@@ -80,20 +84,20 @@ class op_subject {
   using copy =
       decltype(std::declval<Make const&>()(std::declval<Exec&>(), std::int64_t{}, std::int64_t{}));
   static constexpr parameters depends{.context = true};
-  static constexpr std::int64_t checked_rows = 3;
+  static constexpr std::int64_t max_checked_rows = 3;
 
   explicit op_subject(Make const& make) : make_(make) {}
 
-  void begin(Exec&, call const& what) { call_ = what; }
+  void begin(Exec&, call const& at) { call_ = at; }
   void prepare(Exec& exec, std::unique_ptr<copy>& one) {
     one.reset();
     one = made(exec, call_.tokens);
     cost_ = one->cost;
   }
-  /// The first rows beside the reference, once for each context, and the first of the timed call
-  /// beside those of one with few.
+  /// Compares a call with few rows with the reference, once per context, and the first rows of the
+  /// timed call with it.
   verdict check(Exec& exec, copy& c) {
-    std::int64_t const rows = std::min(call_.tokens, checked_rows);
+    std::int64_t const rows = std::min(call_.tokens, max_checked_rows);
     auto const few = made(exec, rows);
     run(exec, *few);
     auto const [at, is_new] = checked_.try_emplace({rows, call_.context});
@@ -106,7 +110,7 @@ class op_subject {
     }
     verdict v = at->second;
     run(exec, c);
-    if (v.wrong.empty()) v.wrong = disagreement<Exec>(c.y.read(), few->y.read(), call_.tokens, 0);
+    if (v.error.empty()) v.error = disagreement<Exec>(c.y.read(), few->y.read(), call_.tokens, 0);
     return v;
   }
   void run(Exec& exec, copy& c) { c.run(exec, c.y.view()); }
@@ -125,13 +129,13 @@ class op_subject {
   Make make_;
   call call_{.tokens = 0};
   call_cost cost_;
-  std::map<std::pair<std::int64_t, std::int64_t>, verdict> checked_;  // by rows and context
+  std::map<std::pair<std::int64_t, std::int64_t>, verdict> checked_;  ///< by rows and context
 };
 
 }  // namespace detail
 
-/// Registers an op of this machine with Google Benchmark, a benchmark for each combination of
-/// tokens, context and threads.
+/// Registers an op on the CPU with Google Benchmark, a benchmark per combination of tokens, context
+/// and threads.
 ///
 ///   auto const norm = []<class Exec>(Exec&, std::int64_t tokens, std::int64_t) {
 ///     using T = typename Exec::value_type;
@@ -140,11 +144,14 @@ class op_subject {
 ///   };
 ///   plait::bench::register_op("norm", norm, {.tokens = {1, 512}});
 ///
-/// make(exec, tokens, context) gives the op with its operands; exec is Exec or exec::reference,
-/// whose first rows are to be the same whatever `tokens`, as are those of the result. Before it is
-/// timed the first rows are compared with the reference's, and bit for bit with those of a call
-/// with few tokens. Operands that copies share are warm: say so by sweep::weights. plait::error as
-/// register_subject.
+/// make(exec, tokens, context) returns the op with its operands, for exec Exec and
+/// exec::reference. The first rows of operands and result must not depend on `tokens`. Before the
+/// op is timed, the first three rows are compared with the reference's, and bit for bit with those
+/// of a call with three tokens. Operands that copies share are warm: sweep::weights should say so.
+/// Shapes: benchmarks are named as those of register_subject
+/// Errors: those of register_subject; of the benchmark, those of benchmark/check.hpp
+/// Cost: three operands' worth of memory while it is checked
+/// Test: tests/unit/benchmark/register_test.cpp
 template <class Exec = exec::cpu<>, class Make>
 registered register_op(std::string const& name, Make const& make, sweep const& by) {
   return register_subject(name, detail::op_subject<Make, Exec>(make), by);

@@ -1,9 +1,14 @@
-// The main function of a benchmark.
+// The main function of a benchmark program.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/benchmark/driver.hpp>
+#include <plait/benchmark/explain.hpp>
+#include <plait/benchmark/machine.hpp>
+#include <plait/benchmark/measurement.hpp>
+#include <plait/benchmark/names.hpp>
+#include <plait/benchmark/text.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -13,16 +18,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// Runs what was registered, as Google Benchmark's own main does, and takes its flags. The
-/// instruction set and the size of the last-level cache go into the context it prints; tables that
-/// were asked for (model_options::by_layer) are printed to the standard error stream behind
-/// everything else. Returns what main returns: 1 for an argument nobody knows. Compiled by nvcc,
-/// which only measures devices, it says nothing of this machine; so each file has one of its own.
-/// Shapes: takes Google Benchmark's flags; 1 for an argument nobody knows. The context says what
-///   this machine is, but where nvcc compiles it. Tables asked for by `by_layer` go to the standard
-///   error stream, at the end
+/// Runs the registered benchmarks with Google Benchmark's flags, as its own main does. Returns the
+/// value for main: 1 for an unknown argument, else 0.
+///
+/// The printed context has the instruction set and the size of the last-level cache, except where
+/// nvcc compiles: it measures devices alone. Tables (`by_layer`) go to the standard error stream,
+/// at the end.
 /// Test: tests/unit/benchmark/register_test.cpp
-static inline int run(int argc, char** argv) {
+static inline int run(int argc, char** argv) {  // static: nvcc's definition is another one
   ::benchmark::Initialize(&argc, argv);
   if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
 #if !defined(__CUDACC__)
@@ -35,7 +38,7 @@ static inline int run(int argc, char** argv) {
 #endif
   ::benchmark::RunSpecifiedBenchmarks();
   ::benchmark::Shutdown();
-  detail::kept().reset();
+  detail::last_measurement().reset();
   for (auto const& [name, table] : detail::tables()) std::cerr << '\n' << name << '\n' << table;
   return 0;
 }

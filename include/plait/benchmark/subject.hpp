@@ -13,35 +13,42 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// A subject says what is timed and what it costs; benchmark/driver.hpp makes it, checks it, times
-/// it and reports. It has
+/// A subject defines the timed call, its operands, its check and its cost. benchmark/driver.hpp
+/// makes copies of the operands, checks them, times the call and reports. A subject has
 ///
-///   exec_type                     where it runs: threads of this machine, timed by the wall clock,
-///   or a device, timed by its own events copy                          weights and sequences; the
-///   driver keeps one, or as many in turn as the caches cannot hold begin(exec, call) goes to a
-///   point of the sweep: inputs and outputs, which all copies share prepare(exec, unique_ptr) makes
-///   a copy where there is none, and brings it to the point check(exec, copy) -> verdict  compares
-///   with a reference, before anything is timed run(exec, copy)               the timed call cost()
-///   -> call_cost           operations and bytes of a call, asked for after the check
+/// - `exec_type`: the execution policy. The CPU is timed by the wall clock, a device by its events
+/// - `copy`: the operands of one call, such as weights and sequences. With warm weights the driver
+///   keeps one, with cold weights as many as exceed the caches, used in turn
+/// - `begin(exec, call)`: goes to a point of the sweep and makes what all copies share, such as
+///   inputs and outputs
+/// - `prepare(exec, unique_ptr<copy>&)`: makes a copy where the pointer is null, and brings it to
+///   the point
+/// - `check(exec, copy) -> verdict`: compares with a reference, before anything is timed
+/// - `run(exec, copy)`: the timed call
+/// - `cost() -> call_cost`: operations and bytes of a call, asked for after the check
 ///
-/// and what it needs of
+/// Optional members, each with its default:
 ///
-///   depends                       a `parameters` (benchmark/sweep.hpp): what of a call beside
-///   tokens it depends on; nothing a == b                        whether two subjects can share
-///   copies; only those of one registration do rewind(copy)                  what comes before each
-///   call and is not timed; nothing copy_bytes()                  memory of a copy; the bytes of
-///   its cost copy_traffic()                bytes of a copy that a call reads, and so has to find
-///   cold; the bytes of its cost least_seconds(roofline)       the least time of a call; that of
-///   the whole cost on the roofline note() -> string              what the label says between
-///   copies and check; nothing add_counters(counters)        further counters; none table(exec,
-///   roofline, next)   an explanation with measured rows, for sweep::by_layer; next() is the next
-///   copy, rewound; none max_copies, calls_per_copy()  the most copies, and calls of each before
-///   the first that is timed; any number, and one call in all
+/// - `depends`: the `parameters` (benchmark/sweep.hpp) of a call, beside tokens, that the subject
+///   depends on. Default: none
+/// - `a == b`: whether two subjects may use the same copies. Default: those of one registration
+/// - `rewind(copy)`: untimed work before each call. Default: nothing
+/// - `copy_bytes()`: memory of a copy. Default: the bytes of its cost
+/// - `copy_traffic()`: bytes of a copy that a call reads. Default: the bytes of its cost
+/// - `least_seconds(roofline)`: the least time of a call. Default: that of its cost on the roofline
+/// - `note() -> string`: text of the label between copies and check. Default: empty
+/// - `add_counters(counters)`: further counters. Default: none
+/// - `table(exec, roofline, next) -> explanation`: rows with measured times, for `sweep::by_layer`;
+///   `next()` is the next copy, rewound. Default: no table
+/// - `max_copies`: the maximum number of copies. Default: unlimited
+/// - `calls_per_copy()`: untimed calls of each copy before the first timed one. Default: one call
+///   in all
+/// Test: tests/unit/benchmark/register_test.cpp, tests/checks/compile_fail/benchmark.cpp
 template <class S>
 concept subject = std::copy_constructible<S> &&
     requires(S s, typename S::exec_type& exec, typename S::copy& one,
-             std::unique_ptr<typename S::copy>& maybe, call const& what) {
-  s.begin(exec, what);
+             std::unique_ptr<typename S::copy>& maybe, call const& at) {
+  s.begin(exec, at);
   s.prepare(exec, maybe);
   { s.check(exec, one) } -> std::same_as<verdict>;
   s.run(exec, one);

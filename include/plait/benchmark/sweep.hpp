@@ -1,5 +1,5 @@
-// The points at which a subject is timed: every combination of the lists of a sweep, and the names
-// of their benchmarks.
+// The points at which a subject is timed, and the names of their benchmarks.
+// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,6 +11,7 @@
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/routing.hpp>
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <cstdint>
@@ -21,27 +22,36 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// Every combination of tokens, context, sequences and threads is a benchmark of its own.
+/// Lists of parameters: every combination of tokens, context, sequences and threads is a benchmark.
+/// Errors: of `register_subject` and all that call it, each behind `register NAME:`
+///   - `is an empty list, so that there is nothing to measure`: of tokens, context or sequences
+///   - `is between … and …, not …`: tokens and sequences from 1 on, context from 0 on
+///   - `threads is between 1 and 4096`
+///   - `a device has no threads to choose`
+/// Test: tests/unit/benchmark/register_test.cpp
 struct sweep {
-  std::vector<std::int64_t> tokens = {1};     ///< new ones of each sequence in a call
-  std::vector<std::int64_t> context = {0};    ///< cached ones of each sequence
-  std::vector<std::int64_t> sequences = {1};  ///< in a call together
-  std::vector<int> threads = {};              ///< none: those of the execution policy's default
+  std::vector<std::int64_t> tokens = {1};     ///< new tokens of each sequence per call
+  std::vector<std::int64_t> context = {0};    ///< cached tokens of each sequence
+  std::vector<std::int64_t> sequences = {1};  ///< sequences per call
+  std::vector<int> threads = {};              ///< empty: the execution policy's default
   bench::weights weights = bench::weights::cold;
   bench::routing routing = bench::routing::random;
-  bool by_layer = false;       ///< run prints the subject's table at each point, if it has one
-  std::int64_t max_bytes = 0;  ///< of all copies; 0: a quarter of the memory where they are
+  bool by_layer = false;       ///< `run` prints the subject's table of each point, if it has one
+  std::int64_t max_bytes = 0;  ///< of all copies; 0: a quarter of the memory that holds them
 };
 
-/// Which parameters of a call a subject depends on beside its tokens: the others are neither swept
-/// nor named.
+/// The parameters of a call, beside its tokens, that a subject depends on. The others are neither
+/// swept nor named.
+/// Test: tests/unit/benchmark/register_test.cpp
 struct parameters {
-  bool context = false, sequences = false, routing = false;
+  bool context = false;
+  bool sequences = false;
+  bool routing = false;
 };
 
 namespace detail {
 
-/// The lists that layer_options and model_options have in common with a sweep.
+/// The sweep of a layer_options or model_options.
 template <class Options>
 sweep sweep_of(Options const& o) {
   sweep s{.tokens = o.tokens,
@@ -55,57 +65,55 @@ sweep sweep_of(Options const& o) {
   return s;
 }
 
-/// Refuses what no call can be.
 inline void check_range(std::string const& name, char const* what,
-                        std::vector<std::int64_t> const& values, std::int64_t least,
-                        std::int64_t most) {
+                        std::vector<std::int64_t> const& values, std::int64_t min,
+                        std::int64_t max) {
   if (values.empty())
-    throw error("register " + name + ": " + what +
-                " is an empty list, so that there is nothing to measure");
+    throw error(sentence("register {}: {} is an empty list, so that there is nothing to measure",
+                         name, what));
   for (std::int64_t const v : values)
-    if (v < least || v > most)
-      throw error("register " + name + ": " + what + " is between " + std::to_string(least) +
-                  " and " + std::to_string(most) + ", not " + std::to_string(v));
+    if (v < min || v > max)
+      throw error(
+          sentence("register {}: {} is between {} and {}, not {}", name, what, min, max, v));
 }
 
+/// The threads of a sweep; of an empty list those of the execution policy's default.
 template <class Exec>
-std::vector<int> threads_of(std::string const& name, std::vector<int> const& asked) {
-  for (int const n : asked)
+std::vector<int> threads_of(std::string const& name, std::vector<int> const& threads) {
+  for (int const n : threads)
     if (n < 1 || n > 4096)
-      throw error("register " + name + ": threads is between 1 and 4096, not " + std::to_string(n));
+      throw error(sentence("register {}: threads is between 1 and 4096, not {}", name, n));
   if constexpr (on_device<Exec>) {
-    if (!asked.empty() && asked != std::vector<int>{1})
-      throw error("register " + name + ": a device has no threads to choose: leave them out");
+    if (!threads.empty() && threads != std::vector<int>{1})
+      throw error(sentence("register {}: a device has no threads to choose: leave them out", name));
     return {1};
   } else if constexpr (std::is_default_constructible_v<Exec>) {
-    return asked.empty() ? std::vector<int>{Exec().threads()} : asked;
+    return threads.empty() ? std::vector<int>{Exec().threads()} : threads;
   } else {
-    return asked.empty() ? std::vector<int>{1} : asked;
+    return threads.empty() ? std::vector<int>{1} : threads;
   }
 }
 
-/// One benchmark: its call, its threads, and "name/f32/tokens:16/...", the way Google Benchmark
-/// writes arguments.
+/// One benchmark. Its name has the form of Google Benchmark's arguments: "name/f32/tokens:16/...".
 struct sweep_point {
   bench::call call;
   int threads = 1;
   std::string name;
 };
 
-/// The points of a sweep, contexts in the order in which they are given. plait::error where a list
-/// is empty or out of range.
+/// The points of a sweep, contexts in the order of their list.
 template <class Exec>
 std::vector<sweep_point> points_of(std::string const& name, sweep const& s,
                                    parameters const& depends) {
   check_range(name, "tokens", s.tokens, 1, max_call_tokens);
   check_range(name, "context", s.context, 0, std::int64_t{1} << 32);
   check_range(name, "sequences", s.sequences, 1, max_call_tokens);
-  std::vector<std::int64_t> const once{0};
-  alone{1};
+  std::vector<std::int64_t> const no_context{0};
+  std::vector<std::int64_t> const one_sequence{1};
   std::vector<sweep_point> points;
   for (int const threads : threads_of<Exec>(name, s.threads))
-    for (std::int64_t const sequences : depends.sequences ? s.sequences : alone)
-      for (std::int64_t const context : depends.context ? s.context : once)
+    for (std::int64_t const sequences : depends.sequences ? s.sequences : one_sequence)
+      for (std::int64_t const context : depends.context ? s.context : no_context)
         for (std::int64_t const tokens : s.tokens) {
           std::string full = name + "/" + name_of(Exec::types);
           auto const add = [&](char const* what, std::string const& value) {
@@ -113,7 +121,7 @@ std::vector<sweep_point> points_of(std::string const& name, sweep const& s,
           };
           add("tokens", std::to_string(tokens));
           if (depends.context) add("context", std::to_string(context));
-          if (depends.sequences && s.sequences != alone)
+          if (depends.sequences && s.sequences != one_sequence)
             add("sequences", std::to_string(sequences));
           if (!on_device<Exec>) add("threads", std::to_string(threads));
           add("weights", name_of(s.weights));

@@ -87,7 +87,7 @@ void f(Eigen::MatrixXf& m) { g(m); }
 #elif CASE == 6
 void g(matrix_view<float>);
 using strided = Eigen::Map<Eigen::Matrix<float, -1, -1, Eigen::RowMajor>, 0, Eigen::Stride<-1, 2>>;
-// 6: plait: the values of a row must lie side by side
+// 6: plait: the values of a row must be contiguous
 void f(strided m) { g(m); }
 #elif CASE == 7
 struct unbound {
@@ -136,7 +136,7 @@ template class plait::reference_model<without_head>;
 // 12: plait: single_layer needs a layer whose forward is that of a mixer or of a feed-forward
 plait::single_layer<16, rms_norm{}> l;
 #elif CASE == 13
-// 13: plait: a mixer says what becomes of a sequence in several calls
+// 13: plait: a mixer declares its chunked-prefill guarantee
 template class plait::model<custom_layers>;
 #elif CASE == 14
 struct no_layers {

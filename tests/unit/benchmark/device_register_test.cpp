@@ -1,11 +1,10 @@
-// Layers and models measured on the emulator: what differs from the CPU is where memory is, what a
-// time is, and what two results
-// may differ by.
+// Layers and models measured on the emulator: memory, time and bounds are a device's.
 #include <plait/benchmark.hpp>
 
 #include <support/benchmarks.hpp>
 #include <support/data.hpp>
 #include <support/device_ops.hpp>
+#include <support/wrong_layers.hpp>
 
 #include <doctest/doctest.h>
 
@@ -23,8 +22,11 @@ namespace {
 using plait::bench::routing;
 using plait::bench::weights;
 using test::append;
+using test::broken;
 using test::error_of_benchmark;
+using test::mistake;
 using test::run_benchmarks;
+using test::stubborn;
 template <plait::precision P = plait::bf16>
 using device = plait::exec::emulated<P>;
 
@@ -49,95 +51,7 @@ void check_complete(test::benchmark_result const& r) {
   CHECK(r.name.find("threads") == std::string::npos);
 }
 
-// ---- layers that are wrong on the device, each in a way of its own
-// ---------------------------------------------------------------------
-enum class mistake { none, percent, half, nan, library_gemm };
-
-/// Changes one value of a result.
-template <class T>
-struct spoil {
-  struct args {
-    T* at;
-    float factor;
-  };
-  static constexpr int threads = 32;
-  template <class>
-  struct shared {};
-  template <class Block>
-  static void run(Block const& b, shared<Block>&, args const& a) {
-    if (b.thread() == 0) *a.at = T(static_cast<float>(*a.at) * a.factor);
-  }
-};
-
-struct broken {
-  mistake how = mistake::none;
-};
-template <class Visit>
-constexpr void describe(broken const&, int d_model, Visit&& visit) {
-  visit(plait::tensor{.name = "proj", .rows = d_model, .cols = d_model});
-}
-template <int D, broken P>
-struct broken_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&&) {
-    static constexpr broken p =
-        P;  // clang 14 reads wrong members of a template argument at run time
-    plait::ops::linear(exec, x, plait::ops::into(y, w.template get<"proj">()));
-    if constexpr (plait::bench::on_device<Exec>) {
-      auto const change = [&](float factor) {
-        for (int c = 0; c < D; ++c) exec.template launch<spoil<T>>({1}, {y.data() + c, factor});
-      };
-      if (p.how == mistake::percent) change(1.01f);
-      if (p.how == mistake::half) change(0.5f);
-      if (p.how == mistake::nan) change(std::numeric_limits<float>::quiet_NaN());
-      if (p.how == mistake::library_gemm && y.rows() > 3) change(0.5f);
-    }
-  }
-};
-
-/// A router that sends every token to the first expert, whatever its logits, but shows what it has
-/// made of them.
-struct stubborn {
-  int num_experts = 4, top_k = 1;
-};
-template <class Visit>
-constexpr void describe(stubborn const& p, int d_model, Visit&& visit) {
-  visit(plait::tensor{
-      .name = "router", .role = plait::role::router, .rows = p.num_experts, .cols = d_model});
-}
-template <int D, stubborn P>
-struct stubborn_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const&, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&& see) {
-    plait::arena::frame const scratch(exec.workspace);
-    auto const expert = exec.template matrix<std::int32_t>(x.rows(), 1);
-    plait::ops::gather_rows(exec, x, nullptr, y);
-    if constexpr (plait::bench::on_device<Exec>)
-      if (!exec.workspace.measuring()) Exec::memory::clear(expert.data(), x.rows());
-    see("experts", plait::matrix_view<std::int32_t const>(expert));
-  }
-};
-
 }  // namespace
-
-template <>
-struct plait::layer_of<broken> {
-  template <int D, broken P>
-  using bind = broken_layer<D, P>;
-};
-template <>
-struct plait::layer_of<stubborn> {
-  template <int D, stubborn P>
-  using bind = stubborn_layer<D, P>;
-};
 
 TEST_CASE("device: every kind of layer runs at every point, checked and counted") {
   auto const results = run_benchmarks([] {
@@ -190,7 +104,7 @@ TEST_CASE("device: cold weights are as many copies as its cache cannot hold") {
   CHECK(copies(3 * one).find("no room to be cold") != std::string::npos);
 }
 
-TEST_CASE("device: experts are reached as asked, and bytes counted as reached") {
+TEST_CASE("device: experts are reached as the routing assigns them, and bytes counted as reached") {
   auto const of = [](routing r, std::int64_t tokens) {
     auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<moe>, device<>>(
@@ -217,7 +131,7 @@ TEST_CASE("device: experts are reached as asked, and bytes counted as reached") 
 TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") {
   using plait::bench::register_layer;
   plait::bench::layer_options const few{.tokens = {3}, .max_bytes = 1};
-  many{.tokens = {8}, .max_bytes = 1};
+  plait::bench::layer_options const many{.tokens = {8}, .max_bytes = 1};
   CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{}>, device<plait::f32>>("right", many);
         }) == "");
@@ -231,7 +145,7 @@ TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") 
           return register_layer<layer<broken{mistake::half}>, device<>>("half", many);
         }).find("the result is off by ") == 0);
   CHECK(error_of_benchmark([&] {
-          return register_layer<layer<broken{mistake::nan}>, device<>>("nan", many);
+          return register_layer<layer<broken{mistake::not_a_number}>, device<>>("nan", many);
         }).find("the result is off by nan") == 0);
   CHECK(error_of_benchmark([&] {
           return register_layer<layer<broken{mistake::library_gemm}>, device<>>("rows", few);
@@ -244,10 +158,10 @@ TEST_CASE("device: a wrong layer is an error with a sentence, and has no time") 
   CHECK(error_of_benchmark([&] {
           return register_layer<layer<stubborn{}>, device<>>(
               "stubborn", {.tokens = {8}, .routing = routing::balanced, .max_bytes = 1});
-        }) == "tokens do not go to experts as routing balanced wants them to");
+        }) == "tokens do not go to the experts that routing balanced assigns to them");
 }
 
-TEST_CASE("device: a model runs at every point, its decode steps kept") {
+TEST_CASE("device: a model runs at every point, its decode steps captured") {
   auto const results = run_benchmarks([] {
     auto all = plait::bench::register_model<small, device<>>("small", {.tokens = {1, 6},
                                                                        .context = {5},
@@ -270,7 +184,7 @@ TEST_CASE("device: a model runs at every point, its decode steps kept") {
   CHECK(results[0].label.find("1 copy, ") ==
         std::string::npos);  // copies, each with a step of its own
   CHECK(results[1].counter("kv_bytes") == double(plait::kv_cache_bytes(small, 11, 2)));
-  CHECK(results[3].label.find("; 8 experts a layer reached") != std::string::npos);
+  CHECK(results[3].label.find("; 8 experts reached per layer") != std::string::npos);
   auto& tables = plait::bench::detail::tables();
   REQUIRE(tables.size() == 2);
   for (auto const& table : tables) {
@@ -280,24 +194,23 @@ TEST_CASE("device: a model runs at every point, its decode steps kept") {
   tables.clear();
 }
 
-TEST_CASE("device: what is timed of a decode is launched as a whole") {
+TEST_CASE("device: a timed decode step is launched as one captured graph") {
   using subject = plait::bench::detail::model_subject<small, device<>>;
-  auto const of = std::make_shared<subject const>(routing::random, 0);
-  plait::bench::detail::session<subject> work(of, weights::warm, 0);
-  work.go({.tokens = 1, .context = 3}, 1);
-  REQUIRE(work.wrong() == "");
-  work.warm_up();
-  auto const& launches = work.exec().runtime.launches;
+  plait::bench::detail::measurement<subject> timed(
+      std::make_shared<subject const>(routing::random, 0), {.weights = weights::warm});
+  timed.move_to({.tokens = 1, .context = 3}, 1);
+  REQUIRE(timed.error() == "");
+  timed.warm_up();
+  auto const& launches = timed.exec().runtime.launches;
   std::size_t const before = launches.size();
-  work.rewind();
-  work.run();
+  timed.next_copy();
+  timed.run();
   CHECK(before > 0);
   CHECK(launches.size() == before);
 }
 
 TEST_CASE("device: a model with a wrong layer has no time; a stack of layers needs no vocabulary") {
-  // The first token's feed-forward is wrong: the last one's logits know it by way of what Mamba
-  // remembers.
+  // The first token's feed-forward is wrong: Mamba's state carries it to the last one's logits.
   static constexpr auto wrong = [](mistake how) {
     return plait::hybrid<plait::none, plait::mamba, broken, plait::none>{
         .d_model = width,
@@ -306,7 +219,8 @@ TEST_CASE("device: a model with a wrong layer has no time; a stack of layers nee
         .recurrent = mamba,
         .dense = {.how = how}};
   };
-  static constexpr auto is_nan = wrong(mistake::nan), is_half = wrong(mistake::half);
+  static constexpr auto is_nan = wrong(mistake::not_a_number);
+  static constexpr auto is_half = wrong(mistake::half);
   auto results = run_benchmarks([] {
     auto all = plait::bench::register_model<is_nan, device<plait::f32>>(
         "nan", {.tokens = {2}, .max_bytes = 1});
@@ -353,7 +267,7 @@ TEST_CASE("device: both rates are measured, with work as small as the runtime sa
   CHECK(plait::bench::device_tolerance(plait::bf16, 4, true) == 2e-1);
 }
 
-TEST_CASE("device: matrices go there and come back, strided views too") {
+TEST_CASE("device: matrices are copied to the device and back, strided views too") {
   using memory = plait::emulator::memory;
   plait::bench::matrix<float> const drawn(5, 7, 3);
   plait::bench::placed<float, memory> const there(drawn);

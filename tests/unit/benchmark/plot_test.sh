@@ -22,7 +22,7 @@ file() { printf '{"context": {}, "benchmarks": [%s]}' "$(sed '$ s/,$//')"; }
   entry context/a0m1e2n8K2/f32/tokens:1/context:4096/threads:2/weights:warm/routing:random 20
   entry wrong/f32/tokens:1/threads:2/weights:warm 20 ', "error_occurred": true, "error_message": "the result is off"'
 } | file >"$work/result.json"
-expected='a,m,e,n,K,precision,threads,parameters,active_parameters,state_bytes,kv_bytes_a_token,prefill_512_tokens/s,decode_tokens/s'
+expected='a,m,e,n,K,precision,threads,parameters,active_parameters,state_bytes,kv_bytes_per_token,prefill_512_tokens/s,decode_tokens/s'
 table=$("$python" "$plot" table "$work/result.json" 2>"$work/said") || complain 'table fails'
 [ "$(head -n 1 <<<"$table")" = "$expected" ] || complain "the header is: $(head -n 1 <<<"$table")"
 [ "$(tail -n +2 <<<"$table")" = '1,7,2,8,2,f32,2,1000,500,64,5120,200,20' ] || complain "the row is: $(tail -n +2 <<<"$table")"
@@ -44,7 +44,7 @@ grep -q '>Mamba only</text>' "$work/curves.svg" || complain 'a curve has no name
 grep -q 'curves.png: pictures are written as .svg' "$work/said" || complain 'another format has no sentence'
 cat >"$work/peers.json" <<'X'
 {"summary": [{"what": "decode", "tokens": null, "context": 2048, "sequences": 1, "plait": "bf16,compute:bf16", "peer": "llama.cpp",
-  "peer_precision": "bf16", "plait_tokens_a_second": {"median": 80.0}, "ratio": {"median": 1.25}}],
+  "peer_precision": "bf16", "plait_tokens_per_second": {"median": 80.0}, "ratio": {"median": 1.25}}],
  "measurements": [{"what": "bits"}, {"what": "conv_silu", "threads": 2, "plait_ns": 0.5, "peer_ns": 4.0, "ratio": 8.0}]}
 X
 "$python" "$plot" peers "$work/peers.json" -o "$work/peers.svg" >/dev/null &&

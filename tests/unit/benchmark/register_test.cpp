@@ -2,13 +2,12 @@
 
 #include <support/benchmarks.hpp>
 #include <support/data.hpp>
+#include <support/wrong_layers.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -24,8 +23,11 @@ using plait::bench::weights;
 using cpu = plait::exec::cpu<>;
 using result = test::benchmark_result;
 using test::append;
+using test::broken;
 using test::error_of_benchmark;
+using test::mistake;
 using test::run_benchmarks;
+using test::stubborn;
 
 constexpr int width = 48;
 constexpr plait::attention attention{.num_heads = 4, .num_kv_heads = 2};
@@ -33,8 +35,8 @@ constexpr plait::mamba mamba{.d_state = 5, .d_conv = 3, .expand = 2};
 constexpr plait::mlp mlp{.d_ff = 70};
 constexpr plait::moe moe{.d_ff = 50, .num_experts = 8, .top_k = 2};
 
-/// All of it, and the rates agree with each other: predicted is the roofline's time for the counted
-/// work.
+/// All counters are reported, and the rates agree with each other: the predicted time is the
+/// roofline's for the counted work.
 void check_complete(result const& r) {
   test::check_reported(r);
   double const seconds = 1e-6 * r.counter("predicted_us") / (r.counter("roofline_%") / 100);
@@ -51,86 +53,7 @@ layer_options few(std::vector<std::int64_t> tokens) {
   return {.tokens = std::move(tokens), .threads = {1}, .max_bytes = 1 << 20};
 }
 
-// ---- layers that are wrong, each in a way of its own
-// -----------------------------------------------------------------------------------
-enum class mistake { none, scale, nan, library_gemm };
-
-struct broken {
-  mistake how = mistake::none;
-};
-template <class Visit>
-constexpr void describe(broken const&, int d_model, Visit&& visit) {
-  visit(plait::tensor{.name = "proj", .rows = d_model, .cols = d_model});
-}
-template <int D, broken P>
-struct broken_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&&) {
-    plait::ops::linear(exec, x, plait::ops::into(y, w.template get<"proj">()));
-    if constexpr (!std::is_same_v<Exec, plait::exec::reference>)
-      exec.parallel(y.rows(), [&](std::int64_t r, int) {
-        if (P.how == mistake::scale) y(r, 1) *= T(1.01);
-        if (P.how == mistake::nan && r == 1) y(r, 0) = std::numeric_limits<T>::quiet_NaN();
-        if (P.how == mistake::library_gemm && y.rows() > 3) y(r, 2) = std::nextafter(y(r, 2), T(9));
-      });
-  }
-};
-
-/// A router that sends every token to the last experts, whatever its logits.
-struct stubborn {
-  int num_experts = 4, top_k = 1;
-};
-template <class Visit>
-constexpr void describe(stubborn const& p, int d_model, Visit&& visit) {
-  visit(plait::tensor{
-      .name = "router", .role = plait::role::router, .rows = p.num_experts, .cols = d_model});
-  visit(plait::tensor{.name = "gate_proj",
-                      .role = plait::role::expert,
-                      .rows = 8,
-                      .cols = d_model,
-                      .copies = p.num_experts});
-  visit(plait::tensor{.name = "up_proj",
-                      .role = plait::role::expert,
-                      .rows = 8,
-                      .cols = d_model,
-                      .copies = p.num_experts});
-  visit(plait::tensor{.name = "down_proj",
-                      .role = plait::role::expert,
-                      .rows = d_model,
-                      .cols = 8,
-                      .copies = p.num_experts});
-}
-template <int D, stubborn P>
-struct stubborn_layer {
-  static constexpr int d_model = D;
-  static constexpr auto policy = P;
-  template <class Exec, class Weights, class See, class T = typename Exec::value_type>
-  static void forward(Exec& exec, Weights const& w, plait::layer_settings const&,
-                      plait::matrix_view<std::type_identity_t<T> const> x,
-                      plait::matrix_view<std::type_identity_t<T>> y, See&& see) {
-    plait::arena::frame const scratch(exec.workspace);
-    auto const logits = exec.template matrix<T>(x.rows(), P.num_experts);
-    auto const plan = plait::ops::make_routing(exec, x.rows(), P.num_experts, P.top_k);
-    plait::ops::linear(exec, x, plait::ops::into(logits, w.template get<"router">()));
-    plait::ops::route_with(
-        exec, logits, plan,
-        [](T const*, std::int64_t n, std::int64_t, std::int32_t* expert, T* weight) {
-          expert[0] = static_cast<std::int32_t>(n - 1);
-          weight[0] = 1;
-        });
-    see("experts", plait::matrix_view<std::int32_t const>(plan.expert));
-    plait::ops::experts(exec, x, plan, w.template get<"gate_proj">(), w.template get<"up_proj">(),
-                        w.template get<"down_proj">(), y);
-  }
-};
-
-// ---- a mixer of a user's own
-// ---------------------------------------------------------------------------------------------------------------
-/// h_t = h_(t-1) / 2 + x_t a channel, y = proj h.
+/// A user's mixer: h_t = h_(t-1) / 2 + x_t per channel, y = proj h.
 struct echo {};
 template <class Visit>
 constexpr void describe(echo const&, int d_model, Visit&& visit) {
@@ -167,9 +90,7 @@ constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> 
     .dense = mlp,
     .sparse = moe};
 
-// ---- a subject of a user's own
-// ---------------------------------------------------------------------------------------------------------
-/// y = 2 x + y, of `tokens` numbers in each of so many sequences.
+/// A user's subject: y = 2 x + y, of `tokens` numbers per sequence.
 struct axpy {
   using exec_type = cpu;
   struct copy {
@@ -205,7 +126,7 @@ struct axpy {
   }
 };
 
-/// An op whose first row is another one where there are many, or in f32.
+/// An op whose first rows are wrong where there are many, or in f32.
 enum class op_mistake { none, many, f32 };
 template <op_mistake How>
 constexpr auto doubled = []<class Exec>(Exec&, std::int64_t tokens, std::int64_t context) {
@@ -226,16 +147,6 @@ constexpr auto doubled = []<class Exec>(Exec&, std::int64_t tokens, std::int64_t
 
 }  // namespace
 
-template <>
-struct plait::layer_of<broken> {
-  template <int D, broken P>
-  using bind = broken_layer<D, P>;
-};
-template <>
-struct plait::layer_of<stubborn> {
-  template <int D, stubborn P>
-  using bind = stubborn_layer<D, P>;
-};
 template <>
 struct plait::layer_of<echo> {
   template <int D, echo P>
@@ -288,7 +199,7 @@ TEST_CASE("cold weights are as many copies as there is room for") {
   CHECK(copies(5 * one).find("no room to be cold") != std::string::npos);
 }
 
-TEST_CASE("experts are reached as asked, and bytes counted as reached") {
+TEST_CASE("experts are reached as the routing assigns them, and bytes counted as reached") {
   auto const of = [](routing r, std::int64_t tokens) {
     auto const results = run_benchmarks([&] {
       return plait::bench::register_layer<layer<moe>>(
@@ -317,10 +228,11 @@ TEST_CASE("a wrong layer is an error with a sentence, and has no time") {
   CHECK(error_of_benchmark(
             [] { return plait::bench::register_layer<layer<broken{}>>("right", few({8})); }) == "");
   CHECK(error_of_benchmark([] {
-          return plait::bench::register_layer<layer<broken{mistake::scale}>>("scale", few({8}));
+          return plait::bench::register_layer<layer<broken{mistake::percent}>>("percent", few({8}));
         }).find("the result is off by ") == 0);
   CHECK(error_of_benchmark([] {
-          return plait::bench::register_layer<layer<broken{mistake::nan}>>("nan", few({8}));
+          return plait::bench::register_layer<layer<broken{mistake::not_a_number}>>("nan",
+                                                                                    few({8}));
         }).find("the result is off by nan") == 0);
   CHECK(error_of_benchmark([] {
           return plait::bench::register_layer<layer<broken{mistake::library_gemm}>>("rows",
@@ -337,7 +249,7 @@ TEST_CASE("a wrong layer is an error with a sentence, and has no time") {
   options.routing = routing::balanced;
   CHECK(error_of_benchmark([&] {
           return plait::bench::register_layer<layer<stubborn{}>>("stubborn", options);
-        }) == "tokens do not go to experts as routing balanced wants them to");
+        }) == "tokens do not go to the experts that routing balanced assigns to them");
 }
 
 TEST_CASE("a model runs at every point, with what it has and keeps") {
@@ -359,7 +271,6 @@ TEST_CASE("a model runs at every point, with what it has and keeps") {
             "small/f32/tokens:1/context:0/sequences:1/threads:2/weights:warm/routing:random") == 0);
   CHECK(results[7].counter("state_bytes") == double(plait::recurrent_state_bytes(small, 3)));
   CHECK(results[7].counter("kv_bytes") == double(plait::kv_cache_bytes(small, 90, 4, 3)));
-  // Predicted beside measured, row by row.
   auto& tables = plait::bench::detail::tables();
   REQUIRE(tables.size() == 8);
   for (auto const& table : tables) {
@@ -411,7 +322,7 @@ TEST_CASE("every precision is checked with its own weights and counted in its ow
   }
 }
 
-TEST_CASE("a model's tokens are routed as asked, in every layer") {
+TEST_CASE("a model's tokens are routed as assigned, in every layer") {
   for (routing r : {routing::random, routing::balanced, routing::zipf, routing::one}) {
     CAPTURE(int(r));
     auto const results = run_benchmarks([&] {
@@ -423,9 +334,9 @@ TEST_CASE("a model's tokens are routed as asked, in every layer") {
     for (auto const& one : results) check_complete(one);
     if (r == routing::one)
       for (auto const& one : results)
-        CHECK(one.label.find("; 2 experts a layer reached") != std::string::npos);
+        CHECK(one.label.find("; 2 experts reached per layer") != std::string::npos);
     if (r == routing::balanced)
-      CHECK(results[1].label.find("; 8 experts a layer reached") != std::string::npos);
+      CHECK(results[1].label.find("; 8 experts reached per layer") != std::string::npos);
   }
 }
 
@@ -515,7 +426,7 @@ TEST_CASE("options out of range") {
   CHECK(test::message_of([] {
           plait::bench::register_layer<plait::layer<16, many>>("many", {.routing = routing::zipf});
         }) ==
-        "register many: routing zipf needs a channel an expert, but num_experts is 20 and d_model "
+        "register many: routing zipf needs a channel per expert, but num_experts is 20 and d_model "
         "16");
   static constexpr auto wide = [] {
     auto c = small;
@@ -524,7 +435,7 @@ TEST_CASE("options out of range") {
   }();
   CHECK(test::message_of([] {
           plait::bench::register_model<wide>("wide", {.routing = routing::one});
-        }) == "register wide: routing one needs a channel an expert, 64 of d_model 48");
+        }) == "register wide: routing one needs a channel per expert, 64 of d_model 48");
   CHECK(test::message_of([] {
           plait::bench::register_model<small>("small", {.sequences = {0}});
         }).find("register small: sequences is between 1") == 0);

@@ -65,19 +65,19 @@ TEST_CASE("any number of first tokens is spread as promised, each over k differe
           CAPTURE(k);
           CAPTURE(int(r));
           CAPTURE(tokens);
-          auto const wanted = bench::wanted_experts(r, n, k, tokens);
-          REQUIRE(std::int64_t(wanted.size()) == tokens * k);
+          auto const assigned = bench::assigned_experts(r, n, k, tokens);
+          REQUIRE(std::int64_t(assigned.size()) == tokens * k);
           for (std::int64_t t = 0; t < tokens; ++t)
-            CHECK(std::int64_t(
-                      std::set<std::int32_t>(wanted.begin() + t * k, wanted.begin() + (t + 1) * k)
-                          .size()) == k);
+            CHECK(std::int64_t(std::set<std::int32_t>(assigned.begin() + t * k,
+                                                      assigned.begin() + (t + 1) * k)
+                                   .size()) == k);
           auto const count = histogram(wanted, n);
           auto const share = bench::expert_shares(r, n, k);
           for (std::size_t e = 0; e < count.size(); ++e)
             CHECK(std::abs(double(count[e]) - share[e] * double(tokens)) <= 1.5);
           if (r == routing::balanced) {
-            auto const [least, most] = std::minmax_element(count.begin(), count.end());
-            CHECK(*most - *least <= 1);
+            auto const [min, max] = std::minmax_element(count.begin(), count.end());
+            CHECK(*max - *min <= 1);
           }
           if (r == routing::one)
             for (std::int64_t e = 0; e < n; ++e)
@@ -97,7 +97,7 @@ TEST_CASE("experts reached") {
         doctest::Approx(8 * (1 - std::pow(0.75, 3))));
   CHECK(bench::experts_reached(mlp{.d_ff = 4}, routing::balanced, 3) == 0);
   for (std::int64_t tokens : {5, 40, 300}) {  // counted by hand
-    auto const count = histogram(bench::wanted_experts(routing::zipf, 8, 2, tokens), 8);
+    auto const count = histogram(bench::assigned_experts(routing::zipf, 8, 2, tokens), 8);
     CHECK(bench::experts_reached(p, routing::zipf, tokens) ==
           double(std::count_if(count.begin(), count.end(), [](auto c) { return c > 0; })));
   }

@@ -203,11 +203,11 @@ TEST_CASE("model: errors of forward change nothing") {
   batch.clear();
   batch.add(b, ids{1});
   batch.add(a, ids{3, 4, 52}, plait::rows::all);
-  CHECK(forward(2) == "forward: the output is 2 x 53, the batch wants 4 x 53");
-  CHECK(forward(4, 52) == "forward: the output is 4 x 52, the batch wants 4 x 53");
+  CHECK(forward(2) == "forward: the output is 2 x 53, the batch needs 4 x 53");
+  CHECK(forward(4, 52) == "forward: the output is 4 x 52, the batch needs 4 x 53");
   CHECK(message_of([&] {
           model.forward_hidden(exec, batch, {out.data(), 4, 53});
-        }) == "forward: the output is 4 x 53, the batch wants 4 x 35");
+        }) == "forward: the output is 4 x 53, the batch needs 4 x 35");
   batch.clear();
   batch.add(a, ids{1});
   batch.add(b, ids{1});
@@ -252,9 +252,9 @@ TEST_CASE("model: errors of forward change nothing") {
     CHECK(sentence.find("forward: 71 tokens need ") == 0);
     CHECK(sentence.find(" are reserved: call the model's reserve") != std::string::npos);
     CHECK(message_of([&] { model.reserve(small, 0); }) ==
-          "reserve: between 1 and 4194304 tokens and sequences a call, not 0 and 1");
+          "reserve: between 1 and 4194304 tokens and sequences per call, not 0 and 1");
     CHECK(message_of([&] { model.reserve(small, 1, 0); }) ==
-          "reserve: between 1 and 4194304 tokens and sequences a call, not 1 and 0");
+          "reserve: between 1 and 4194304 tokens and sequences per call, not 1 and 0");
   }
   CHECK(a.length() == 64);
   CHECK(b.length() == 0);

@@ -1,4 +1,5 @@
 #include <plait/ops/norm/add_norm_cpu.hpp>
+#include <plait/ops/norm/inner_norms.hpp>
 
 #include <support/data.hpp>
 #include <support/executors.hpp>

@@ -214,7 +214,7 @@ TEST_CASE(
   test::device_memory::buffer<std::int32_t> place(tokens * k);
   test::device_memory::copy_in(places.data(), tokens * k, place.data());
   test::device_matrix_of<float> y(tokens, d);
-  exec.launch<plait::kernels::combine<float, float>>(
+  exec.launch<plait::kernels::combine_experts<float, float>>(
       {.x = tokens},
       {on_device.const_view(), w.const_view(),
        plait::matrix_view<std::int32_t const>(place.data(), tokens, k), y.view(), k, d});

@@ -1,4 +1,5 @@
 #include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 
 #include <support/data.hpp>
 #include <support/executors.hpp>
@@ -113,7 +114,7 @@ TEST_CASE("make_routing: more choices than 2^31 - 1 are refused before memory is
   CHECK(
       test::message_of([&] { plait::ops::make_routing(cpu, plait::max_call_tokens, 600, 512); }) ==
       "4194304 tokens in one call with 512 experts each: more choices than 2^31 - 1, so use fewer "
-      "tokens a call");
+      "tokens per call");
 }
 
 TEST_CASE("route_with: a custom rule gives the same plan") {

@@ -3,6 +3,7 @@
 #include <plait/ops/attention/rope_gpu.hpp>
 #include <plait/ops/norm/add_norm_gpu.hpp>
 #include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/rows/embed_gpu.hpp>
 #include <plait/ops/rows/gather_rows_gpu.hpp>
 

@@ -1,25 +1,21 @@
-// The text of a header that defines an architecture: the pieces of which the families make theirs.
-// Equation: `float_text` is the shortest text that reads back as the same float, in any locale.
-//   `header_text` is the body inside namespace NAME, which is to define `config`, and behind it
-//   `model<Execution>`. `reals` leaves out what is the default: norm_eps 1e-6, no rope_theta, not
-//   tied
-// Shapes: a name is an identifier that begins with a letter, without "__", no keyword of C++20 (nor
-//   its other spellings of operators), not std and not plait
+// Pieces of a generated header that defines an architecture.
+// Shapes: a name is an identifier that begins with a letter, without "__", and neither a keyword of
+//   C++20 (or an alternative operator) nor std nor plait
 // Errors:
 //   - `the name … cannot be a namespace; expected a C++ identifier that begins with a letter and
-//   is
-//     not reserved`: without FILE
-// Cost: the text
+//     is not reserved`: without FILE
 // Test: tests/unit/models/jamba/checkpoint_config_test.cpp, tests/checks/tools/plait_config_test.sh
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/files/message.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
+#include <plait/io/architecture/float_text.hpp>
+#include <plait/io/files/quote.hpp>
 #include <plait/policy/interleave.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -27,28 +23,34 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// The shortest text that reads back as the same float. Not printf: its decimal point depends on
-/// the locale.
-inline std::string float_text(float value) {
-  char buffer[32];
-  return {buffer,
-          std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr};
-}
-
-/// Whether generated code may use `name` for a namespace: an identifier, neither a keyword nor
-/// reserved nor taken.
+/// Whether `name` may name a namespace of generated code: an identifier that is neither reserved
+/// nor in use.
 inline bool is_namespace_name(std::string_view name) {
-  // clang-format off
   constexpr std::string_view taken[] = {
-      "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t",
-      "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval",
-      "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit",
-      "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
-      "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "plait", "private", "protected", "public", "register",
-      "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "std", "struct",
-      "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned",
-      "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq"};
-  // clang-format on
+      "alignas",   "alignof",      "and",           "and_eq",
+      "asm",       "auto",         "bitand",        "bitor",
+      "bool",      "break",        "case",          "catch",
+      "char",      "char16_t",     "char32_t",      "char8_t",
+      "class",     "co_await",     "co_return",     "co_yield",
+      "compl",     "concept",      "const",         "const_cast",
+      "consteval", "constexpr",    "constinit",     "continue",
+      "decltype",  "default",      "delete",        "do",
+      "double",    "dynamic_cast", "else",          "enum",
+      "explicit",  "export",       "extern",        "false",
+      "float",     "for",          "friend",        "goto",
+      "if",        "inline",       "int",           "long",
+      "mutable",   "namespace",    "new",           "noexcept",
+      "not",       "not_eq",       "nullptr",       "operator",
+      "or",        "or_eq",        "plait",         "private",
+      "protected", "public",       "register",      "reinterpret_cast",
+      "requires",  "return",       "short",         "signed",
+      "sizeof",    "static",       "static_assert", "static_cast",
+      "std",       "struct",       "switch",        "template",
+      "this",      "thread_local", "throw",         "true",
+      "try",       "typedef",      "typeid",        "typename",
+      "union",     "unsigned",     "using",         "virtual",
+      "void",      "volatile",     "wchar_t",       "while",
+      "xor",       "xor_eq"};
   auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   auto const follows = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '_'; };
   return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), follows) &&
@@ -56,8 +58,8 @@ inline bool is_namespace_name(std::string_view name) {
          std::find(std::begin(taken), std::end(taken), name) == std::end(taken);
 }
 
-/// A designated initializer, ".name = value" after ".name = value"; what is not added is left at
-/// its default.
+/// The text of a designated initializer, "{.name = value, ...}"; members that are not added keep
+/// their defaults.
 class initializer_text {
  public:
   initializer_text& add(char const* name, std::string const& value) {
@@ -74,7 +76,7 @@ class initializer_text {
   std::string text_ = "{";
 };
 
-/// A schedule's initializer; periods and offsets that are the defaults are left out.
+/// The initializer of a schedule, without periods and offsets that are the defaults.
 inline std::string interleave_text(interleave const& s) {
   initializer_text out;
   out.add("blocks", s.blocks)
@@ -87,13 +89,14 @@ inline std::string interleave_text(interleave const& s) {
   return out.str();
 }
 
-/// The header: NAME::config, made by `body`, and NAME::model<Execution>. plait::error if NAME
-/// cannot be a namespace.
+/// A header with namespace `name`: `body`, which defines `config`, then `model<Execution>`. Throws
+/// plait::error if `name` cannot be a namespace.
 inline std::string header_text(std::string_view name, std::string const& body) {
   if (!is_namespace_name(name))
-    throw error("the name " + in_quotes(name) +
-                " cannot be a namespace; expected a C++ identifier that begins with a letter and "
-                "is not reserved");
+    throw error(
+        sentence("the name {} cannot be a namespace; expected a C++ identifier that begins with a "
+                 "letter and is not reserved",
+                 in_quotes(name)));
   std::string out =
       "// Written by plait-config from a checkpoint's config.json: change that, not this.\n#pragma "
       "once\n\n";
@@ -107,7 +110,7 @@ inline std::string header_text(std::string_view name, std::string const& body) {
   return out.append("}  // namespace ").append(name).append("\n");
 }
 
-/// The body of a hybrid: its type, then a line a member.
+/// The definition of a hybrid named config: its type, then one line per member.
 class hybrid_text {
  public:
   explicit hybrid_text(std::string const& slots)
@@ -117,7 +120,7 @@ class hybrid_text {
     return *this;
   }
   hybrid_text& line(char const* name, int value) { return line(name, std::to_string(value)); }
-  /// The members every family has, where they are not the defaults.
+  /// The members norm_eps, rope_theta and tie_embeddings that are not the defaults.
   hybrid_text& reals(float norm_eps, float rope_theta, bool tied) {
     if (norm_eps < 1e-6f || norm_eps > 1e-6f) line("norm_eps", float_text(norm_eps) + "f");
     if (rope_theta > 0) line("rope_theta", float_text(rope_theta) + "f");

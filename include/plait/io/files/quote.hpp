@@ -1,14 +1,10 @@
-// How errors quote what a file says: one line, escaped and bounded, whatever the file contains.
-// Equation: backslashes, quotes, control characters, invalid UTF-8, line separators and changes of
-//   direction are escaped
-// Shapes: limits in bytes: about 200 of a quotation, 4096 of a path; behind them comes "..."
-// Errors: `fail` throws `plait::error`, "FILE: SENTENCE"
-// Test: tests/unit/io/files/json_test.cpp
+// Quotations of untrusted text in error messages: escaped, bounded and on one line.
+// Test: tests/unit/io/files/json_test.cpp, tests/unit/io/files/safetensors_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/core/error.hpp>
+#include <plait/core/macros.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -18,9 +14,9 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// Length of the valid UTF-8 sequence at the start of `text` that may be printed as it is; 0 if
-/// there is none. Control characters and what terminals take for a line end or a change of
-/// direction may not.
+/// Length in bytes of the UTF-8 sequence at the start of `text` if it may be printed unchanged,
+/// else 0. Invalid UTF-8, control characters, line separators and changes of text direction may
+/// not.
 constexpr std::size_t printable_sequence(std::string_view text) {
   auto const byte = [&](std::size_t i) -> std::uint32_t {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
@@ -44,8 +40,9 @@ constexpr std::size_t printable_sequence(std::string_view text) {
   return overlong || unsafe ? 0 : length;
 }
 
-/// `text` as it may appear in a message: backslashes, quotes and whatever does not print are
-/// escaped, and after about `limit` bytes comes "...".
+/// `text` for an error message: backslashes and quotes are escaped by a backslash, newline and tab
+/// as \n and \t, every other byte that is not printable as \x and two hexadecimal digits. The
+/// result ends in "..." after about `limit` bytes.
 inline std::string printable(std::string_view text, std::size_t limit = 200) {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
@@ -66,13 +63,8 @@ inline std::string printable(std::string_view text, std::size_t limit = 200) {
   return out;
 }
 
-/// The text as a message shows it, printable and between quotes.
+/// `text`, printable and between double quotes.
 inline std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
-
-/// Throws plait::error: "FILE: SENTENCE". The sentence must be printable already.
-[[noreturn]] inline void fail(std::string_view file, std::string const& sentence) {
-  throw error(printable(file, 4096) + ": " + sentence);
-}
 
 }  // namespace io
 PLAIT_NAMESPACE_END
