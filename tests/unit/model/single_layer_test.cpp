@@ -189,17 +189,17 @@ TEST_CASE("single_layer: a refused call changes nothing") {
         "the layer's reserve with that context");
   CHECK(call(2, 3) ==
         "forward: x is 2 x 40, y is 3 x 40; both must have one row per token and 40 columns");
-  CHECK(test::message_of([&] {
-          layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view());
-        }) == "forward: x is 70 x 8, y is 70 x 40; both must have one row per token and 40 columns");
+  CHECK(test::message_of(
+            [&] { layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view()); }) ==
+        "forward: x is 70 x 8, y is 70 x 40; both must have one row per token and 40 columns");
   plait::single_layer<width, plait::attention{.num_heads = 4, .num_kv_heads = 4}> wider(1);
   auto foreign = wider.make();
   CHECK(test::message_of([&] {
           layer.forward(exec, foreign, x.view().middle_rows(0, 1), y.view().middle_rows(0, 1));
         }) == "forward: the sequence belongs to another layer");
-  CHECK(
-      test::message_of([&] { layer.reserve(exec, 0); }) ==
-      "reserve: between 1 and 4194304 tokens per call and a context of up to 2^40, not 0 and 65536");
+  CHECK(test::message_of([&] { layer.reserve(exec, 0); }) ==
+        "reserve: between 1 and 4194304 tokens per call and a context of up to 2^40, not 0 and "
+        "65536");
   CHECK(sequence.length() == 0);
   CHECK(std::all_of(y.values.begin(), y.values.end(), [](float v) { return v == -7; }));
 
