@@ -297,6 +297,8 @@ class Parser:
             calls = [i for i in calls if texts[i - 1] not in reserved]
             if calls:
                 kind, name = "function", texts[calls[0] - 1]
+                if texts[calls[0] - 2 : calls[0] - 1] == ["::"]:
+                    return None  # a member's definition, declared in its class
             elif set(texts) & {"class", "struct", "enum"} and kind is None:
                 return None  # declared, defined elsewhere
             else:
@@ -606,6 +608,7 @@ class Reference:
         for folder in self.folders:
             if folder:
                 first = " ".join(self.introduction(folder)[2:]).split(". ")[0].rstrip(".")
+                first = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", first)  # links of that page
                 yield f"| [{folder}/]({page_of(folder)}) | {first.split(' | ')[0].strip()} |"
 
     def pages(self):

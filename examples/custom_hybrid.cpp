@@ -1,12 +1,12 @@
-// A hybrid of one's own: copy a published configuration, change some hyperparameters, instantiate
-// it, and run a ragged batch.
+// A custom hybrid: copy a published configuration, change some hyperparameters, instantiate it, and
+// run a ragged batch.
 #include <plait/plait.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <vector>
 
-// A wrong hyperparameter (say, num_kv_heads = 3) would be a sentence from the compiler.
+// The compiler refuses a wrong hyperparameter (say, num_kv_heads = 3) in one sentence.
 inline constexpr auto mine = [] {
   auto c = plait::configs::jamba_v0_1;
   c.d_model = 256;
@@ -28,10 +28,10 @@ static_assert(plait::count(mine).attention_layers == 2 && plait::count(mine).rec
 int main() {
   constexpr auto n = plait::count(mine);
   std::printf(
-      "%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M a token\n",
+      "%d layers: %d attention, %d mamba, %d with experts; %.2f M parameters, %.2f M per token\n",
       n.layers, n.attention_layers, n.recurrent_layers, n.moe_layers,
       double(n.total_parameters) / 1e6, double(n.active_parameters) / 1e6);
-  std::printf("a sequence keeps %lld bytes of state and %lld bytes a token\n\n",
+  std::printf("a sequence has %lld bytes of state and %lld bytes per token\n\n",
               static_cast<long long>(plait::recurrent_state_bytes(mine)),
               static_cast<long long>(
                   plait::kv_cache_bytes(mine, 1, plait::value_bytes(plait::dtype::f32))));
@@ -66,9 +66,8 @@ int main() {
   batch.add(b, second);
   run("two prompts, 5 and 11 tokens");
 
-  // A fork shares its pages with the original and copies only the state of the recurrent layers. A
-  // page is copied when both go on
-  // writing to it.
+  // A fork shares the original's pages and copies the state of the recurrent layers. A shared page
+  // is copied when both sequences write to it.
   auto c = b.fork();
   c.reserve(8);
   std::int32_t const left = 37, right = 41;

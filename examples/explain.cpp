@@ -1,4 +1,4 @@
-// Where the time of a call goes, at best, on this machine: Jamba v0.1 layer by layer.
+// The least time of a call on this machine, by its roofline: Jamba v0.1 layer by layer.
 //
 //   explain [tokens [context [threads]]]
 #include <plait/benchmark/explain.hpp>
@@ -13,10 +13,10 @@ int main(int argc, char** argv) {
                      context = argc > 2 ? std::atoll(argv[2]) : 0;
   plait::exec::cpu<> exec =
       argc > 3 ? plait::exec::cpu<>(std::atoi(argv[3])) : plait::exec::cpu<>();
-  plait::bench::roofline const here = plait::bench::probe_roofline(exec);
+  plait::bench::roofline const machine = plait::bench::probe_roofline(exec);
   try {
     std::cout << plait::bench::explain<plait::configs::jamba_v0_1>(plait::int8, tokens, context,
-                                                                   here);
+                                                                   machine);
   } catch (plait::error const& e) {
     std::cerr << argv[0] << ": " << e.what() << '\n';
     return 1;

@@ -1,12 +1,11 @@
-// How fast the four kinds of layers run here, at a quarter of Jamba v0.1's width: a microbenchmark
-// in a few lines.
+// The speed of the four kinds of layers on this machine, at a quarter of Jamba v0.1's width: a
+// microbenchmark in a few lines.
 //
 //   layer_speed [threads]
 //
-// GFLOP/s counts what the policies count; GB/s counts weights (experts as far as random routing
-// reaches them), state, and the
-// activations in and out, each once. Up to a few tokens a layer is as fast as its weights are read,
-// beyond that as arithmetic goes.
+// GFLOP/s uses the policies' counts. GB/s counts weights (of the experts that random routing
+// reaches), state, and activations in and out, each once. For up to a few tokens a layer is bound
+// by reading its weights, beyond by arithmetic.
 #include <plait/plait.hpp>
 
 #include <algorithm>
@@ -19,8 +18,7 @@ namespace {
 
 constexpr int width = 1024;
 
-/// Weights that cost little to make: the values do not matter here, only that they are ordinary
-/// numbers.
+/// Ordinary numbers from a fast generator: values do not matter here.
 template <class Layer>
 void fill(Layer& layer) {
   std::vector<float> row;
@@ -29,15 +27,16 @@ void fill(Layer& layer) {
     if (t.start != plait::initial::normal) return plait::initialize_tensor(t, data, 1);
     row.resize(static_cast<std::size_t>(t.cols));
     for (std::int64_t i = 0; i < t.copies * t.rows; ++i) {
-      for (float& v : row)
-        v = 1.6e-11f *
-            static_cast<float>(static_cast<std::int32_t>(random = random * 1664525u + 1013904223u));
+      for (float& v : row) {
+        random = random * 1664525u + 1013904223u;
+        v = 1.6e-11f * static_cast<float>(static_cast<std::int32_t>(random));
+      }
       data.set_row(i / t.rows, i % t.rows, row.data());
     }
   });
 }
 
-/// Seconds of one call: the best of several, within a fraction of a second.
+/// Seconds of one call: the least of several, within a fraction of a second.
 template <class Call>
 double best_time(Call&& call) {
   using clock = std::chrono::steady_clock;
@@ -96,7 +95,7 @@ int main(int argc, char** argv) {
   plait::exec::cpu<> exec =
       argc > 1 ? plait::exec::cpu<>(std::atoi(argv[1])) : plait::exec::cpu<>();
   std::printf("d_model %d, f32, %d thread%s\n%-10s %6s %12s %12s %10s %8s\n", width, exec.threads(),
-              exec.threads() == 1 ? "" : "s", "layer", "tokens", "us a call", "tokens/s", "GFLOP/s",
+              exec.threads() == 1 ? "" : "s", "layer", "tokens", "us/call", "tokens/s", "GFLOP/s",
               "GB/s");
   measure<plait::attention{.num_heads = 8, .num_kv_heads = 2}>("attention", exec);
   measure<plait::mamba{.d_state = 16, .d_conv = 4, .expand = 2, .dt_rank = 64}>("mamba", exec);

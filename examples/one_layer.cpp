@@ -1,7 +1,6 @@
-// One Mamba layer alone: no model around it, only its weights, a sequence, and forward.
+// One Mamba layer without a model: its weights, a sequence, and forward.
 //
-// A sequence carries its own state, so a prompt may come in any chunks: the results are the same to
-// the last bit.
+// A sequence holds its state, so that any split of a prompt into chunks gives the same bits.
 #include <plait/plait.hpp>
 
 #include <algorithm>
@@ -34,8 +33,8 @@ int main() {
   }
 
   std::printf(
-      "mamba, d_model %d: %lld parameters, %lld bytes of state a sequence, whatever its length\n",
-      width, static_cast<long long>(plait::policies::parameters(policy, width)),
+      "mamba, d_model %d: %lld parameters, %lld bytes of state per sequence of any length\n", width,
+      static_cast<long long>(plait::policies::parameters(policy, width)),
       static_cast<long long>(layer.layout.state_values * 4));
   std::printf("y[%lld] = %+.6f %+.6f %+.6f ...\n", static_cast<long long>(tokens - 1),
               a(tokens - 1, 0), a(tokens - 1, 1), a(tokens - 1, 2));

@@ -1,6 +1,6 @@
-// A mixer of one's own in four steps, none of which edits plait: a policy, its tensors, its layer,
-// one line that binds them. It then has weights, initialization, checkpoints, counts, and a state
-// that is kept, forked and cut back like that of ours.
+// A custom mixer in four steps, without a change of plait: a policy, its tensors, its layer, and
+// the specialisation that binds them. Weights, initialization, checkpoints, counts, and a state
+// that is forked, restored and truncated follow, as for plait's mixers.
 #include <plait/plait.hpp>
 
 #include <algorithm>
@@ -10,23 +10,24 @@
 
 namespace mine {
 
-// 1. The policy: plain hyperparameters, and what they cost. All of these functions are found beside
-// it.
-/// An exponential moving average a channel: h_t = h_(t-1) + a (u_t - h_(t-1)) with u = in_proj x
+// 1. The policy: hyperparameters and costs. plait finds these functions by argument-dependent
+// lookup.
+/// An exponential moving average per channel: h_t = h_(t-1) + a (u_t - h_(t-1)) with u = in_proj x
 /// and a = sigmoid(decay); y = out_proj h.
 struct ema {
   int expand = 1;
   friend constexpr bool operator==(ema const&, ema const&) = default;
 };
 
+/// h of one sequence.
 constexpr std::int64_t state_values(ema const& p, int d_model) {
   return std::int64_t{p.expand} * d_model;
-}  // h of one sequence
+}
 constexpr std::int64_t extra_flops(ema const& p, int d_model, std::int64_t) {
   return std::int64_t{3} * p.expand * d_model;
 }
 
-// 2. Its tensors: each once, with a role (how it is stored) and a start (how it is initialized).
+// 2. Its tensors, each with a role (how it is stored) and a start (how it is initialized).
 template <class Visit>
 constexpr void describe(ema const& p, int d_model, Visit&& visit) {
   std::int64_t const d = std::int64_t{p.expand} * d_model;
@@ -36,13 +37,12 @@ constexpr void describe(ema const& p, int d_model, Visit&& visit) {
   visit(plait::tensor{.name = "out_proj", .rows = d_model, .cols = d});
 }
 
-// 3. Its layer, for any execution policy of this machine: float on exec::cpu, double on
-// exec::reference.
+// 3. Its layer for the host's execution policies: float on exec::cpu, double on exec::reference.
 template <int D, ema P>
 struct ema_layer {
   PLAIT_RULE(expand, P.expand > 0, "mine: ema needs expand, at least 1");
-  static constexpr plait::continuation continues =
-      plait::continuation::bitwise;  // any split into calls gives the same bits
+  // Any split into calls gives the same bits.
+  static constexpr plait::continuation continues = plait::continuation::bitwise;
 
   template <class Exec, class Weights, class Observer, class T = typename Exec::value_type>
   static void forward(Exec& exec, Weights const& w, plait::layer_settings const&,
@@ -54,17 +54,18 @@ struct ema_layer {
     auto const u = exec.template matrix<T>(x.rows(), d);
     plait::ops::linear(exec, x, plait::ops::into(u, w.template get<"in_proj">()));
     auto const& decay = w.template get<"decay">();
-    exec.parallel(
-        sequences.count * blocks,
-        [&](std::int64_t item, int) {  // an item writes its channels of its sequence alone
-          std::int64_t const s = item / blocks, first = item % blocks * block;
-          T* const h = sequences.state_of(s);
-          for (std::int64_t c = first; c < std::min(d, first + block); ++c) {
-            T const a = 1 / (1 + std::exp(-decay(c)));
-            for (std::int64_t t = sequences.first_row[s]; t < sequences.first_row[s + 1]; ++t)
-              u(t, c) = h[c] += a * (u(t, c) - h[c]);
-          }
-        });
+    // An item writes the channels of one block of one sequence.
+    exec.parallel(sequences.count * blocks, [&](std::int64_t item, int) {
+      std::int64_t const s = item / blocks, first = item % blocks * block;
+      T* const h = sequences.state_of(s);
+      for (std::int64_t c = first; c < std::min(d, first + block); ++c) {
+        T const a = 1 / (1 + std::exp(-decay(c)));
+        for (std::int64_t t = sequences.first_row[s]; t < sequences.first_row[s + 1]; ++t) {
+          h[c] += a * (u(t, c) - h[c]);
+          u(t, c) = h[c];
+        }
+      }
+    });
     see("averages", plait::matrix_view<T const>(u));
     plait::ops::linear(exec, u, plait::ops::into(y, w.template get<"out_proj">()));
   }
@@ -72,14 +73,14 @@ struct ema_layer {
 
 }  // namespace mine
 
-// 4. The line that binds them.
+// 4. The specialisation that binds them.
 template <>
 struct plait::layer_of<mine::ema> {
   template <int D, mine::ema P>
   using bind = mine::ema_layer<D, P>;
 };
 
-// From here on it is a component like any other: a hybrid of attention and moving averages, 1 : 3.
+// It is a component like plait's own: a hybrid of attention and moving averages, 1 : 3.
 inline constexpr plait::hybrid<plait::attention, mine::ema, plait::mlp, plait::none> config{
     .d_model = 64,
     .vocab_size = 256,
@@ -109,11 +110,11 @@ int main() {
   };
   run(0, 8);
   auto const once = run(8, 8);
-  std::size_t const replay = static_cast<std::size_t>(
-      sequence.truncate(10));  // averages are not cut back: the snapshot at 8 comes back
+  // An average has no inverse: truncate restores the snapshot at 8, and two tokens are replayed.
+  std::size_t const replay = static_cast<std::size_t>(sequence.truncate(10));
   run(10 - replay, replay);
   bool const same = run(10, 6) == once;
-  std::printf("%lld parameters; cut back to 10 tokens by replaying %zu; the same logits: %s\n",
+  std::printf("%lld parameters; truncated to 10 tokens by replaying %zu; the same logits: %s\n",
               static_cast<long long>(plait::count(config).total_parameters), replay,
               same ? "yes" : "no");
   return same ? 0 : 1;

@@ -14,9 +14,9 @@ inline constexpr auto mine = [] {
 }();
 
 int main() {
-  plait::model<mine> net;     // on the CPU in f32; a wrong hyperparameter is a sentence here
+  plait::model<mine> net;     // on the CPU in f32; a wrong hyperparameter does not compile
   plait::initialize(net, 1);  // or: auto net = plait::io::load<plait::model<mine>>("directory")
-  plait::session text(net);   // its tokens, its state; any number of sessions on one model
+  plait::session text(net);   // one sequence: its tokens, its state
   std::vector<std::int32_t> const prompt{3, 1, 4};
   text.generate(prompt, {.max_tokens = 8, .sampler = plait::sampler(0.8)},
                 [](std::int32_t id) { std::printf("%d ", id); });

@@ -1,5 +1,5 @@
-// A map of a published model: its layers, and what they cost. Nothing is allocated: counts need
-// only the configuration.
+// A map of a published model: its layers and their costs. Counts need the configuration alone: no
+// weight is allocated.
 //
 //   released_map [v0.1 | 1.5-large | reasoning-3b | mixtral-8x7b]
 #include <plait/policy.hpp>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// One name a policy: a component of one's own would add its line.
+// One overload per policy; a custom component adds its own.
 char const* name(plait::attention const&) { return "attn"; }
 char const* name(plait::mamba const&) { return "mamba"; }
 char const* name(plait::mlp const&) { return "mlp"; }
@@ -35,15 +35,17 @@ void print(char const* title, Architecture const& c, int columns) {
   std::printf("%s: d_model %d, vocabulary %d%s\n", title, c.d_model, c.vocab_size,
               c.tie_embeddings ? ", tied" : "");
   print_map(c, columns);
-  std::printf("layers       %d: %d attention, %d recurrent; %d with experts, %d experts a token\n",
-              n.layers, n.attention_layers, n.recurrent_layers, n.moe_layers, n.expert_evaluations);
+  std::printf(
+      "layers       %d: %d attention, %d recurrent; %d with experts, %d experts per token\n",
+      n.layers, n.attention_layers, n.recurrent_layers, n.moe_layers, n.expert_evaluations);
   std::printf("parameters   %.2f B, of which a token uses %.2f B\n",
               double(n.total_parameters) / 1e9, double(n.active_parameters) / 1e9);
   std::printf("weights      %.1f GiB bf16, %.1f GiB int8\n",
               double(plait::weight_bytes(c, plait::bf16)) / gib,
               double(plait::weight_bytes(c, plait::int8)) / gib);
   std::printf(
-      "sequence     %.1f MiB of state; keys and values %.0f KiB a token in bf16, %.1f GiB at 256K "
+      "sequence     %.1f MiB of state; keys and values %.0f KiB per token in bf16, %.1f GiB at "
+      "256K "
       "tokens\n",
       double(plait::recurrent_state_bytes(c)) / (1024 * 1024),
       double(plait::kv_cache_bytes(c, 1, 2)) / 1024,
@@ -55,7 +57,7 @@ void print(char const* title, Architecture const& c, int columns) {
                 static_cast<long long>(longest));
   else
     std::printf("in 80 GiB    int8 weights do not fit\n");
-  std::printf("work         a token, bf16         GFLOP     GB read\n");
+  std::printf("work         per token, bf16       GFLOP     GB read\n");
   for (std::int64_t context : {std::int64_t{0}, std::int64_t{4096}, std::int64_t{262143}}) {
     auto const cost = plait::decode_cost(c, plait::bf16, context);
     std::printf("             decode after %-7lld %8.1f %11.3f\n", static_cast<long long>(context),

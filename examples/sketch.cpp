@@ -1,8 +1,8 @@
-// The small model that is often used to explain Jamba, of which every piece differs from the
+// A small model that is often used to explain Jamba, and all of whose parts differ from the
 // released one: LayerNorm with bias, attention with biases and without a causal mask, a depthwise
-// convolution that sees the next token in Mamba's place, feed-forwards of two matrices, experts
-// with biases. All of it is written here, in a namespace of its own, and composed like plait's own
-// parts; then its results are compared with PyTorch's (tests/golden/scripts/gen_sketch.py).
+// convolution over the next token, too, in the place of Mamba, feed-forwards of two matrices,
+// experts with biases. This file defines these parts in its own namespace, composes them like
+// plait's parts, and compares the results with PyTorch's (tests/golden/scripts/gen_sketch.py).
 //
 //   sketch [DIR]    DIR holds model.safetensors and golden.safetensors
 #include <plait/io.hpp>
@@ -31,7 +31,6 @@ T silu(T x) {
 }
 
 // ---- the norm
-// ----------------------------------------------------------------------------------------------------------------------------
 struct layer_norm {
   friend constexpr bool operator==(layer_norm const&, layer_norm const&) = default;
 };
@@ -63,8 +62,7 @@ struct layer_norm_layer {
 };
 
 // ---- the mixers
-// --------------------------------------------------------------------------------------------------------------------------
-/// Every token sees every token of its sequence, later ones too; so a sequence is one call.
+/// Every token attends to all tokens of its sequence, later ones too: a sequence is one call.
 struct attention {
   int num_heads = 0;
   friend constexpr bool operator==(attention const&, attention const&) = default;
@@ -101,13 +99,17 @@ struct attention_layer {
       std::int64_t const head = item % P.num_heads * dim;
       T* const p = scores.row(thread) - first;
       for (std::int64_t t = first; t < end; ++t) {
-        T most = -INFINITY, total = 0;
+        T max = -INFINITY, total = 0;
         for (std::int64_t i = first; i < end; ++i) {
           T dot = 0;
           for (std::int64_t d = 0; d < dim; ++d) dot += qkv(t, head + d) * qkv(i, D + head + d);
-          most = std::max(most, p[i] = dot / std::sqrt(T(dim)));
+          p[i] = dot / std::sqrt(T(dim));
+          max = std::max(max, p[i]);
         }
-        for (std::int64_t i = first; i < end; ++i) total += p[i] = std::exp(p[i] - most);
+        for (std::int64_t i = first; i < end; ++i) {
+          p[i] = std::exp(p[i] - max);
+          total += p[i];
+        }
         for (std::int64_t d = 0; d < dim; ++d) {
           T sum = 0;
           for (std::int64_t i = first; i < end; ++i) sum += p[i] * qkv(i, 2 * D + head + d);
@@ -121,8 +123,8 @@ struct attention_layer {
   }
 };
 
-/// A stand-in for Mamba without a state: each channel is convolved over the token before, this one
-/// and the next.
+/// In the place of Mamba, without a state: each channel is convolved over the previous token, this
+/// one and the next.
 struct convolution {
   int kernel = 3;
   friend constexpr bool operator==(convolution const&, convolution const&) = default;
@@ -157,7 +159,6 @@ struct convolution_layer {
 };
 
 // ---- the feed-forwards
-// -------------------------------------------------------------------------------------------------------------------
 /// y = down silu(up x + bias) + bias: two matrices, no gate.
 struct mlp {
   int d_ff = 0;
@@ -193,9 +194,9 @@ struct mlp_layer {
   }
 };
 
-/// num_experts of that form, a router with bias; softmax over all, the top_k largest, not
-/// renormalised. plait's `route` is used as it is; its `experts` has neither biases nor ungated
-/// experts, so that these are plain loops, which every storage allows.
+/// num_experts feed-forwards of that form, a router with bias; softmax over all experts, the top_k
+/// largest weights, not renormalised. plait's `route` chooses. Its `experts` has neither biases nor
+/// experts of two matrices: these are plain loops here, which every storage allows.
 struct moe {
   int d_ff = 0, num_experts = 0, top_k = 0;
   friend constexpr bool operator==(moe const&, moe const&) = default;
@@ -307,21 +308,22 @@ inline constexpr plait::hybrid<attention, convolution, mlp, moe, plait::interlea
            .norm_eps = 1e-5f};
 static_assert(plait::count(config).total_parameters == 2'274'624);
 
-/// The file's names. The experts' matrices are not in it: 8 MB that a generator makes
-/// (tests/golden/README.md).
+/// Loads the weights by the file's names. The experts' matrices, 8 MB, are not in the file: a
+/// generator makes them (tests/golden/README.md).
 template <class Model>
 void load(Model& model, plait::io::safetensors const& file) {
   plait::detail::splitmix64 random{2024};
   model.for_each_tensor([&](int layer, std::string const& part, tensor const& t, auto& data) {
-    std::string const name = t.name, prefix = part == "mixer_norm" ? "norm1."
-                                              : part == "ffn_norm" ? "norm2."
-                                              : part == "mixer"
-                                                  ? (layer == 0 ? "attention." : "conv.")
-                                                  : (layer % 2 == 0 ? "mlp." : "moe.");
+    if (t.role == role::expert) return;  // below
+    std::string const name = t.name;
+    std::string const mixer = layer == 0 ? "attention." : "conv.";
+    std::string const ffn = layer % 2 == 0 ? "mlp." : "moe.";
+    std::string const prefix = part == "mixer_norm" ? "norm1."
+                               : part == "ffn_norm" ? "norm2."
+                               : part == "mixer"    ? mixer
+                                                    : ffn;
     bool const of_experts = prefix == "moe." && !name.starts_with("router");
     std::vector<float> row(static_cast<std::size_t>(t.cols));
-    if (t.role == role::expert)
-      return;  // below: the generator goes expert by expert, up before down
     for (std::int64_t r = 0; r < t.rows; ++r) {
       std::string const at = "layers." + std::to_string(layer) + "." + prefix;
       if (of_experts)
@@ -331,6 +333,7 @@ void load(Model& model, plait::io::safetensors const& file) {
       data.set_row(0, r, row.data());
     }
   });
+  // The generator's order: expert by expert, up before down.
   for (int layer = 1; layer < config.num_layers(); layer += 2)
     for (std::int64_t e = 0; e < config.sparse.num_experts; ++e)
       for (std::string const& name : {std::string("up.weight"), std::string("down.weight")})
@@ -345,8 +348,8 @@ void load(Model& model, plait::io::safetensors const& file) {
         });
 }
 
-/// Runs both sequences and returns the largest difference from PyTorch's float64, relative to its
-/// largest value; -1 if an expert differs.
+/// Runs both sequences. The largest difference from PyTorch in float64, relative to the largest
+/// value; -1 where an expert differs.
 template <class Exec>
 double compare(std::string const& directory) {
   using model_type = plait::model<config, Exec>;
@@ -379,22 +382,22 @@ double compare(std::string const& directory) {
           same_experts = same_experts && static_cast<std::int64_t>(m(i / 2, i % 2)) == expected;
         }
       });
-  double worst = 0, largest = 0;
+  double max_difference = 0, max_expected = 0;
   for (std::size_t i = 0; i < y.size(); ++i) {
     double expected = 0;
     std::memcpy(&expected, golden.at("output_f64").data + 8 * i, 8);
-    worst = std::max(worst, std::fabs(double(y[i]) - expected));
-    largest = std::max(largest, std::fabs(expected));
+    max_difference = std::max(max_difference, std::fabs(double(y[i]) - expected));
+    max_expected = std::max(max_expected, std::fabs(expected));
   }
-  return same_experts ? worst / largest : -1;
+  return same_experts ? max_difference / max_expected : -1;
 }
 
 }  // namespace sketch
 
 int main(int argc, char** argv) try {
   std::string const directory = argc > 1 ? argv[1] : PLAIT_SKETCH_DIR;
-  // Eight layers of sums of up to 256 products: PyTorch in f32 is 1e-6 away from itself in f64. In
-  // double only the order of sums differs.
+  // Eight layers of sums of up to 256 products: PyTorch in f32 differs from f64 by 1e-6. In double
+  // the order of sums alone differs.
   double const f32 = sketch::compare<plait::exec::cpu<>>(directory),
                f64 = sketch::compare<plait::exec::reference>(directory);
   std::printf(

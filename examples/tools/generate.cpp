@@ -1,4 +1,4 @@
-// generate: a prompt goes on, token by token, with the checkpoint this program was built for.
+// generate: continues a prompt, token by token, with the checkpoint this program is built for.
 #include "tool.hpp"
 
 #include <plait/io.hpp>
@@ -22,16 +22,16 @@ bool exists(std::string const& path) {
   return ::stat(path.c_str(), &status) == 0;
 }
 
-/// Bytes are ids if there are 256 of them and no tokenizer says otherwise.
-bool speaks_bytes(std::string const& directory) {
+/// Whether ids are bytes: a vocabulary of 256 and no tokenizer.
+bool has_byte_vocabulary(std::string const& directory) {
   bool has_tokenizer = false;
   for (char const* file : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"})
     has_tokenizer = has_tokenizer || exists(plait::io::path_in(directory, file));
   return model::vocab_size == 256 && !has_tokenizer;
 }
 
-/// Prints as it comes. A model may say anything; a terminal must not obey it: of what is not ASCII
-/// text, whole UTF-8 sequences pass.
+/// Prints ids or bytes at once. Of bytes, ASCII text and complete UTF-8 sequences are printed, and
+/// "?" for others, so that no control sequence reaches the terminal.
 class printer {
  public:
   explicit printer(bool bytes) : bytes_(bytes) {}
@@ -42,11 +42,11 @@ class printer {
       pending_ += static_cast<char>(id);
       auto const lead = static_cast<unsigned char>(pending_.front());
       std::size_t const expected = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-      bool const whole = plait::io::printable_sequence(pending_) == pending_.size() ||
-                         pending_ == "\n" || pending_ == "\t";
-      if (!whole && pending_.size() < expected && (pending_.size() == 1 || (id & 0xc0) == 0x80))
+      bool const complete = plait::io::printable_sequence(pending_) == pending_.size() ||
+                            pending_ == "\n" || pending_ == "\t";
+      if (!complete && pending_.size() < expected && (pending_.size() == 1 || (id & 0xc0) == 0x80))
         return;
-      std::fputs(whole ? pending_.c_str() : "?", stdout);
+      std::fputs(complete ? pending_.c_str() : "?", stdout);
       pending_.clear();
     }
     std::fflush(stdout);
@@ -71,7 +71,7 @@ class stopwatch {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Continues a prompt with the checkpoint this program was built for (by default the small one "
+      "Continues a prompt with the checkpoint this program is built for (by default the small one "
       "trained on the King James Bible).\n"
       "Released Jamba checkpoints are base models: they continue text, they do not answer or "
       "follow instructions.",
@@ -98,11 +98,13 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024));
 
   return tool::run("generate", app, argc, argv, [&] {
-    bool const bytes = app.count("--ids") == 0 && speaks_bytes(directory);
+    bool const bytes = app.count("--ids") == 0 && has_byte_vocabulary(directory);
     if (app.count("--ids") == 0 && !bytes)
-      plait::io::fail(directory,
-                      "has a vocabulary of " + std::to_string(model::vocab_size) +
-                          " tokens that this program cannot spell; give token ids with --ids");
+      plait::io::fail(
+          directory,
+          "has a vocabulary of {} tokens that this program cannot spell; give token ids with "
+          "--ids",
+          model::vocab_size);
     std::vector<std::int32_t> past;
     if (bytes)
       for (char c : prompt) past.push_back(static_cast<unsigned char>(c));
@@ -124,18 +126,18 @@ int main(int argc, char** argv) {
     printer print(bytes);
     for (std::int32_t id : past) print(id);
     stopwatch const decode;
-    auto const made =
+    auto const generated =
         static_cast<std::int64_t>(chat.generate({},
                                                 {.max_tokens = count,
                                                  .end_tokens = ends,
                                                  .sampler = plait::sampler(temperature, seed)},
                                                 print)
                                       .size());
-    std::int64_t const steps = std::min(made, count - 1);  // the last token is not run
+    std::int64_t const steps = std::min(generated, count - 1);  // the last token is not forwarded
     std::printf("\n");
     std::fflush(stdout);
     std::fprintf(stderr, "[prompt %zu tokens, %.0f tokens/s; %lld tokens", past.size(),
-                 double(past.size()) / prefill_seconds, static_cast<long long>(made));
+                 double(past.size()) / prefill_seconds, static_cast<long long>(generated));
     if (steps > 0) std::fprintf(stderr, ", %.0f tokens/s", double(steps) / decode.seconds());
     std::fprintf(stderr, "]\n");
     return 0;

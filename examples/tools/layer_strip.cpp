@@ -1,8 +1,8 @@
-// Draws Jamba v0.1 as a strip of layers: one column per layer, its mixer above its feed-forward.
-// Prints SVG.
+// Draws Jamba v0.1 as a strip of layers in SVG: one column per layer, its mixer above its
+// feed-forward.
 //
-// Everything drawn is read from the configuration; counts are those of plait::count.
-// docs/pictures/jamba_v0_1.svg is its output.
+// The configuration and plait::count give all that is drawn. docs/pictures/jamba_v0_1.svg is the
+// output.
 #include <plait/policy.hpp>
 
 #include <cstdio>
@@ -67,8 +67,7 @@ void text(double x, double y, char const* anchor, std::string const& what,
 void draw(plait::attention const&, int x, int y, int) { box(x, y, cell, cell, orange); }
 void draw(plait::mamba const&, int x, int y, int) { box(x, y, cell, cell, blue); }
 void draw(plait::mlp const&, int x, int y, int) { box(x, y, cell, cell, grey); }
-// A dot per expert, those of one token filled. Which ones is the router's choice; here the layer's
-// number decides.
+// A dot per expert, filled for the experts of one token; here the layer's number chooses them.
 void draw(plait::moe const& p, int x, int y, int layer) {
   box(x, y, cell, cell, green);
   int columns = 1;
@@ -157,8 +156,8 @@ int main() {
 
   char sum[160];
   std::snprintf(sum, sizeof sum,
-                "d_model %s · %.1f B parameters, of which a token uses %.1f B · keys and values at "
-                "256K tokens %.0f GiB",
+                "d_model %s · %.1f B parameters, of which a token uses %.1f B · "
+                "keys and values at 256K tokens %.0f GiB",
                 with_commas(config.d_model).c_str(), double(counted.total_parameters) / 1e9,
                 double(counted.active_parameters) / 1e9,
                 double(plait::kv_cache_bytes(config, 256 * 1024, 2)) / (1024.0 * 1024 * 1024));

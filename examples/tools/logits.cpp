@@ -1,13 +1,12 @@
-// logits: the logits of given token ids, for the checkpoint this program was built for.
+// logits: the logits of token ids by the checkpoint this program is built for.
 //
-//   logits --checkpoint DIR --tokens FILE --out FILE.safetensors [--packed FILE] [--chunk N]
-//   [--threads N]
+//   logits --checkpoint DIR --tokens FILE --out FILE.safetensors
+//          [--packed FILE] [--chunk N] [--threads N]
 //
-// FILE holds one sequence of ids a line. All sequences run as one ragged batch; the logits of line
-// i become the tensor logits.<i>,
-// F32 [tokens, vocab]. The same input gives the same bytes, whatever the chunks and threads. With
-// --packed the weights are mapped from that file, which is written from the checkpoint where it is
-// not there yet.
+// FILE holds one sequence of ids per line. All sequences run as one ragged batch; the logits of
+// line i are the tensor logits.<i>, F32 [tokens, vocab]. The same input gives the same bytes for
+// any chunk size and number of threads. With --packed the weights are mapped from that file; where
+// it does not exist, it is written from the checkpoint first.
 #include "tool.hpp"
 
 #include <plait/io.hpp>
@@ -47,7 +46,7 @@ std::vector<line> read_lines(std::string const& path) {
     rows += static_cast<std::int64_t>(next.ids.size());
     lines.push_back(std::move(next));
   }
-  if (lines.empty()) plait::io::fail(path, "is empty; expected one sequence of ids a line");
+  if (lines.empty()) plait::io::fail(path, "is empty; expected one sequence of ids per line");
   return lines;
 }
 
@@ -61,9 +60,8 @@ std::unique_ptr<model> weights(std::string const& directory, std::string const& 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app(
-      "Writes the logits of given token ids, for the architecture this program was built for.",
-      "logits");
+  CLI::App app("Writes the logits of token ids, for the architecture this program is built for.",
+               "logits");
   std::string directory, tokens, out, packed;
   std::int64_t chunk = 0;
   int threads = 0;
@@ -71,12 +69,12 @@ int main(int argc, char** argv) {
                  "Hugging Face directory with config.json and safetensors")
       ->required();
   app.add_option("--tokens", tokens,
-                 "file with one sequence of token ids a line, separated by blanks")
+                 "file with one sequence of token ids per line, separated by blanks")
       ->required();
   app.add_option("--out", out, "safetensors file to write: logits.<line>, F32 [tokens, vocab]")
       ->required();
   app.add_option("--packed", packed,
-                 "packed file to start from; written from the checkpoint where it is not there");
+                 "packed file to load; written from the checkpoint where it does not exist");
   app.add_option("--chunk", chunk, "tokens of each sequence in a call (default: all)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   app.add_option("--threads", threads, "threads (default: all; one without OpenMP)")
@@ -93,18 +91,18 @@ int main(int argc, char** argv) {
 
     plait::cache_pool<model> pool;
     std::vector<plait::cache<model>> sequences;
-    std::int64_t rows = 0, largest_call = 0;
+    std::int64_t rows = 0, max_call = 0;
     for (line const& l : lines) {
       std::int64_t const length = static_cast<std::int64_t>(l.ids.size());
       sequences.push_back(pool.make());
       sequences.back().reserve(length);
       rows += length;
-      largest_call += chunk > 0 ? std::min(chunk, length) : length;
+      max_call += chunk > 0 ? std::min(chunk, length) : length;
     }
-    net->reserve(exec, largest_call, static_cast<std::int64_t>(lines.size()));
+    net->reserve(exec, max_call, static_cast<std::int64_t>(lines.size()));
 
     plait::buffer<float> all(rows * model::vocab_size),
-        call(chunk > 0 ? largest_call * model::vocab_size : 0);
+        call(chunk > 0 ? max_call * model::vocab_size : 0);
     plait::batch<model> batch;
     for (bool unfinished = true; unfinished;) {
       batch.clear();

@@ -9,8 +9,7 @@
 
 namespace {
 
-// Whatever goes wrong is one line on standard error and exit status 1, so that a build log shows
-// the sentence and nothing else.
+// Every error is one line on standard error and exit status 1: the sentence in a build log.
 int complain(std::string const& printable_line) {
   std::fprintf(stderr, "plait-config: %s\n", printable_line.c_str());
   return 1;

@@ -1,8 +1,8 @@
-// What the command-line tools share: one line on standard error and exit status 1, whatever goes
-// wrong.
+// Errors and arguments of the command-line tools: every error is one line on standard error and
+// exit status 1.
 #pragma once
 
-#include <plait/io/files/message.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -26,7 +26,7 @@ int run(char const* name, CLI::App& app, int argc, char** argv, Body&& body) {
     std::fprintf(stderr, "%s: %s\n", name, line.c_str());
     return 1;
   };
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write, not the end
+  std::signal(SIGXFSZ, SIG_IGN);  // a file above the size limit is then an error of write
   try {
     app.parse(argc, argv);
     return body();
@@ -44,7 +44,7 @@ int run(char const* name, CLI::App& app, int argc, char** argv, Body&& body) {
   }
 }
 
-/// Reads whole numbers separated by blanks. `where` begins the message of an error; `place` counts
+/// Reads integers separated by blanks. `where` begins the message of an error, which numbers tokens
 /// from 0.
 template <class Push>
 void parse_ids(std::string_view text, std::string const& where, std::int64_t vocab_size,

@@ -1,7 +1,7 @@
-// The library plait::compiled: the CPU's ops for every precision, compiled once. Without CMake:
-// compile this file with the same flags as the files that use it, and those with -DPLAIT_COMPILED.
+// The library plait::compiled: the CPU's ops for every precision, compiled once. Without CMake,
+// compile this file with the flags of the files that use it, and those files with -DPLAIT_COMPILED.
 // Another instruction set or OpenMP in one of them is an error of the linker, which names the
-// inline namespace of the flags that were expected (PLAIT_ABI, core/macros.hpp).
+// inline namespace of the expected flags (PLAIT_ABI, core/namespace.hpp).
 #define PLAIT_COMPILING
 #include <plait/model/compiled.hpp>
 #include <plait/ops/attention/paged_attention_cpu.hpp>

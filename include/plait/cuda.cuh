@@ -1,6 +1,6 @@
-// Layers, models and CUDA in one include, for nvcc: with `<plait/plait.hpp>` beside it for the CPU
-// too. Needs the CUDA toolkit 13 and cuBLASLt.
-// Cost: some ten seconds to compile, and half a minute an architecture with a model in it
+// Layers, models and exec::cuda in one include, for nvcc; with <plait/plait.hpp> beside it also for
+// exec::cpu. Needs the CUDA toolkit 13 and cuBLASLt.
+// Cost: some ten seconds to compile, and half a minute per architecture with a model in the file
 // Test: tests/unit/cuda/launch_test.cu, tests/checks/headers/nvcc.sh
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/sample.hpp>
@@ -25,8 +26,10 @@
 #include <plait/ops/linear/linear_gpu.hpp>
 #include <plait/ops/norm/add_norm_gpu.hpp>
 #include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/routing/experts_gpu.hpp>
 #include <plait/ops/routing/route_gpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/routing/router_gpu.hpp>
 #include <plait/ops/rows/embed_gpu.hpp>
 #include <plait/ops/rows/gather_rows_gpu.hpp>

@@ -1,5 +1,6 @@
-// plait on the emulator: layers and models for exec::emulated, the kernels of a device on the CPU.
-// With <plait/plait.hpp> beside it, in one file or in others, for exec::cpu too.
+// Layers, models and exec::emulated in one include: the kernels of a device on the CPU. With
+// <plait/plait.hpp> beside it, in this file or another, also for exec::cpu.
+// Test: tests/unit/model/device_test.cpp
 #pragma once
 
 #include <plait/emulator/exec.hpp>
@@ -10,9 +11,11 @@
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/sample.hpp>
+#include <plait/model/session.hpp>
 #include <plait/model/single_layer.hpp>
 #include <plait/models/jamba/jamba.hpp>
 #include <plait/models/mixtral/mixtral.hpp>
@@ -22,8 +25,10 @@
 #include <plait/ops/linear/linear_gpu.hpp>
 #include <plait/ops/norm/add_norm_gpu.hpp>
 #include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/routing/experts_gpu.hpp>
 #include <plait/ops/routing/route_gpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/routing/router_gpu.hpp>
 #include <plait/ops/rows/embed_gpu.hpp>
 #include <plait/ops/rows/gather_rows_gpu.hpp>

@@ -1,11 +1,11 @@
-// Checkpoints are in plait/io.hpp, counts alone in plait/policy.hpp. Layers, models and the CPU in
-// one include; not checkpoints. Needs Eigen 3.4.
+// Layers, models and the CPU in one include, which needs Eigen 3.4. Checkpoints are in
+// plait/io.hpp, configurations and counts alone in plait/policy.hpp.
 //
 // ```cpp
 // #include <plait/plait.hpp>
 // ```
 //
-// Cost: some seconds to compile, most of it Eigen
+// Cost: seconds to compile, most of them for Eigen
 // Test: tests/checks/headers/alone.sh, tests/checks/headers/direction.sh
 #pragma once
 
@@ -18,6 +18,7 @@
 #include <plait/layers/norm.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 #include <plait/model/compiled.hpp>
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
@@ -26,6 +27,7 @@
 #include <plait/model/session.hpp>
 #include <plait/model/share_layer.hpp>
 #include <plait/model/single_layer.hpp>
+#include <plait/model/snapshot.hpp>
 #include <plait/models/jamba/jamba.hpp>
 #include <plait/models/mixtral/mixtral.hpp>
 #include <plait/ops/attention/paged_attention_cpu.hpp>
@@ -36,6 +38,7 @@
 #include <plait/ops/norm/add_residual_cpu.hpp>
 #include <plait/ops/routing/experts_cpu.hpp>
 #include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 #include <plait/ops/rows/embed_cpu.hpp>
 #include <plait/ops/selective_scan/selective_scan_cpu.hpp>
 #include <plait/ops/short_conv/conv_silu_cpu.hpp>

@@ -1,7 +1,6 @@
-// Policies, configurations and counts in one include: the standard library only. nvcc compiles it
-// too.
+// Policies, configurations and counts in one include: the standard library alone, for nvcc, too.
 // Test: tests/checks/headers/alone.sh, tests/checks/headers/nvcc.sh,
-// tests/checks/headers/direction.sh
+//   tests/checks/headers/direction.sh
 #pragma once
 
 #include <plait/models/jamba/config.hpp>

@@ -1,4 +1,4 @@
-// Runs registered benchmarks, two iterations each, and collects their reports.
+// Results of registered benchmarks, run for two iterations each.
 #pragma once
 
 #include <plait/benchmark/driver.hpp>
@@ -13,15 +13,15 @@
 
 namespace test {
 
-/// The report of one benchmark.
+/// One run as Google Benchmark reports it.
 struct benchmark_result {
   std::string name, label, error;
   ::benchmark::UserCounters counters;
-  double counter(std::string const& which) const {
-    auto const at = counters.find(which);
+  double counter(std::string const& counter_name) const {
+    auto const at = counters.find(counter_name);
     return at == counters.end() ? NAN : double(at->second);
   }
-  /// The counted bytes of a call with `tokens` tokens.
+  /// The bytes of a call, from GB/s and tokens/s.
   double bytes(double tokens) const { return counter("GB/s") * 1e9 * tokens / counter("tokens/s"); }
 };
 
@@ -35,7 +35,7 @@ class collect : public ::benchmark::BenchmarkReporter {
   }
 
  private:
-  /// Why a run was skipped; Google Benchmark 1.8 has renamed it.
+  /// The error of a run; Google Benchmark 1.8 renamed the member.
   template <class R>
   static std::string error_of(R const& r) {
     if constexpr (requires { r.error_occurred; })
@@ -61,11 +61,12 @@ std::vector<benchmark_result> run_benchmarks(Add const& add) {
   return run_registered();
 }
 
+/// Appends the benchmarks of another registration.
 inline void append(plait::bench::registered& all, plait::bench::registered const& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
-/// The error of the only benchmark that `add` registers; one with an error has no time.
+/// The error of the one benchmark that `add` registers; with an error it has no time.
 template <class Add>
 std::string error_of_benchmark(Add const& add) {
   auto const results = run_benchmarks(add);

@@ -1,6 +1,7 @@
-// Random data, matrices that notice writes outside of their view, tensors of any storage, ragged
-// batches, and comparison.
+// Random data, matrices with canaries, tensors of any storage, ragged batches, and comparison.
 #pragma once
+
+#include <support/message.hpp>
 
 #include <plait/core/sequences.hpp>
 #include <plait/core/storage.hpp>
@@ -12,23 +13,12 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <string>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace test {
-
-/// What `f` is refused with.
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (plait::error const& e) {
-    return e.what();
-  }
-  return "(no error)";
-}
 
 inline constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -52,7 +42,7 @@ class random {
   plait::detail::splitmix64 bits_;
 };
 
-/// A matrix whose rows stand apart, with canaries before, between and behind them.
+/// A matrix with a row stride above its width, and canaries before, between and behind its rows.
 template <class T>
 class matrix {
  public:
@@ -63,7 +53,7 @@ class matrix {
         data_(static_cast<std::size_t>(2 * margin + rows * stride_), canary) {
     for (std::int64_t r = 0; r < rows; ++r) std::fill_n(view().row(r), cols, T{0});
   }
-  /// The values of another, in T.
+  /// A copy in T.
   template <class U>
   explicit matrix(matrix<U> const& other)
       : matrix(other.rows(), other.cols(), other.stride() - other.cols()) {
@@ -83,7 +73,7 @@ class matrix {
   plait::matrix_view<T const> view() const {
     return {data_.data() + margin, rows_, cols_, stride_};
   }
-  /// Nothing outside of the view was written.
+  /// Whether all canaries are unchanged.
   bool intact() const {
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(data_.size()); ++i) {
       std::int64_t const at = i - margin;
@@ -108,7 +98,21 @@ inline matrix<float> random_matrix(random& r, std::int64_t rows, std::int64_t co
   return m;
 }
 
-/// A tensor of the type that Storage has for a role, with the values [copies][rows][cols].
+/// A matrix of one row.
+inline matrix<float> row_matrix(std::vector<float> const& values) {
+  matrix<float> m(1, static_cast<std::int64_t>(values.size()));
+  std::copy(values.begin(), values.end(), m.view().row(0));
+  return m;
+}
+/// A copy of `count` rows from `first` on.
+inline matrix<float> rows_of(matrix<float> const& from, std::int64_t first, std::int64_t count) {
+  matrix<float> m(count, from.cols());
+  for (std::int64_t r = 0; r < count; ++r)
+    std::copy_n(from.view().row(first + r), from.cols(), m.view().row(r));
+  return m;
+}
+
+/// A tensor of Storage's type for a role, with values [copies][rows][cols].
 template <class Storage, plait::role Role>
 auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1,
                  std::int64_t copies = 1) {
@@ -119,15 +123,45 @@ auto make_tensor(std::vector<float> const& values, std::int64_t rows, std::int64
   return t;
 }
 
-/// What ops see of sequences: `before` tokens are cached, `now` are new. State and pages have other
-/// layers' parts around this one's
-/// that must stay as they are; fresh pages are full of NaN, so that a slot read before it is
-/// written shows.
+/// New tokens of every sequence in every call, [call][sequence].
+using lengths_of_calls = std::vector<std::vector<std::int64_t>>;
+inline std::int64_t total_of(std::vector<std::int64_t> const& call) {
+  return std::accumulate(call.begin(), call.end(), std::int64_t{0});
+}
+
+/// Cached and new tokens of the sequences of a batch.
+class ragged_lengths {
+ public:
+  std::int64_t total() const { return first_row_.back(); }
+  std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
+  std::int64_t length(std::size_t s) const { return length_[s]; }
+  /// After a call: the new tokens are cached.
+  void advance() {
+    for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
+  }
+
+ protected:
+  explicit ragged_lengths(std::vector<std::int64_t> before) : length_(std::move(before)) {}
+  void begin(std::vector<std::int64_t> now) {
+    now_ = std::move(now);
+    first_row_.assign(1, 0);
+    for (std::int64_t const n : now_) first_row_.push_back(first_row_.back() + n);
+  }
+  std::int64_t pages_needed(std::size_t s) const {
+    return (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens;
+  }
+
+  std::vector<std::int64_t> length_, now_, first_row_ = {0};
+};
+
+/// A batch as ops see it: `before` tokens are cached, `now` are new. Canaries surround the state
+/// and the pages, in the place of other layers' parts. A fresh page holds NaN, so that a read
+/// before the first write shows.
 template <class T, class Value = T>
-class ragged {
+class ragged : public ragged_lengths {
  public:
   ragged(std::vector<std::int64_t> before, std::int64_t state_values, std::int64_t page_values)
-      : length_(std::move(before)), state_values_(state_values), page_values_(page_values) {
+      : ragged_lengths(std::move(before)), state_values_(state_values), page_values_(page_values) {
     for (std::size_t s = 0; s < length_.size(); ++s) {
       states_.emplace_back(static_cast<std::size_t>(state_values + 2 * around), T{0});
       for (std::int64_t i = 0; i < around; ++i)
@@ -138,16 +172,12 @@ class ragged {
       memory_.emplace_back();
     }
   }
-  /// The batch with so many new tokens a sequence.
+  /// The batch with `now` new tokens per sequence.
   plait::sequences<T> with(std::vector<std::int64_t> now) {
-    now_ = std::move(now);
-    first_row_.assign(1, 0);
+    begin(std::move(now));
     table_.clear();
     for (std::size_t s = 0; s < length_.size(); ++s) {
-      first_row_.push_back(first_row_.back() + now_[s]);
-      std::int64_t const needed =
-          page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens
-                           : 0;
+      std::int64_t const needed = page_values_ > 0 ? pages_needed(s) : 0;
       while (static_cast<std::int64_t>(pages_[s].size()) < needed) {
         memory_[s].emplace_back(page_values_ + 2 * around);
         Value* const page = memory_[s].back().data();
@@ -165,13 +195,6 @@ class ragged {
             .state_offset = around,
             .pages = table_.data(),
             .page_offset = around};
-  }
-  std::int64_t total() const { return first_row_.back(); }
-  std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
-  std::int64_t length(std::size_t s) const { return length_[s]; }
-  /// The new tokens are old ones now.
-  void advance() {
-    for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
   }
   T* state(std::size_t s) { return states_[s].data() + around; }
   Value* page(std::size_t s, std::int64_t p) {
@@ -194,7 +217,6 @@ class ragged {
  private:
   static constexpr std::int64_t around = 48;
   static constexpr T canary = T(-12345.5);
-  std::vector<std::int64_t> length_, now_, first_row_ = {0};
   std::int64_t state_values_, page_values_;
   std::vector<std::vector<T>> states_;
   std::vector<T*> state_;
@@ -203,32 +225,38 @@ class ragged {
   std::vector<std::byte* const*> table_;
 };
 
-/// max|a - b| / max(max|b|, at_least); infinite where one is NaN. `at_least` is for results that
-/// may happen to cancel.
+/// max |actual - expected| / max(max |expected|, at_least); infinite where a difference is NaN.
+/// `at_least` is for results that may cancel.
+class relative_error {
+ public:
+  explicit relative_error(double at_least = 0) : max_expected_(at_least) {}
+  /// `allowed` is taken off this difference: the rounding of this value.
+  void add(double actual, double expected, double allowed = 0) {
+    double const d = std::fabs(actual - expected) - allowed;
+    max_difference_ = std::isnan(d) ? double(infinity) : std::max(max_difference_, d);
+    max_expected_ = std::max(max_expected_, std::fabs(expected));
+  }
+  double value() const { return max_difference_ == 0 ? 0 : max_difference_ / max_expected_; }
+
+ private:
+  double max_difference_ = 0, max_expected_;
+};
 template <class A, class B>
 double difference(A const* a, B const* b, std::int64_t n, double at_least = 0) {
-  double most = 0, largest = at_least;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double const d = std::fabs(double(a[i]) - double(b[i]));
-    most = d == d ? std::max(most, d) : double(infinity);
-    largest = std::max(largest, std::fabs(double(b[i])));
-  }
-  return most == 0 ? 0 : most / largest;
+  relative_error error(at_least);
+  for (std::int64_t i = 0; i < n; ++i) error.add(double(a[i]), double(b[i]));
+  return error.value();
 }
 template <class A, class B>
 requires(!std::is_pointer_v<A>) double difference(A const& a, B const& b, double at_least = 0) {
-  double most = 0, largest = at_least;
   if (a.rows() != b.rows() || a.cols() != b.cols()) return double(infinity);
+  relative_error error(at_least);
   for (std::int64_t r = 0; r < a.rows(); ++r)
-    for (std::int64_t c = 0; c < a.cols(); ++c) {
-      double const d = std::fabs(double(a(r, c)) - double(b(r, c)));
-      most = d == d ? std::max(most, d) : double(infinity);
-      largest = std::max(largest, std::fabs(double(b(r, c))));
-    }
-  return most == 0 ? 0 : most / largest;
+    for (std::int64_t c = 0; c < a.cols(); ++c) error.add(double(a(r, c)), double(b(r, c)));
+  return error.value();
 }
 
-/// The same bits, NaN included.
+/// Equality of bits, so that NaN equals itself.
 template <class T>
 bool same_bits(T const* a, T const* b, std::int64_t n) {
   return n == 0 || std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;

@@ -1,4 +1,4 @@
-// The device under test: emulated, or, compiled by nvcc, the GPU of this machine (support/gpu.hpp).
+// The device under test: the emulator, or, compiled by nvcc, a GPU (support/gpu.hpp).
 #pragma once
 
 #if defined(__CUDACC__)
@@ -12,7 +12,7 @@ using device_memory = plait::emulator::memory;
 using device_runtime = plait::emulator::runtime;
 template <plait::precision P = plait::f32>
 using device = plait::exec::emulated<P>;
-/// Whether a data race is a report; then the order of threads is not looked at.
+/// Whether ThreadSanitizer reports data races; then the order of threads is not varied.
 inline constexpr bool finds_races = plait::emulator::thread_sanitizer;
 
 }  // namespace test

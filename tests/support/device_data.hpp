@@ -4,7 +4,12 @@
 #include <support/data.hpp>
 #include <support/device.hpp>
 
+#include <plait/exec/reference.hpp>
+
 namespace test {
+
+/// Workspace bytes for one op: the emulator guards the whole workspace at every launch.
+inline constexpr std::int64_t small_workspace = std::int64_t{1} << 18;
 
 template <plait::precision P>
 device<P> device_with(std::uint64_t seed = 1, std::int64_t room = std::int64_t{1} << 24) {
@@ -13,14 +18,14 @@ device<P> device_with(std::uint64_t seed = 1, std::int64_t room = std::int64_t{1
   exec.workspace.reserve(room);
   return exec;
 }
-/// Workspace that holds NaN: what a kernel reads before another one wrote it shows.
+/// Fills the workspace with NaN, so that a read before the first write shows.
 template <class Device>
 void poison(Device& exec) {
   std::vector<std::byte> const bytes(std::size_t(exec.workspace.capacity()), std::byte{0xff});
   device_memory::copy(bytes.data(), std::int64_t(bytes.size()), exec.workspace.data());
 }
 
-/// ||a - b|| / ||b||; infinite where they cannot be compared.
+/// ||a - b|| / ||b||; infinite where sizes differ or a value is NaN.
 inline double norm_difference(std::vector<float> const& a, std::vector<double> const& b) {
   double d = 0, n = 0;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
@@ -31,7 +36,7 @@ inline double norm_difference(std::vector<float> const& a, std::vector<double> c
                                         : std::numeric_limits<double>::infinity();
 }
 
-/// The nearest values that T has.
+/// The values rounded to T.
 template <class T>
 matrix<float> rounded(matrix<float> m) {
   for (std::int64_t r = 0; r < m.rows(); ++r)
@@ -39,7 +44,7 @@ matrix<float> rounded(matrix<float> m) {
   return m;
 }
 
-/// A matrix on the device, whose rows stand apart, with canaries around (as test::matrix).
+/// test::matrix in the device's memory.
 template <class T>
 class device_matrix_of {
  public:
@@ -91,7 +96,7 @@ class device_matrix_of {
   device_memory::buffer<T> data_;
 };
 
-/// As make_tensor, on the device.
+/// make_tensor in the device's memory.
 template <class Device, plait::role Role>
 auto make_device_tensor(std::vector<float> const& values, std::int64_t rows, std::int64_t cols = 1,
                         std::int64_t copies = 1) {
@@ -100,9 +105,32 @@ auto make_device_tensor(std::vector<float> const& values, std::int64_t rows, std
   return t;
 }
 
-/// As test::ragged, in the device's memory: Value is Device::kv_type. A fresh page is full of NaN.
+/// The values that a device's tensor stores, in double, for the reference.
+template <plait::role Role, class Tensor>
+plait::plain_tensor<double> stored(Tensor const& t) {
+  std::vector<float> values(static_cast<std::size_t>(t.copies() * t.rows() * t.cols()));
+  for (std::int64_t i = 0; i < t.copies() * t.rows(); ++i)
+    t.get_row(i / t.rows(), i % t.rows(), values.data() + i * t.cols());
+  return make_tensor<plait::exec::reference::storage_type, Role>(values, t.rows(), t.cols(),
+                                                                 t.copies());
+}
+
+/// A batch of test::ragged<float>, its lists staged on the device; its states stay in f32.
 template <class Device>
-class device_ragged {
+plait::sequences<typename Device::value_type> staged(Device& exec,
+                                                     plait::sequences<float> const& batch) {
+  plait::call_inputs<typename Device::value_type> inputs;
+  inputs.seqs = {.count = batch.count,
+                 .first_row = batch.first_row,
+                 .length = batch.length,
+                 .state = batch.state,
+                 .state_offset = batch.state_offset};
+  return exec.stage(inputs).seqs;
+}
+
+/// test::ragged in the device's memory; Value is Device::kv_type.
+template <class Device>
+class device_ragged : public ragged_lengths {
  public:
   using T = typename Device::value_type;
   using Value = typename Device::kv_type;
@@ -110,7 +138,7 @@ class device_ragged {
 
   device_ragged(std::vector<std::int64_t> before, std::int64_t state_values,
                 std::int64_t page_values)
-      : length_(std::move(before)),
+      : ragged_lengths(std::move(before)),
         state_values_(state_values),
         page_values_(page_values),
         pages_(length_.size()),
@@ -123,18 +151,14 @@ class device_ragged {
       state_.push_back(states_.back().data());
     }
   }
-  /// The batch with so many new tokens a sequence, its lists on the device until the next call.
+  /// The batch with `now` new tokens per sequence, its lists on the device until the next call.
   plait::sequences<T> with(Device& exec, std::vector<std::int64_t> now) {
-    now_ = std::move(now);
-    first_row_.assign(1, 0);
+    begin(std::move(now));
     table_.clear();
     std::vector<Value> fresh(std::size_t(page_values_ + 2 * around), Value(canary));
     std::fill_n(fresh.begin() + around, page_values_, Value(nan));
     for (std::size_t s = 0; s < length_.size(); ++s) {
-      first_row_.push_back(first_row_.back() + now_[s]);
-      std::int64_t const needed =
-          page_values_ > 0 ? (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens
-                           : 0;
+      std::int64_t const needed = page_values_ > 0 ? pages_needed(s) : 0;
       while (std::int64_t(pages_[s].size()) < needed) {
         memory_[s].emplace_back(std::int64_t(fresh.size()));
         device_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
@@ -151,13 +175,6 @@ class device_ragged {
                    .pages = table_.data(),
                    .page_offset = around};
     return exec.stage(inputs).seqs;
-  }
-  std::int64_t total() const { return first_row_.back(); }
-  std::int64_t first_row(std::size_t s) const { return first_row_[s]; }
-  std::int64_t length(std::size_t s) const { return length_[s]; }
-  /// The new tokens are old ones now.
-  void advance() {
-    for (std::size_t s = 0; s < length_.size(); ++s) length_[s] += now_[s];
   }
   std::vector<state_type> state(std::size_t s) const { return part(states_[s], state_values_); }
   std::vector<Value> page(std::size_t s, std::int64_t p) const {
@@ -197,7 +214,6 @@ class device_ragged {
     return canaries(all.begin()) && canaries(all.end() - around);
   }
 
-  std::vector<std::int64_t> length_, now_, first_row_ = {0};
   std::int64_t state_values_, page_values_;
   std::vector<device_memory::buffer<state_type>> states_;
   std::vector<state_type*> state_;

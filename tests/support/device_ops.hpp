@@ -1,4 +1,4 @@
-// Whole models on the device under test: its umbrella header.
+// The umbrella header of the device under test, for whole models.
 #pragma once
 
 #if defined(__CUDACC__)

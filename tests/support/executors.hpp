@@ -1,4 +1,4 @@
-// Execution policies with room in their workspace.
+// Execution policies with a reserved workspace.
 #pragma once
 
 #include <plait/exec/cpu.hpp>

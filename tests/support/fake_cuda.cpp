@@ -1,12 +1,11 @@
-// CUDA for machines without a device: a library for LD_PRELOAD in front of the CUDA runtime and
-// cuBLASLt. Memory of the device is this machine's, copies happen at once, kernels do not happen at
-// all; but every launch and product is written down and looked at: does it reach a kernel that was
-// registered, with a grid and a block that are legal, and do products and copies stay inside of
-// what was allocated? (nvcc 13.0 launches a null function for some template arguments, without a
-// diagnostic; a device would refuse that.)
+// A fake of the CUDA runtime and cuBLASLt for machines without a device: a library for LD_PRELOAD.
+// Device memory is host memory, copies are synchronous, kernels do not run. Every launch and every
+// product is recorded and checked: the function is a registered kernel, grid and block are legal,
+// products and copies stay inside allocated blocks. (nvcc 13.0 launches a null function for some
+// template arguments, without a diagnostic; a device refuses that launch.)
 //
-// Programs are to be linked with the shared CUDA runtime, and ask through fake_cuda.hpp. What is
-// not here answers as without a driver.
+// Programs link the shared CUDA runtime and query the fake through fake_cuda.hpp. Functions that
+// are not defined here are the real ones and answer as without a driver.
 #include <support/fake_cuda.hpp>
 
 #include <cublasLt.h>
@@ -27,7 +26,7 @@
 #include <string>
 #include <vector>
 
-// What nvcc's code calls, and no header declares.
+// The dim3 of the entry points that nvcc's code calls and no header declares.
 struct dim_of_three {
   unsigned x, y, z;
 };
@@ -36,11 +35,11 @@ namespace {
 
 struct kernel {
   std::string name;
-  int most_threads;
+  int max_threads;
 };
 struct stream {
   bool capturing = false;
-  std::vector<std::size_t> kept;
+  std::vector<std::size_t> captured;
 };
 struct graph {
   std::size_t nodes;
@@ -56,7 +55,7 @@ struct state {
   std::set<stream*> streams;
   std::deque<test::fake_launch> launches;
   std::deque<std::string> problems, names;
-  std::map<std::string, std::pair<long, int>> wishes;  // calls until, and the code
+  std::map<std::string, std::pair<long, int>> failures;  // calls until it fails, and the code
   std::map<std::string, long> settings{{"devices", 1},
                                        {"capability", 90},
                                        {"memory", 141L << 30},
@@ -68,7 +67,7 @@ struct state {
   double clock = 0;
 };
 state& all() {
-  static state* const s = new state;  // outlives whatever is called at the end
+  static state* const s = new state;  // never destroyed: destructors of static objects call CUDA
   return *s;
 }
 using lock = std::lock_guard<std::recursive_mutex>;
@@ -83,15 +82,23 @@ cudaError_t answer(cudaError_t code) {
   if (code != cudaSuccess) all().last = code;
   return code;
 }
-/// What a call begins with: whether it shall fail.
+cudaError_t refused(std::string const& sentence, cudaError_t code) {
+  problem(sentence);
+  return answer(code);
+}
+cublasStatus_t refused(std::string const& sentence, cublasStatus_t code) {
+  problem(sentence);
+  return code;
+}
+/// Counts a call; the error that a test has asked of it, or that an earlier kernel left behind.
 cudaError_t called(char const* function) {
   state& s = all();
   ++s.counts[function];
   if (s.broken != cudaSuccess) return answer(s.broken);
-  auto const wish = s.wishes.find(function);
-  if (wish == s.wishes.end() || --wish->second.first > 0) return cudaSuccess;
-  cudaError_t const code = static_cast<cudaError_t>(wish->second.second);
-  s.wishes.erase(wish);
+  auto const failure = s.failures.find(function);
+  if (failure == s.failures.end() || --failure->second.first > 0) return cudaSuccess;
+  cudaError_t const code = static_cast<cudaError_t>(failure->second.second);
+  s.failures.erase(failure);
   if (code == cudaErrorIllegalAddress || code == cudaErrorLaunchFailure) s.broken = code;
   return answer(code);
 }
@@ -126,7 +133,7 @@ void* zero_pages(std::size_t bytes) {
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return p == MAP_FAILED ? nullptr : p;
 }
-/// Without touching what is there already in whole pages.
+/// Zeros, without touching whole pages that are zero already.
 void clear(void* p, std::size_t bytes) {
   auto const first = (reinterpret_cast<std::uintptr_t>(p) + 4095) / 4096 * 4096,
              end = (reinterpret_cast<std::uintptr_t>(p) + bytes) / 4096 * 4096;
@@ -145,7 +152,7 @@ void record(std::string const& name, dim_of_three grid, long threads, stream* on
                         threads,
                         nodes,
                         captured});
-  if (captured) on->kept.push_back(s.launches.size() - 1);
+  if (captured) on->captured.push_back(s.launches.size() - 1);
 }
 
 cudaError_t launch(void const* f, dim_of_three grid, dim_of_three block, std::size_t dynamic,
@@ -159,15 +166,14 @@ cudaError_t launch(void const* f, dim_of_three grid, dim_of_three block, std::si
   long const threads = long(block.x) * block.y * block.z;
   record(name, grid, threads, static_cast<stream*>(on));
   auto const refuse = [&](std::string const& why, cudaError_t code) {
-    problem("launch of " + name + ": " + why);
-    return answer(code);
+    return refused("launch of " + name + ": " + why, code);
   };
   if (known == s.kernels.end()) return refuse("no kernel", cudaErrorInvalidDeviceFunction);
   if (threads < 1 || threads > 1024)
     return refuse(std::to_string(threads) + " threads", cudaErrorInvalidConfiguration);
-  if (known->second.most_threads > 0 && threads > known->second.most_threads)
+  if (known->second.max_threads > 0 && threads > known->second.max_threads)
     return refuse(std::to_string(threads) + " threads, compiled for " +
-                      std::to_string(known->second.most_threads),
+                      std::to_string(known->second.max_threads),
                   cudaErrorLaunchOutOfResources);
   if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 2147483647u || grid.y > 65535 ||
       grid.z > 65535)
@@ -193,7 +199,7 @@ Function* real(char const* name) {
   return reinterpret_cast<Function*>(f);
 }
 
-/// What the opaque descriptors hold here.
+/// Contents of the opaque descriptors.
 struct layout_data {
   cudaDataType type;
   std::uint64_t rows, cols;
@@ -215,13 +221,12 @@ std::size_t size_of(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }
 extern "C" {
 
 // ---- for the tests
-// ---------------------------------------------------------------------------------------------------------------------------
 void fake_cuda_reset() {
   lock const here(all().mutex);
   state& s = all();
   s.launches.clear();
   s.problems.clear();
-  s.wishes.clear();
+  s.failures.clear();
   s.counts.clear();
   s.last = s.broken = cudaSuccess;
 }
@@ -230,7 +235,7 @@ test::fake_launch const* fake_cuda_launch(long i) { return &all().launches[std::
 long fake_cuda_problems() { return long(all().problems.size()); }
 char const* fake_cuda_problem(long i) { return all().problems[std::size_t(i)].c_str(); }
 void fake_cuda_fail(char const* function, long nth, int code) {
-  all().wishes[function] = {nth, code};
+  all().failures[function] = {nth, code};
 }
 void fake_cuda_set(char const* what, long value) { all().settings[what] = value; }
 long fake_cuda_get(char const* what) {
@@ -238,7 +243,6 @@ long fake_cuda_get(char const* what) {
 }
 
 // ---- kernels
-// ---------------------------------------------------------------------------------------------------------------------------------
 void __cudaRegisterFunction(void** handle, char const* host, char* device, char const* name,
                             int threads, void* thread, void* block, void* block_size,
                             void* grid_size, int* warp) {
@@ -277,18 +281,21 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void const* f)
 }
 
 // ---- the device
-// ------------------------------------------------------------------------------------------------------------------------------
 cudaError_t cudaGetDeviceCount(int* count) {
   CALLED("cudaGetDeviceCount");  // a failed call leaves the count alone
   *count = int(all().settings["devices"]);
   return *count > 0 ? cudaSuccess : answer(cudaErrorNoDevice);
 }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
 cudaError_t cudaSetDevice(int device) {
   return device < all().settings["devices"] ? cudaSuccess : answer(cudaErrorInvalidDevice);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  return *version = int(all().settings["driver"]), cudaSuccess;
+  *version = int(all().settings["driver"]);
+  return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
   CALLED("cudaDeviceGetAttribute");
@@ -306,8 +313,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
       *value = 50 << 20;
       break;
     default:
-      problem("an attribute of the device that the fake does not know");
-      return answer(cudaErrorInvalidValue);
+      return refused("an attribute of the device that the fake does not know",
+                     cudaErrorInvalidValue);
   }
   return cudaSuccess;
 }
@@ -337,7 +344,6 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 // ---- memory
-// ----------------------------------------------------------------------------------------------------------------------------------
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   CALLED("cudaMemGetInfo");
   *total = std::size_t(all().settings["memory"]);
@@ -347,7 +353,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   CALLED("cudaMalloc");
   for (stream const* s : all().streams)
-    if (s->capturing) problem("memory is allocated while kernels are being kept");
+    if (s->capturing) problem("memory is allocated during a capture");
   if (bytes > std::size_t(all().settings["memory"] - all().in_use))
     return answer(cudaErrorMemoryAllocation);
   std::size_t const size = (bytes + 4095) / 4096 * 4096;
@@ -363,7 +369,7 @@ cudaError_t cudaFree(void* p) {
   auto const block = all().device.find(reinterpret_cast<std::uintptr_t>(p));
   if (p == nullptr) return cudaSuccess;
   if (block == all().device.end())
-    return problem("cudaFree of what is no block"), answer(cudaErrorInvalidValue);
+    return refused("cudaFree of an address that begins no block", cudaErrorInvalidValue);
   munmap(p, (block->second + 4095) / 4096 * 4096);
   all().in_use -= long(block->second);
   all().device.erase(block);
@@ -378,14 +384,16 @@ cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
 cudaError_t cudaFreeHost(void* p) {
   CALLED("cudaFreeHost");
   all().pinned.erase(reinterpret_cast<std::uintptr_t>(p));
-  return std::free(p), cudaSuccess;
+  std::free(p);
+  return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, void const* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t) {
   CALLED("cudaMemcpyAsync");
   if (kind != cudaMemcpyHostToDevice) must_be_on_device("a copy from the device", from, bytes);
   if (kind != cudaMemcpyDeviceToHost) must_be_on_device("a copy to the device", to, bytes);
-  return std::memcpy(to, from, bytes), cudaSuccess;
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, void const* from, std::size_t bytes, cudaMemcpyKind kind) {
   return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
@@ -404,7 +412,6 @@ cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
 }
 
 // ---- streams, events, graphs
-// -----------------------------------------------------------------------------------------------------------------
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
   CALLED("cudaStreamCreate");
   auto* const fresh = new stream;
@@ -422,8 +429,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s) {
   CALLED("cudaStreamSynchronize");
   auto* const it = reinterpret_cast<stream*>(s);
   if (all().streams.count(it) > 0 && it->capturing)
-    return problem("waiting for a stream that is being kept"),
-           answer(cudaErrorStreamCaptureUnsupported);
+    return refused("a wait for a stream that is being captured", cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
@@ -434,12 +440,13 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
 }
 cudaError_t cudaEventCreate(cudaEvent_t* e) { return cudaEventCreateWithFlags(e, 0); }
 cudaError_t cudaEventDestroy(cudaEvent_t e) {
-  return delete reinterpret_cast<event*>(e), cudaSuccess;
+  delete reinterpret_cast<event*>(e);
+  return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
   CALLED("cudaEventRecord");
-  reinterpret_cast<event*>(e)->at = all().clock +=
-      1;  // a millisecond between any two, so that nothing divides by zero
+  all().clock += 1;  // a millisecond between any two, so that nothing divides by zero
+  reinterpret_cast<event*>(e)->at = all().clock;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
@@ -454,19 +461,19 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
   CALLED("cudaStreamBeginCapture");
   auto* const it = reinterpret_cast<stream*>(s);
   if (all().streams.count(it) == 0 || it->capturing)
-    return problem("a capture of no stream, or of one that is being kept"),
-           answer(cudaErrorIllegalState);
+    return refused("a capture of no stream, or of one that is being captured",
+                   cudaErrorIllegalState);
   it->capturing = true;
-  it->kept.clear();
+  it->captured.clear();
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* g) {
   CALLED("cudaStreamEndCapture");
   auto* const it = reinterpret_cast<stream*>(s);
   if (!it->capturing)
-    return problem("the end of a capture that did not begin"), answer(cudaErrorIllegalState);
+    return refused("the end of a capture that did not begin", cudaErrorIllegalState);
   it->capturing = false;
-  *g = reinterpret_cast<cudaGraph_t>(new graph{it->kept.size()});
+  *g = reinterpret_cast<cudaGraph_t>(new graph{it->captured.size()});
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* e, cudaGraph_t g, unsigned long long) {
@@ -481,14 +488,15 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t g) {
-  return delete reinterpret_cast<graph*>(g), cudaSuccess;
+  delete reinterpret_cast<graph*>(g);
+  return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e) {
-  return delete reinterpret_cast<graph*>(e), cudaSuccess;
+  delete reinterpret_cast<graph*>(e);
+  return cudaSuccess;
 }
 
 // ---- cuBLASLt
-// --------------------------------------------------------------------------------------------------------------------------------
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   lock const here(all().mutex);
   if (called("cublasLtCreate") != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
@@ -496,7 +504,8 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
-  return delete reinterpret_cast<int*>(handle), CUBLAS_STATUS_SUCCESS;
+  delete reinterpret_cast<int*>(handle);
+  return CUBLAS_STATUS_SUCCESS;
 }
 char const* cublasLtGetStatusName(cublasStatus_t status) {
   switch (status) {
@@ -551,8 +560,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t, int,
                                               cublasLtMatmulHeuristicResult_t* found, int* count) {
   lock const here(all().mutex);
-  if (called("cublasLtMatmulAlgoGetHeuristic") != cudaSuccess)
-    return *count = 0, CUBLAS_STATUS_NOT_SUPPORTED;
+  *count = 0;
+  if (called("cublasLtMatmulAlgoGetHeuristic") != cudaSuccess) return CUBLAS_STATUS_NOT_SUPPORTED;
   *found = {};
   found->state = CUBLAS_STATUS_SUCCESS;
   *count = 1;
@@ -573,10 +582,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, void con
   };
   if (data_of(d).transposed_a != CUBLAS_OP_T || data_of(d).transposed_b != CUBLAS_OP_N ||
       x.rows != y.rows || x.cols != z.rows || y.cols != z.cols || x.type != y.type)
-    return problem("a product of matrices that do not fit"), CUBLAS_STATUS_INVALID_VALUE;
+    return refused("a product of matrices that do not fit", CUBLAS_STATUS_INVALID_VALUE);
   for (layout_data const* l : {&x, &y, &z})
     if (l->ld < std::int64_t(l->rows) || l->rows == 0 || l->cols == 0)
-      return problem("a product whose rows overlap, or of nothing"), CUBLAS_STATUS_INVALID_VALUE;
+      return refused("a product whose rows overlap, or that is empty", CUBLAS_STATUS_INVALID_VALUE);
   must_be_on_device("weights of a product", a, whole(x));
   must_be_on_device("the input of a product", b, whole(y));
   must_be_on_device("the result of a product", out, whole(z));

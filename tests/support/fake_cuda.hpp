@@ -1,4 +1,4 @@
-// What a program may ask of the fake CUDA that it was started with (fake_cuda.cpp).
+// Queries to the fake CUDA that preloads this program (fake_cuda.cpp).
 #pragma once
 
 #include <dlfcn.h>
@@ -12,19 +12,18 @@
 namespace test {
 
 struct fake_launch {
-  char const* kernel;  ///< demangled; "gemm" for a product of cuBLASLt, "graph" for a replayed one
+  char const* kernel;  ///< demangled; "gemm": a product of cuBLASLt; "graph": a replay
   long grid[3];
   long threads;
-  long nodes;     ///< of a graph: what it launches
-  bool captured;  ///< kept for a graph, not launched
+  long nodes;     ///< kernels and products that a graph launches
+  bool captured;  ///< recorded into a graph, not launched
 };
 
-/// The functions of fake_cuda.cpp, found at run time: the programs that use them are linked without
-/// it.
+/// The functions of fake_cuda.cpp, resolved at run time: programs are linked without it.
 class fake_cuda {
  public:
-  static bool here() { return dlsym(RTLD_DEFAULT, "fake_cuda_reset") != nullptr; }
-  /// Forgets launches, problems and wishes to fail; the device is well again.
+  static bool preloaded() { return dlsym(RTLD_DEFAULT, "fake_cuda_reset") != nullptr; }
+  /// Clears launches, problems, counts and requested failures; the device works again.
   static void reset() { call<void()>("fake_cuda_reset")(); }
   static std::vector<fake_launch> launches() {
     std::vector<fake_launch> all(std::size_t(call<long()>("fake_cuda_launches")()));
@@ -32,23 +31,23 @@ class fake_cuda {
       all[i] = *call<fake_launch const*(long)>("fake_cuda_launch")(long(i));
     return all;
   }
-  /// What a device would have refused, or done wrong: a sentence each.
+  /// What a device refuses or does wrong, a sentence each.
   static std::vector<std::string> problems() {
     std::vector<std::string> all(std::size_t(call<long()>("fake_cuda_problems")()));
     for (std::size_t i = 0; i < all.size(); ++i)
       all[i] = call<char const*(long)>("fake_cuda_problem")(long(i));
     return all;
   }
-  /// The `nth` call of a function from now on (1: the next one) answers `code`.
+  /// The `nth` call of a function from now on (1: the next) returns `code`.
   static void fail(char const* function, long nth, int code) {
     call<void(char const*, long, int)>("fake_cuda_fail")(function, nth, code);
   }
-  /// Of the device: compute capability (80, 90, ...), devices, bytes of memory, the driver's
-  /// version.
+  /// Properties of the device: capability (80, 90, ...), devices, memory (bytes), driver (version),
+  /// multiprocessor_count.
   static void set(char const* what, long value) {
     call<void(char const*, long)>("fake_cuda_set")(what, value);
   }
-  /// Bytes of the device in use, and calls that may wait or allocate so far.
+  /// in_use: bytes of device memory in use; or how often a function has been called.
   static long get(char const* what) { return call<long(char const*)>("fake_cuda_get")(what); }
 
  private:

@@ -1,6 +1,6 @@
-// cuDNN for machines without a device: what its frontend asks of libcudnn.so.9, for one plan of
-// scaled dot product attention. Descriptors are kept, plans are made, and nothing is computed; what
-// is executed is written down for the tests (fake_cudnn.hpp), with where it reads and writes.
+// A fake of libcudnn.so.9 for machines without a device: the calls of cuDNN's frontend for one plan
+// of scaled dot product attention. Descriptors and plans are stored, nothing is computed. Every
+// execution is recorded with its addresses, shapes and strides (fake_cudnn.hpp).
 #include <support/fake_cudnn.hpp>
 
 #include <cudnn.h>
@@ -82,13 +82,16 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
 }
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
   --all().counts["handles"];
-  return delete reinterpret_cast<cudaStream_t*>(handle), CUDNN_STATUS_SUCCESS;
+  delete reinterpret_cast<cudaStream_t*>(handle);
+  return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
-  return *reinterpret_cast<cudaStream_t*>(handle) = stream, CUDNN_STATUS_SUCCESS;
+  *reinterpret_cast<cudaStream_t*>(handle) = stream;
+  return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t* stream) {
-  return *stream = *reinterpret_cast<cudaStream_t*>(handle), CUDNN_STATUS_SUCCESS;
+  *stream = *reinterpret_cast<cudaStream_t*>(handle);
+  return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
@@ -99,7 +102,8 @@ cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
 }
 cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d) {
   if (of(d).type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) --all().counts["plans"];
-  return delete &of(d), CUDNN_STATUS_SUCCESS;
+  delete &of(d);
+  return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t type, std::int64_t n,
@@ -123,9 +127,11 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t d, cudnnBackendA
       of(static_cast<void**>(to)[i]).tensors = of(d).tensors;
     return CUDNN_STATUS_SUCCESS;
   }
-  if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)
-    return *static_cast<std::int64_t*>(to) = all().settings["workspace"], CUDNN_STATUS_SUCCESS;
-  // Numbers are 0, of notes and hyperparameters there are none.
+  if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
+    *static_cast<std::int64_t*>(to) = all().settings["workspace"];
+    return CUDNN_STATUS_SUCCESS;
+  }
+  // Numbers are 0; lists of notes and knobs are empty.
   bool const number = type == CUDNN_TYPE_INT64 || type == CUDNN_TYPE_INT32;
   if (count != nullptr) *count = number || name == CUDNN_ATTR_ENGINECFG_ENGINE ? 1 : 0;
   if (number && room > 0 && to != nullptr) std::memset(to, 0, size_of(type));

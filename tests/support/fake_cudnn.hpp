@@ -1,4 +1,4 @@
-// What a program may ask of the fake cuDNN (fake_cudnn.cpp), once its library is open.
+// Executions that the fake cuDNN (fake_cudnn.cpp) records.
 #pragma once
 
 namespace test {

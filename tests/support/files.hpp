@@ -1,4 +1,4 @@
-// Files for tests of readers: a temporary directory, hostile bytes, and what a refusal says.
+// Files for tests of readers: a temporary directory, hostile bytes, and error messages.
 #pragma once
 
 #include <plait/core/error.hpp>
@@ -51,7 +51,7 @@ class temporary_directory {
   std::string path_;
 };
 
-/// Files may not grow beyond `bytes` while this lives; writing more fails instead of ending the
+/// Limits the size of files while the object lives; writing more fails instead of ending the
 /// process.
 class file_size_limit {
  public:
@@ -79,8 +79,8 @@ inline std::string golden(std::string_view name) {
   return std::string(PLAIT_GOLDEN_DIR) + "/" + std::string(name);
 }
 
-/// The message of the plait::error that `action` throws, which must be one printable line; "" if it
-/// throws nothing.
+/// The message of the plait::error that `action` throws, checked to be one printable line; "" where
+/// it throws none.
 template <class Action>
 std::string refusal(Action&& action) {
   try {
@@ -98,7 +98,7 @@ inline bool contains(std::string const& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-/// A safetensors file with this header, as it is, and data.
+/// A safetensors file with this header text, unchanged, and data.
 inline std::string safetensors_bytes(std::string_view header, std::string_view data) {
   std::uint64_t const length = header.size();
   std::string out(8, '\0');
@@ -108,7 +108,7 @@ inline std::string safetensors_bytes(std::string_view header, std::string_view d
 
 }  // namespace plait::test
 
-/// `action` is refused with a message that contains each of the parts.
+/// Checks that `action` throws a plait::error whose message contains each of the parts.
 #define PLAIT_REFUSED(action, ...)                                                   \
   do {                                                                               \
     std::string const plait_refusal = plait::test::refusal([&] { (void)(action); }); \

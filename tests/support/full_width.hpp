@@ -1,6 +1,5 @@
-// One layer of a released model at its full width: weights from a seed, and its plain-loop
-// computation in double, which reads the layer's own weights a row at a time, so that there is no
-// second copy of them.
+// One layer of a released model at its full width: weights from a seed, and plain loops in double
+// that read the layer's own weights row by row, without a second copy.
 #pragma once
 
 #include <support/data.hpp>
@@ -17,10 +16,9 @@ using doubles = test::matrix<double>;
 
 /// Fills a layer's tensors so that order-1 inputs give order-1 values everywhere: linear maps are
 /// uniform with variance 1 / columns, norm weights and D in [0.5, 1.5], time steps and decays from
-/// slow to fast, other biases and the convolution's taps in [-0.5, 0.5]. Every row is a stream of
-/// its own, named by seed, tensor and row. (model/initialize.hpp draws normals, which takes ten
-/// times as long, and leaves norm weights and biases at one and zero, where a mistake does not
-/// show.)
+/// slow to fast, other biases and the convolution's taps in [-0.5, 0.5]. Every row has a stream of
+/// its own, seeded by seed, tensor and row. (model/initialize.hpp draws normals, ten times slower,
+/// and leaves norm weights at one and biases at zero, where a mistake does not show.)
 template <class Weights>
 void fill(Weights& weights, std::uint64_t seed) {
   weights.for_each([&](plait::tensor const& t, auto& data) {
@@ -104,8 +102,8 @@ inline doubles chosen(test::matrix<float> const& y, std::vector<std::int64_t> co
   return out;
 }
 
-/// Five tokens as three and then two on top, and all in one call; an empty matrix if these are not
-/// the same bits.
+/// The output of one call with all tokens; an empty matrix unless two calls, of three fifths of the
+/// tokens and of the rest, give the same bits.
 template <class Layer>
 test::matrix<float> forward_split(Layer& layer, test::matrix<float> const& x) {
   typename Layer::exec_type exec;

@@ -1,5 +1,5 @@
-// What transformers computes on a golden checkpoint (tests/golden), and how far from it something
-// is.
+// Transformers' results on a golden checkpoint (tests/golden), and the distance from
+// them.
 #pragma once
 
 #include <plait/io.hpp>
@@ -18,8 +18,10 @@ namespace test {
 /// positions in `rows` are stored.
 struct golden {
   plait::io::safetensors file;
-  std::int64_t sequences, tokens;
-  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids")), rows;
+  std::int64_t sequences;
+  std::int64_t tokens;
+  std::vector<std::int64_t> ids = plait::io::read<std::int64_t>(file.at("input_ids"));
+  std::vector<std::int64_t> rows;
 
   explicit golden(std::string const& directory)
       : file(directory + "/golden.safetensors"),
@@ -40,25 +42,27 @@ struct golden {
     return {ids.begin() + (b + 1) * tokens - length(b), ids.begin() + (b + 1) * tokens};
   }
   /// The stored positions of sequence b, counted from its first token.
-  std::vector<std::int64_t> kept(std::int64_t b) const {
+  std::vector<std::int64_t> stored_positions(std::int64_t b) const {
     std::vector<std::int64_t> inside;
     for (std::int64_t const t : rows)
       if (t >= tokens - length(b)) inside.push_back(t - (tokens - length(b)));
     return inside;
   }
-  bool whole(std::string const& name) const { return file.at(name).shape[1] == tokens; }
-  /// What is stored of sequence b.
+  bool has_all_positions(std::string const& name) const { return file.at(name).shape[1] == tokens; }
+  /// The stored values of sequence b.
   std::vector<double> stored(std::string const& name, std::int64_t b) const {
-    return last_rows(name, b, whole(name) ? length(b) : std::int64_t(kept(b).size()));
+    return last_rows(
+        name, b, has_all_positions(name) ? length(b) : std::int64_t(stored_positions(b).size()));
   }
-  /// Of the rows of sequence b, one a token, those that are stored of a tensor.
+  /// The rows of `values`, one per token of sequence b, at the positions that are stored of a
+  /// tensor.
   template <class T>
   std::vector<T> of_stored(std::string const& name, std::int64_t b,
                            std::vector<T> const& values) const {
-    if (whole(name)) return values;
+    if (has_all_positions(name)) return values;
     std::int64_t const width = std::int64_t(values.size()) / length(b);
     std::vector<T> some;
-    for (std::int64_t const t : kept(b))
+    for (std::int64_t const t : stored_positions(b))
       some.insert(some.end(), values.begin() + t * width, values.begin() + (t + 1) * width);
     return some;
   }
@@ -67,30 +71,33 @@ struct golden {
     plait::io::tensor_view const& t = file.at(name);
     std::vector<double> all;
     if (t.type == plait::io::stored_type::i64) {
-      auto const whole = plait::io::read<std::int64_t>(t);
-      all.assign(whole.begin(), whole.end());
+      auto const integers = plait::io::read<std::int64_t>(t);
+      all.assign(integers.begin(), integers.end());
     } else {
       all = plait::io::read<double>(t);
     }
-    std::int64_t const each = t.size() / t.shape[0], row = each / t.shape[1];
-    return {all.begin() + (b + 1) * each - count * row, all.begin() + (b + 1) * each};
+    std::int64_t const sequence_size = t.size() / t.shape[0];
+    std::int64_t const row_size = sequence_size / t.shape[1];
+    return {all.begin() + (b + 1) * sequence_size - count * row_size,
+            all.begin() + (b + 1) * sequence_size};
   }
-  /// All of sequence b's part of a tensor.
+  /// All values of sequence b of a tensor.
   std::vector<double> part(std::string const& name, std::int64_t b) const {
     return last_rows(name, b, file.at(name).shape[1]);
   }
 };
 
-/// Largest difference over the largest magnitude of the expected values.
+/// max |actual - expected| / max |expected|.
 template <class A, class B>
 double relative_difference(A const& actual, B const& expected) {
   REQUIRE(actual.size() == expected.size());
-  double worst = 0, most = 1e-300;
+  double max_difference = 0;
+  double max_expected = 1e-300;
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    worst = std::max(worst, std::fabs(double(actual[i]) - double(expected[i])));
-    most = std::max(most, std::fabs(double(expected[i])));
+    max_difference = std::max(max_difference, std::fabs(double(actual[i]) - double(expected[i])));
+    max_expected = std::max(max_expected, std::fabs(double(expected[i])));
   }
-  return worst / most;
+  return max_difference / max_expected;
 }
 
 }  // namespace test

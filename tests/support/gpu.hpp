@@ -1,6 +1,6 @@
 // The names of support/device.hpp for a real device: nvcc compiles the tests of kernels with it, so
-// that what is tested on the emulator is tested on the GPU. The order of threads is the device's
-// own, whatever the seed.
+// that the same tests run on the emulator and on the GPU. The seed does not change the device's
+// order of threads.
 #pragma once
 
 #include <plait/cuda/exec.cuh>
@@ -14,7 +14,7 @@ namespace test {
 
 inline constexpr bool finds_races = false;
 
-/// Copies go either way.
+/// Copies in either direction.
 struct device_memory : plait::exec::cuda_memory {
   template <class T>
   static void copy(T const* from, std::int64_t n, T* to) {
@@ -27,8 +27,8 @@ struct device_memory : plait::exec::cuda_memory {
   }
 };
 
-/// CUDA's runtime with the public members of emulator::runtime: it counts what that counts, and has
-/// as many multiprocessors as the test wants.
+/// CUDA's runtime with the public members of emulator::runtime: its counters, and a number of
+/// multiprocessors that tests set.
 class device_runtime : public plait::exec::cuda_runtime {
  public:
   using memory = device_memory;
@@ -66,7 +66,7 @@ class device_runtime : public plait::exec::cuda_runtime {
 };
 
 namespace detail {
-/// Before and behind the alias template: see cuda/exec.cuh.
+/// Named before and after the alias template: cuda/exec.cuh has the reason.
 using named = void(plait::exec::device<plait::f32, device_runtime>,
                    plait::exec::device<plait::bf16, device_runtime>,
                    plait::exec::device<plait::int8, device_runtime>,

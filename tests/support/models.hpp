@@ -1,4 +1,4 @@
-// Running token histories through models of small architectures.
+// Logits of token sequences by models of small architectures.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -15,8 +15,7 @@
 
 namespace test {
 
-/// Random weights large enough for every path to matter (the published 0.02 is made for large
-/// widths).
+/// Random weights, large enough for every path to matter (the published 0.02 is for large widths).
 template <class Model>
 Model const& model_with_weights() {
   static Model const m = [] {
@@ -39,7 +38,7 @@ inline std::vector<std::int32_t> random_ids(random& r, std::int64_t n, std::int6
   return ids;
 }
 
-/// Forwards ids on top of a sequence and returns the logits of all of them, a row each.
+/// Forwards ids after those of a sequence; their logits, one row each.
 template <class Model>
 std::vector<typename Model::value_type> forward(typename Model::exec_type& exec,
                                                 plait::cache<Model>& sequence,
@@ -55,7 +54,7 @@ std::vector<typename Model::value_type> forward(typename Model::exec_type& exec,
   return logits;
 }
 
-/// The same from nothing, in one call.
+/// The same from an empty cache, in one call.
 template <class Model>
 std::vector<typename Model::value_type> forward_alone(typename Model::exec_type& exec,
                                                       std::span<std::int32_t const> ids) {

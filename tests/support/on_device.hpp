@@ -1,4 +1,4 @@
-// Values in the memory of a device.
+// An array in the memory of a device.
 #pragma once
 
 #include <plait/cuda.cuh>
@@ -9,7 +9,7 @@
 
 namespace test {
 
-/// Values in the memory of the device.
+/// An array in the memory of the device.
 template <class T>
 class on_device {
  public:

@@ -1,5 +1,5 @@
-// The weights of any architecture, and nothing else: what io asks of a model, without layers, so
-// that architectures nothing can run yet, and policies without a layer, are loaded and saved too.
+// The weights of any architecture without its layers: the part of a model that io needs, so
+// that architectures and policies without an implementation can be loaded and saved too.
 #pragma once
 
 #include <plait/core/storage.hpp>
@@ -66,7 +66,7 @@ class tensor_bag {
     });
   }
 
-  /// Values that differ everywhere, another set for each seed; exact in bf16 if asked for.
+  /// Pseudorandom values that depend on the seed; exact in bf16 if `coarse`.
   void fill(std::uint32_t seed, bool coarse = false) {
     std::uint32_t n = seed * 2654435761u;
     for (auto& t : tensors_) {

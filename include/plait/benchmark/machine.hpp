@@ -8,7 +8,7 @@
 #include <plait/benchmark/place.hpp>
 #include <plait/benchmark/probe_device.hpp>
 #include <plait/benchmark/roofline.hpp>
-#include <plait/model/cache.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/policy/precision.hpp>
 
 // Under nvcc Eigen has no vector registers and the CPU no kernels: only devices are measured.

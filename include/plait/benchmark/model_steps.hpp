@@ -11,6 +11,7 @@
 #include <plait/core/view.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 
 #include <algorithm>
 #include <cstddef>

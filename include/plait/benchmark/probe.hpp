@@ -12,9 +12,9 @@
 #include <plait/benchmark/names.hpp>
 #include <plait/benchmark/roofline.hpp>
 #include <plait/core/buffer.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/cpu/low_precision.hpp>
 #include <plait/cpu/simd.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/policy/precision.hpp>
 
 #if __has_include(<unistd.h>)

@@ -13,10 +13,10 @@
 #include <plait/benchmark/options.hpp>
 #include <plait/benchmark/sweep.hpp>
 #include <plait/benchmark/text.hpp>
+#include <plait/core/machine_memory.hpp>
 #include <plait/core/sentence.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/exec/reference.hpp>
-#include <plait/model/cache.hpp>
 #include <plait/model/model.hpp>
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// The workspace of an execution policy: one block of memory, used as a stack, sized before the
-// first call.
+// The workspace of an execution policy: a stack of scratch memory, sized before the first call.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -14,13 +13,9 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A stack of scratch memory. The same code that computes also measures: while the arena is
-/// measuring, take() hands out null pointers and only adds up, and the execution policy runs
-/// nothing, so a dry run of forward gives the size it needs (model/model.hpp).
-///
-/// While measuring, `take` hands out null and `exec.parallel` runs nothing; so the code that
-/// computes is also the code that says what it needs. Memory taken inside a `frame` is given back
-/// when the frame ends.
+/// A stack of scratch memory in one block. The code that computes also measures: while the arena
+/// measures, `take` returns null and only adds up, and `exec.parallel` runs nothing, so that a dry
+/// run of forward gives the size it needs (model/model.hpp).
 ///
 /// ```cpp body
 /// plait::arena scratch;
@@ -33,23 +28,22 @@ PLAIT_NAMESPACE_BEGIN
 /// two_rows();
 /// ```
 ///
-/// Equation: n values take n sizeof(T) + 64 bytes, rounded up to 64; `measure` is the largest sum
-///   taken at once while `run` runs
-/// Shapes: `capacity`, `measure` and `reserve` count bytes, `take` values. What `take` gives is
-///   uninitialized, 64-byte aligned, with 64 bytes behind it that may be read
+/// Equation: n values take n sizeof(T) + 64 bytes, rounded up to 64; `measure` is the maximum of
+///   the sum taken while `run` runs
+/// Shapes: `capacity`, `measure` and `reserve` count bytes, `take` values
 /// Errors:
-///   - `more workspace is needed than can be counted: use fewer tokens a call`: from `take`,
+///   - `more workspace is needed than can be counted: use fewer tokens per call`: from `take`,
 ///     measuring or not
-///   - `a kernel took more workspace than was measured`: thrown: a layer whose sizes depend on
-///     data, or which asks for other sizes while measuring
-/// Cost: `take` is an addition; `reserve` allocates where it grows, zeroes all of it, so that all
-///   of it is there, and frees the old block
+///   - `a kernel took more workspace than was measured`: the sizes of a layer depend on data, or
+///     differ while measuring
+/// Cost: `take` is an addition; `reserve` frees the old block, allocates the new one and zeroes it,
+///   so that the system commits all of its pages
 /// Test: tests/unit/core/arena_test.cpp, tests/unit/model/allocation_test.cpp
 class arena {
  public:
-  /// Where the block comes from: as many bytes, zero, which may be read 64 bytes beyond their end.
+  /// Allocates the block: `bytes` zero bytes, readable up to 64 bytes beyond their end.
   using source = std::shared_ptr<std::byte> (*)(std::int64_t bytes);
-  explicit arena(source from = of_this_machine) : from_(from) {}
+  explicit arena(source allocate = allocate_on_host) : allocate_(allocate) {}
   arena(arena&&) = default;
   arena& operator=(arena&&) = default;
 
@@ -66,32 +60,32 @@ class arena {
     std::int64_t used_;
   };
 
-  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 bytes behind them that may be
-  /// read. plait::error when more is taken than was reserved, and, measuring or not, when the sum
-  /// is beyond counting.
+  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 readable bytes behind them; null
+  /// while measuring.
   template <class T>
   T* take(std::int64_t n) {
-    constexpr std::int64_t most = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
-    std::int64_t const at = used_;
-    if (n < 0 || n > most || used_ > INT64_MAX / 4)
-      throw error("more workspace is needed than can be counted: use fewer tokens a call");
+    constexpr std::int64_t max_values = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
+    std::int64_t const offset = used_;
+    if (n < 0 || n > max_values || used_ > INT64_MAX / 4)
+      throw error("more workspace is needed than can be counted: use fewer tokens per call");
     used_ += (n * static_cast<std::int64_t>(sizeof(T)) + 127) / 64 * 64;
     peak_ = std::max(peak_, used_);
     if (measuring_) return nullptr;
     if (used_ > capacity_) throw error("a kernel took more workspace than was measured");
-    return reinterpret_cast<T*>(memory_.get() + at);
+    return reinterpret_cast<T*>(memory_.get() + offset);
   }
 
   bool measuring() const { return measuring_; }
   /// Bytes.
   std::int64_t capacity() const { return capacity_; }
 
-  /// The most bytes that `run` holds at once.
+  /// Bytes that `run` needs: the maximum it holds at once.
   template <class Run>
   std::int64_t measure(Run&& run) {
     struct restore {
       arena& a;
-      std::int64_t used, peak;
+      std::int64_t used;
+      std::int64_t peak;
       ~restore() {
         a.measuring_ = false;
         a.used_ = used;
@@ -99,7 +93,8 @@ class arena {
       }
     } const at_end{*this, used_, peak_};
     measuring_ = true;
-    used_ = peak_ = 0;
+    used_ = 0;
+    peak_ = 0;
     run();
     return peak_;
   }
@@ -110,23 +105,24 @@ class arena {
     if (bytes <= capacity_) return;
     capacity_ = 0;
     memory_ = nullptr;
-    memory_ = from_(bytes);
+    memory_ = allocate_(bytes);
     capacity_ = bytes;
   }
   std::byte* data() const { return memory_.get(); }
 
  private:
-  static std::shared_ptr<std::byte> of_this_machine(std::int64_t bytes) {
+  static std::shared_ptr<std::byte> allocate_on_host(std::int64_t bytes) {
     auto const owner = std::make_shared<buffer<std::byte>>(bytes);
-    std::memset(
-        owner->data(), 0,
-        static_cast<std::size_t>(bytes));  // so that all of it is there before the first call
+    // Commits the pages before the first call.
+    std::memset(owner->data(), 0, static_cast<std::size_t>(bytes));
     return {owner, owner->data()};
   }
 
-  source from_;
+  source allocate_;
   std::shared_ptr<std::byte> memory_;
-  std::int64_t capacity_ = 0, used_ = 0, peak_ = 0;
+  std::int64_t capacity_ = 0;
+  std::int64_t used_ = 0;
+  std::int64_t peak_ = 0;
   bool measuring_ = false;
 };
 

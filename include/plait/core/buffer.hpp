@@ -1,18 +1,17 @@
-// Aligned memory for weights, state and workspace. An owned, zero-filled, aligned array of a plain
-// type; or one that is borrowed, and read-only.
+// Aligned memory of weights, state and workspace: owned, or borrowed and read-only.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
+#include <plait/core/sentence.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -22,33 +21,27 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Zero-filled, 64-byte aligned array of a plain type, with room for two vector registers beyond
-/// its end, so that a kernel may load whole registers from anywhere inside. Throws plait::error
-/// when memory runs out.
-///
-/// From mapped_bytes on the memory is the system's own zero pages, huge ones where it has them:
-/// nothing is written before its user does, so that the threads that fill it touch it first, and
-/// what nobody fills is never there.
-/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes behind the end: two vector
-///   registers may be loaded from anywhere inside. So must borrowed memory be, which lives as long
-///   as `owner`, a shared pointer to anything; null where it lives anyway
+/// A zero-filled array of a trivially copyable type. A kernel may load whole vector registers from
+/// anywhere inside.
+/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes (two vector registers) behind
+///   the end. Borrowed memory has the same alignment and slack
 /// Errors:
 ///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or
-///   beyond
-///     counting
-///   - `these weights are borrowed, from a packed file for instance, and cannot be changed; load
+///     overflows
+///   - `these weights are borrowed (from a packed file, for instance) and cannot be changed; load
 ///     the checkpoint to change them`: from `data` and `operator[]` of a buffer that is not const
-/// Cost: one allocation. Below 4 MiB (`mapped_bytes`) a pass that zeroes it; from there the
-///   system's zero pages, of which it is asked for huge ones, and which are there when they are
-///   first written. Moving is free, copying not possible
+/// Cost: one allocation. Below 4 MiB (`mapped_bytes`) one pass zeroes it. From 4 MiB on the memory
+///   is zero pages of the system, huge ones where it has them: a page is committed by the thread
+///   that first writes it, and an unwritten page never. Moving is free, copying not possible
 /// Test: tests/unit/core/buffer_test.cpp
 template <class T>
 class buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  static constexpr std::int64_t alignment = 64, slack_bytes = 128,
-                                mapped_bytes = std::int64_t{4} << 20;
+  static constexpr std::int64_t alignment = 64;
+  static constexpr std::int64_t slack_bytes = 128;
+  static constexpr std::int64_t mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
   // Defined below, and so functions to call: a model has hundreds of buffers, and its compilation
@@ -58,11 +51,11 @@ class buffer {
   ~buffer();
   explicit buffer(std::int64_t size) : size_(size) {
     if (size == 0) return;
-    constexpr std::int64_t most =
+    constexpr std::int64_t max_size =
         INT64_MAX / static_cast<std::int64_t>(sizeof(T)) - 2 * slack_bytes;
     void* memory = nullptr;
     std::size_t mapped = 0;
-    if (size > 0 && size <= most) {
+    if (size > 0 && size <= max_size) {
       std::size_t const bytes =
           (static_cast<std::size_t>(size) * sizeof(T) + slack_bytes + alignment - 1) / alignment *
           alignment;
@@ -76,18 +69,16 @@ class buffer {
       }
     }
     if (memory == nullptr)
-      throw error("out of memory: " + std::to_string(size) + " values of " +
-                  std::to_string(sizeof(T)) + " bytes are needed");
+      throw error(sentence("out of memory: {} values of {} bytes are needed", size, sizeof(T)));
     data_ = {static_cast<T*>(memory), {.mapped = mapped}};
   }
 
-  /// Somebody else's memory, which `owner` keeps: read-only, aligned and readable beyond its end as
-  /// above. What would change it is a plait::error.
+  /// Read-only memory that lives as long as `owner`; `owner` is null where the caller keeps it
+  /// alive.
   static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> owner) {
     buffer b;
-    b.data_ = {
-        const_cast<T*>(data),
-        {.borrowed = true, .owner = std::move(owner)}};  // leaves this object as T const* only
+    // The const_cast is safe: data() of a borrowed buffer throws unless the buffer is const.
+    b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = std::move(owner)}};
     b.size_ = size;
     return b;
   }
@@ -104,7 +95,7 @@ class buffer {
 
  private:
   struct release {
-    std::size_t mapped = 0;  // bytes of zero pages, 0 where the memory is the heap's
+    std::size_t mapped = 0;  // bytes of zero pages; 0: memory of the heap
     bool borrowed = false;
     std::shared_ptr<void const> owner{};
     void operator()(T* p) const {
@@ -116,14 +107,14 @@ class buffer {
     }
   };
 
-  /// Null where the system has none.
+  /// Null where the system has no anonymous mappings.
   static void* zero_pages([[maybe_unused]] std::size_t bytes) {
 #if defined(MAP_ANONYMOUS)
     void* const memory =
         ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
 #if defined(MADV_HUGEPAGE)
-    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: small pages hold the same
+    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // advice; its failure changes no result
 #endif
     return memory;
 #else
@@ -133,7 +124,7 @@ class buffer {
 
   [[noreturn]] static void refuse_change() {
     throw error(
-        "these weights are borrowed, from a packed file for instance, and cannot be changed; load "
+        "these weights are borrowed (from a packed file, for instance) and cannot be changed; load "
         "the checkpoint to change them");
   }
 

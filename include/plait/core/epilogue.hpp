@@ -1,4 +1,5 @@
-// Puts back what plait/core/prologue.hpp took out of the way.
+// Restores the macros that plait/core/prologue.hpp removed.
+// Test: tests/checks/headers/alone.sh
 
 #pragma pop_macro("A")
 #pragma pop_macro("B")

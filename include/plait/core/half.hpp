@@ -1,10 +1,11 @@
-// The 16-bit floating-point formats, widened to float, exactly; and back.
-// Equation: bfloat16 is the upper half of a float, to which `to_bf16` rounds: to nearest, ties to
-//   even, overflow to infinity, a NaN stays one; binary16 is rebiased, subnormals are normalised,
-//   infinities and NaN payloads stay; `to_f16` rounds as `to_bf16` does
-// Cost: a shift; about ten integer operations without a branch, so that loops vectorize
+// The 16-bit floating-point formats: widened to float exactly, and rounded from it.
+// Equation: bfloat16 is the upper half of a float; binary16 is rebiased, its subnormals are
+//   normalised. Widening is exact: infinities and NaN payloads stay. Rounding is to nearest, ties
+//   to even, overflow to infinity; a NaN stays a NaN, quiet
+// Cost: bfloat16 a shift; binary16 about ten integer operations without a branch, so that loops
+//   vectorize
 // Source: IEEE 754-2019
-// Test: tests/unit/core/half_test.cpp for every one of the 65,536 values of both
+// Test: tests/unit/core/half_test.cpp, each of the 65,536 values of both
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -16,48 +17,49 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// bfloat16 is the upper half of a float: widening is exact, and NaN payloads stay.
+/// bfloat16 to float.
 constexpr float from_bf16(std::uint16_t bits) {
   return std::bit_cast<float>(std::uint32_t{bits} << 16);
 }
 
-/// To the nearest bfloat16, ties to the even one; what is too large becomes infinite, and a NaN
-/// stays one, quiet.
+/// float to bfloat16.
 constexpr std::uint16_t to_bf16(float value) {
   std::uint32_t const bits = std::bit_cast<std::uint32_t>(value);
-  std::uint32_t const rounded = bits + 0x7fffu + (bits >> 16 & 1u),
-                      quiet = bits | 0x400000u;  // both computed: loops vectorize
+  // Both are computed, so that loops vectorize.
+  std::uint32_t const rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+  std::uint32_t const quiet = bits | 0x400000u;
   return static_cast<std::uint16_t>(((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded) >> 16);
 }
 
-/// IEEE binary16. Every case is computed and masks select one, so that a loop vectorizes (g++
-/// leaves a floating-point product behind a condition scalar); subnormals go through an integer, so
-/// that a caller's flush-to-zero mode does not lose them.
+/// binary16 to float. Every case is computed and masks select one, so that loops vectorize: g++
+/// leaves a floating-point product behind a condition scalar. Subnormals are converted from an
+/// integer, so that the flush-to-zero mode of a caller does not lose them.
 constexpr float from_f16(std::uint16_t bits) {
-  std::uint32_t const magnitude = bits & 0x7fffu, exponent = bits & 0x7c00u;
+  std::uint32_t const magnitude = bits & 0x7fffu;
+  std::uint32_t const exponent = bits & 0x7c00u;
   std::uint32_t const rebias = std::uint32_t{127 - 15} << 23;
   std::uint32_t const normal = (magnitude << 13) + rebias;
-  std::uint32_t const special =
-      normal + rebias;  // exponent 31 becomes 255: infinity, or NaN with its payload
+  // Exponent 31 becomes 255: infinity, or NaN with its payload.
+  std::uint32_t const special = normal + rebias;
   std::uint32_t const subnormal = std::bit_cast<std::uint32_t>(
       static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f);
-  std::uint32_t const is_subnormal = 0u - std::uint32_t{exponent == 0},
-                      is_special = 0u - std::uint32_t{exponent == 0x7c00u};
+  std::uint32_t const is_subnormal = 0u - std::uint32_t{exponent == 0};
+  std::uint32_t const is_special = 0u - std::uint32_t{exponent == 0x7c00u};
   std::uint32_t const value =
       (subnormal & is_subnormal) | (special & is_special) | (normal & ~(is_subnormal | is_special));
   return std::bit_cast<float>(value | (std::uint32_t{bits & 0x8000u} << 16));
 }
 
-/// To the nearest binary16, ties to the even one; what is too large becomes infinite, and a NaN
-/// stays one, quiet.
+/// float to binary16.
 constexpr std::uint16_t to_f16(float value) {
-  std::uint32_t const bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
+  std::uint32_t const bits = std::bit_cast<std::uint32_t>(value);
+  std::uint32_t const magnitude = bits & 0x7fffffffu;
   auto const with_sign = [&](std::uint32_t m) {
     return static_cast<std::uint16_t>(m | (bits >> 16 & 0x8000u));
   };
   if (magnitude > 0x7f800000u) return with_sign(0x7e00u);
-  if (magnitude >= 0x47800000u) return with_sign(0x7c00u);  // 65536 and more
-  if (magnitude < 0x38800000u) {  // subnormal: a multiple of 2^-24, which adding 0.5 rounds to
+  if (magnitude >= 0x47800000u) return with_sign(0x7c00u);  // from 65536 on
+  if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 rounds to a multiple of 2^-24
     float const sum = std::bit_cast<float>(magnitude) + 0.5f;
     return with_sign(std::bit_cast<std::uint32_t>(sum) - 0x3f000000u);
   }

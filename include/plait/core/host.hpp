@@ -1,5 +1,4 @@
-// What the execution policies of this machine share: workspace and threads. Base of one of your own
-// that runs here.
+// Base of the execution policies that run on the host: workspace and threads.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -19,10 +18,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Base of reference and cpu. One caller at a time.
-///
-/// Which thread runs which item is open, so `body` writes only what belongs to its item, or to its
-/// thread.
+/// Base of reference, cpu and any other execution policy that runs on the host. One caller at a
+/// time.
 ///
 /// ```cpp body
 /// plait::exec::cpu<> two_threads(2);
@@ -31,13 +28,11 @@ namespace exec {
 ///   squares[static_cast<std::size_t>(i)] = static_cast<double>(i * i);
 /// });
 /// ```
-/// Equation: parallel calls body(item, thread) once for every item of [0, items), in runs of
-///   `grain`; nothing while the workspace measures
-/// Shapes: `thread` is in [0, threads()), `matrix` is uninitialized, its memory taken from the
-///   workspace. A number of threads below 1 is 1
-/// Errors: none of its own; `matrix` those of core/arena.hpp. `body` must not throw
-/// Cost: a run is one atomic addition; nothing is allocated. `grain(items)` gives each thread about
-///   eight runs
+/// Equation: parallel calls body(item, thread) once per item of [0, items), in runs of `grain`
+///   items; nothing while the workspace measures
+/// Shapes: `thread` is in [0, threads()); a number of threads below 1 becomes 1
+/// Errors: those of core/arena.hpp, from `matrix`
+/// Cost: a run is one atomic addition; nothing is allocated
 /// Test: tests/unit/core/host_test.cpp
 class host {
  public:
@@ -46,9 +41,8 @@ class host {
 
   int threads() const { return threads_; }
 
-  /// Calls body(item, thread) for every item in [0, items), shared over the threads in runs of
-  /// `grain`; nothing while measuring. `body` must not throw, and must write only what belongs to
-  /// its item (or to its thread): which thread runs which item is open.
+  /// Runs body(item, thread) over the threads. Which thread runs which item is unspecified, so
+  /// `body` writes only what belongs to its item or to its thread. It must not throw.
   template <class Body>
   void parallel(std::int64_t items, [[maybe_unused]] std::int64_t grain, Body const& body) {
     if (workspace.measuring()) return;
@@ -69,29 +63,28 @@ class host {
     parallel(items, 1, body);
   }
 
-  /// Starts what runs the kernels, so that the first call of forward need not.
+  /// Starts the threads, so that the first call of forward does not.
   void start() {
     parallel(threads_, [](std::int64_t, int) {});
   }
-  /// What a call reads, where the kernels can read it: it is there.
+  /// The inputs of a call in memory that kernels can read: on the host, unchanged.
   template <class Inputs>
   Inputs const& stage(Inputs const& inputs) {
     return inputs;
   }
-  /// Runs the kernels of a call. A device may keep those of a call that comes again and again
+  /// Runs the kernels of a call. A device may capture them and replay them for an equal `Call`
   /// (exec/device.hpp).
   template <class Call, class Run>
   void execute(Call const&, Run const& run) {
     run();
   }
 
-  /// A grain that gives each thread about eight runs: enough to balance, few enough to stream.
+  /// A grain with about eight runs per thread: enough to balance, few enough to stream.
   std::int64_t grain(std::int64_t items) const {
     return std::max<std::int64_t>(1, items / (8 * threads_));
   }
 
-  /// A matrix in the workspace, uninitialized; plait::error where that is too small
-  /// (core/arena.hpp).
+  /// A matrix in the workspace, uninitialized.
   template <class T>
   matrix_view<T> matrix(std::int64_t rows, std::int64_t cols) {
     return {workspace.take<T>(rows * cols), rows, cols};

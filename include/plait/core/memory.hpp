@@ -1,4 +1,4 @@
-// Where sequences keep pages and state: this machine's memory, or a device's.
+// The memory of pages and recurrent state: the host's, or a device's.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,13 +10,11 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// The memory of this machine. Another kind, a device's for instance, has the same members: a
-/// buffer that is zero at first and throws plait::error when memory runs out, with data() and
-/// size(), whose addresses only kernels and these two functions may follow; both are done in order
-/// with the kernels.
-/// Equation: another kind has the same members; a device's has `copy_in` and `copy_out` too, from
-///   and to this machine
-/// Errors: those of its buffer (buffer.hpp)
+/// The host's memory. A device's memory has the same members, and `copy_in` and `copy_out` from and
+/// to the host: a buffer that is zero at first and throws plait::error when memory runs out, with
+/// data() and size(). Only kernels, `copy` and `clear` may dereference its addresses; both
+/// functions run in order with the kernels.
+/// Errors: those of core/buffer.hpp
 /// Test: tests/unit/model/cache_test.cpp, tests/unit/exec/device_test.cpp
 struct host_memory {
   template <class T>

@@ -1,8 +1,9 @@
-// Takes other people's macros out of the way until plait/core/epilogue.hpp, the last include of the
-// same header, puts them back: Windows' min, max and small, Qt's slots and emit, C's I, X11's None
-// and Success, and what else is a word that plait, Eigen, nlohmann-json, Google Benchmark or the
-// standard library have as an identifier. Every header that includes any of these or declares
-// something begins with this one. Included once per header, so without a guard.
+// Removes macros of other libraries until plait/core/epilogue.hpp, the last include of the same
+// header, restores them: Windows' min, max and small, Qt's slots and emit, C's I, X11's None and
+// Success, and every other such word that plait, Eigen, nlohmann-json, Google Benchmark or the
+// standard library use as an identifier. Every header that includes any of these, or declares
+// something, begins with this one. It is included once per header and has no guard.
+// Test: tests/checks/headers/alone.sh
 
 #pragma push_macro("A")
 #undef A

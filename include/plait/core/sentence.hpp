@@ -1,4 +1,4 @@
-// Sentences with values in them, as errors say them.
+// The text of an error: a sentence with values in it.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -15,8 +15,7 @@ PLAIT_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The text of a sentence with one place, {}, for each value; any other number of places does not
-/// compile.
+/// The text of a sentence with one place, {}, per value.
 template <class... Values>
 struct sentence_text {
   std::string_view text;
@@ -35,14 +34,16 @@ std::string text_of(std::floating_point auto value) { return std::to_string(valu
 
 }  // namespace detail
 
-/// `format` with its places, {}, filled by `values` from left to right: strings as they are,
-/// numbers as std::to_string writes them. (std::format needs a newer compiler than plait does.)
+/// `format` with its places, {}, filled by `values` from left to right: strings unchanged, numbers
+/// by std::to_string. (std::format needs g++ 13.)
+/// Errors: a number of places that differs from the number of values does not compile
+/// Test: tests/unit/core/sentence_test.cpp
 template <class... Values>
 std::string sentence(detail::sentence_text<std::type_identity_t<Values>...> format,
                      Values const&... values) {
   std::string result;
   std::string_view rest = format.text;
-  auto const fill = [&](auto const& value) {
+  [[maybe_unused]] auto const fill = [&](auto const& value) {
     std::size_t const place = rest.find("{}");
     result += rest.substr(0, place);
     result += detail::text_of(value);

@@ -1,12 +1,14 @@
-// Storages: how tensors are kept. A storage maps each role to a tensor type; this one keeps them
-// row-major.
+// Storages: a storage maps each role of a tensor to a tensor type; `plain` is row-major.
 //
-// Every tensor type has allocate(tensor), set_row(copy, row, values), get_row(copy, row, values),
-// rows(), cols() and copies(), so that loading, saving, initialization and comparison need to know
-// no layout; and at(copy, row, col), (row, col) for copy 0, for an op that has no fast path to
-// write. allocate gives zeros; copy, row and col are not checked. One whose rows may be set by
-// several threads at once, in parts that begin at multiples of 32 columns, has set_part(copy, row,
-// first, n, values), too, and is loaded by several threads.
+// Every tensor type has the following members, so that loading, saving, initialization and
+// comparison depend on no layout. Copy, row and column are not checked.
+//
+// - `allocate(tensor)`: zeros of that shape
+// - `set_row(copy, row, values)` and `get_row(copy, row, values)`
+// - `rows()`, `cols()` and `copies()`
+// - `at(copy, row, col)`, and `(row, col)` for copy 0: for an op without a fast path
+// - `set_part(copy, row, first, n, values)`, optional: sets a part of a row that begins at a
+//   multiple of 32, also from several threads at once; such a tensor is loaded by several threads
 //
 // ```cpp body
 // plait::panel_matrix<plait::dtype::f32> packed_weights;
@@ -14,19 +16,17 @@
 // float const second_row[] = {1, 2};
 // packed_weights.set_row(0, 1, second_row);
 // float const two = packed_weights(1, 1);
-// if (two != 2) throw plait::error("a tensor gives back what it was given, whatever its layout");
+// if (two != 2) throw plait::error("get_row returns what set_row was given, whatever the layout");
 // ```
 //
-// A tensor type of yours needs these members, and `rows()`, `cols()`, `copies()`. With `set_part`,
-// as panel_matrix (panel_matrix.hpp) has it, it is loaded by several threads.
-// Shapes: plain [copies][rows][cols]; channels [cols][rows]; state as channels, and beside the
-//   logarithm A log2(e) with A = -exp(A_log), in blocks [rows / block][cols][block] of
-//   `PLAIT_PACKET` channels, the last padded with zeros, a NaN without its payload. `set_row` and
-//   `get_row` take cols floats. In `packed` matrices, embedding and experts are panels of their
-//   types, the router panels of f32
-// Errors: those of buffer.hpp; indices are not checked
-// Cost: `allocate` one or two allocations; `set_row` and `get_row` O(cols); `state_tensor` an exp a
-//   value set
+// Shapes: plain [copies][rows][cols]; `set_row` and `get_row` take cols floats. For the CPU
+//   (`packed`): matrices, embedding and experts are panels of their types, the router panels of
+//   f32; vectors are channels [cols][rows]; state is the logarithm as channels, and A log2(e) with
+//   A = -exp(A_log) in blocks [rows / block][cols][block] of `PLAIT_PACKET` channels, the last
+//   padded with zeros, a NaN without its payload
+// Errors: those of core/buffer.hpp
+// Cost: `allocate` one or two allocations; `set_row` and `get_row` O(cols); a state tensor one exp
+//   per value set
 // Test: tests/unit/layers/weights_test.cpp
 #pragma once
 
@@ -40,7 +40,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// [copies][rows][cols], row-major, in T.
+/// A row-major tensor of T.
 template <class T>
 class plain_tensor : public tensor_shape {
  public:
@@ -68,21 +68,20 @@ class plain_tensor : public tensor_shape {
 namespace storage {
 
 namespace detail {
-/// nvcc 13.0 takes an alias template that ignores its argument for another type the second time it
-/// meets it; a class it does not.
+/// A class, because nvcc 13.0 resolves an alias template that ignores its argument to another type
+/// the second time.
 template <role, class T>
 struct plain_of {
   using type = plain_tensor<T>;
 };
 }  // namespace detail
 
-/// Row-major in T: double for the reference, float for anything that wants the checkpoint's own
-/// layout.
+/// Row-major tensors of T: double for the reference, float for the layout of a checkpoint.
 template <class T>
 struct plain {
   template <role R>
   using tensor = typename detail::plain_of<R, T>::type;
-  using table = plain_tensor<T>;  ///< rows are looked up, not multiplied
+  using table = plain_tensor<T>;  ///< an embedding: rows are looked up, not multiplied
 };
 
 }  // namespace storage

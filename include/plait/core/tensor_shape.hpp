@@ -1,4 +1,4 @@
-// What all tensor types share.
+// The shape that all tensor types share.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,7 +10,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// [copies][rows][cols].
+/// Base of the tensor types.
 /// Shapes: [copies][rows][cols], zero until set
 /// Cost: three integers
 /// Test: tests/unit/layers/weights_test.cpp

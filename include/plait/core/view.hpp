@@ -1,25 +1,23 @@
-// A row-major matrix that somebody else owns: how activations go in and out without copies.
+// A view of a row-major matrix: how activations are passed without copies.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
 #include <plait/core/macros.hpp>
+#include <plait/core/sentence.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <type_traits>
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A row-major matrix somebody else owns: row r begins at data + r * stride, stride >= cols.
-///
-/// Made from a pointer and a shape, from a span and a shape, or from anything with Eigen's
-/// vocabulary (an Eigen::Matrix, Map, Ref or Block that is row-major); a column-major one is
-/// refused when compiled, a span of another size with plait::error.
+/// A view of a row-major matrix; it owns nothing. It is made from a pointer and a shape, from a
+/// span and a shape, or from an Eigen::Matrix, Map, Ref or Block that is row-major. A view of T
+/// converts to one of T const.
 ///
 /// ```cpp body
 /// Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> activations(3, 64);
@@ -30,8 +28,12 @@ PLAIT_NAMESPACE_BEGIN
 /// ```
 ///
 /// Equation: element (r, c) is data[r stride + c]
-/// Shapes: one row a token; `stride` in values, cols where it is not given. A view of T converts to
-///   one of T const
+/// Shapes: one row per token; `stride` in values, at least cols, which is the default
+/// Errors:
+///   - `a view of … x … on a span of … values`
+///   - `plait: views are row-major (one row per token); use Eigen::RowMajor, this matrix is
+///     column-major` and `plait: the values of a row must be contiguous (inner stride 1)`: at
+///     compile time
 /// Cost: a pointer and three integers; access is not checked
 /// Test: tests/unit/layers/layer_test.cpp, tests/checks/compile_fail/misuse.cpp
 template <class T>
@@ -47,8 +49,7 @@ class matrix_view {
   constexpr matrix_view(std::span<T> values, std::int64_t rows, std::int64_t cols)
       : matrix_view(values.data(), rows, cols) {
     if (rows < 0 || cols < 0 || static_cast<std::int64_t>(values.size()) != rows * cols)
-      throw error("a view of " + std::to_string(rows) + " x " + std::to_string(cols) +
-                  " on a span of " + std::to_string(values.size()) + " values");
+      throw error(sentence("a view of {} x {} on a span of {} values", rows, cols, values.size()));
   }
   template <class U>
   requires(std::same_as<U const, T> &&
@@ -66,10 +67,10 @@ class matrix_view {
                     std::remove_cvref_t<Matrix>::IsRowMajor ? m.outerStride() : 1) {
     using matrix = std::remove_cvref_t<Matrix>;
     static_assert(matrix::IsRowMajor || matrix::ColsAtCompileTime == 1,
-                  "plait: views are row-major (one row a token); use Eigen::RowMajor, this matrix "
-                  "is column-major");
+                  "plait: views are row-major (one row per token); use Eigen::RowMajor, this "
+                  "matrix is column-major");
     static_assert(matrix::InnerStrideAtCompileTime == 1,
-                  "plait: the values of a row must lie side by side (inner stride 1)");
+                  "plait: the values of a row must be contiguous (inner stride 1)");
   }
 
   constexpr T* data() const { return data_; }

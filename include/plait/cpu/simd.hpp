@@ -1,23 +1,22 @@
-// Vector registers and the functions computed in them: Eigen's packets, plait's own exp.
+// Vector registers of floats, Eigen's packets under short names, and plait's own exp, exp2, silu
+// and softplus.
 //
-// Every function here does the same operations in every lane, whatever the width of a register and
-// wherever a value stands, so that results do not depend on the instruction set, on alignment or on
-// how a range is cut (docs/design.md, numerics). Vector registers, in `simd`: Eigen's packets under
-// short names, and plait's own exp, exp2, silu and softplus with the same operations in every lane.
+// Each function does the same operations in each lane, for any register width and any position of a
+// value: so results do not depend on the instruction set, on alignment or on how a range is cut
+// (docs/design.md, numerics).
 // Equation: exp(x) = 2^n 2^f, the remainder reduced with two constants and put into a polynomial of
 //   degree 6; exp2(x) for x <= 0 the same with an exact remainder and degree 5; exp_minus(x) =
 //   exp(-x) with two constants and degree 5, in silu(x) = x / (1 + exp(-x)) and softplus(x) =
-//   max(x, 0) + log1p(u) with u = exp(-|x|), log1p as u times a polynomial. `times_power` adds n to
-//   the exponents of p, `shifted` being n + 1.5 2^23. `lane_sum`: value i goes to chain i mod 16,
-//   the chains are added pairwise
+//   max(x, 0) + log1p(u) with u = exp(-|x|), log1p as u times a polynomial. `lane_sum`: value i
+//   goes to chain i mod 16, the chains are added pairwise
 // Shapes: exp has a relative error below 1.3e-7 on [-86.9, 88.3] and is clamped outside; exp2
 //   1.8e-7 (absolute 1.3e-7, towards 0 one rounding) on [-125, 0], clamped below; exp_minus 1.8e-7
-//   on [-86.6, 86.6]; silu and softplus below 3e-7 from -86.6 up; NaN stays NaN, but in exp2 and
-//   exp_minus only one without a payload, the rest is up to their callers. A partial load reads n
+//   on [-86.6, 86.6]; silu and softplus below 3e-7 from -86.6 up; NaN stays NaN, in exp2 and
+//   exp_minus only one without a payload: their callers handle the others. A partial load reads n
 //   floats and pads with zeros; `add_values` takes multiples of 16
 // Cost: exp 16 vector operations, exp2 11, silu 16 with a division, softplus 25
-// Source: exp's polynomial and constants: S. Moshier's Cephes library; the others' are minimax fits
-//   in the relative error, 1 at 0
+// Source: exp's polynomial and constants: S. Moshier's Cephes library; the others are minimax fits
+//   of the relative error with the value 1 at 0
 // Test: tests/unit/cpu/simd_test.cpp
 #pragma once
 
@@ -25,7 +24,7 @@
 
 #include <plait/core/macros.hpp>
 
-// g++ 12 takes its own `__m512 __Y = __Y;` in <immintrin.h> for an uninitialized use (GCC PR
+// g++ 12 warns of an uninitialized use in its own <immintrin.h>, `__m512 __Y = __Y;` (GCC PR
 // 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
@@ -55,10 +54,10 @@ using integers = Eigen::internal::Packet8i;
 using packet = Eigen::internal::Packet4f;
 using integers = Eigen::internal::Packet4i;
 #endif
-/// Floats of a register.
+/// Floats per register.
 inline constexpr int width = PLAIT_PACKET;
 
-/// The same value in every lane.
+/// The same value in each lane.
 inline packet set(float x) { return Eigen::internal::pset1<packet>(x); }
 inline packet load(float const* p) { return Eigen::internal::ploadu<packet>(p); }
 inline void store(float* p, packet x) { Eigen::internal::pstoreu(p, x); }
@@ -72,17 +71,16 @@ inline packet mul(packet a, packet b) { return Eigen::internal::pmul(a, b); }
 inline packet div(packet a, packet b) { return Eigen::internal::pdiv(a, b); }
 /// a * b + c, fused wherever the instruction set can.
 #if PLAIT_PACKET == 8
-inline packet fma(packet a, packet b, packet c) {
-  return _mm256_fmadd_ps(a, b, c);
-}  // Eigen's is assembly that overwrites c with clang
+// Not Eigen's, which with clang is assembly that overwrites c.
+inline packet fma(packet a, packet b, packet c) { return _mm256_fmadd_ps(a, b, c); }
 #else
 inline packet fma(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
 #endif
-/// The larger or smaller; a where a is NaN.
+/// The maximum or minimum; a where a is NaN.
 inline packet max(packet a, packet b) { return Eigen::internal::pmax(a, b); }
 inline packet min(packet a, packet b) { return Eigen::internal::pmin(a, b); }
 
-/// The first n < width values from p, zeros behind them; nothing beyond p[n - 1] is read.
+/// The values p[0] to p[n - 1], padded with zeros. Reads nothing beyond them.
 inline packet load(float const* p, std::int64_t n) {
   if (n >= width) return load(p);
   alignas(64) float lanes[width] = {};
@@ -96,7 +94,7 @@ inline void store(float* p, packet x, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
-/// Calls body(first, count) for [0, n) in runs of one register; count < width only in the last.
+/// Calls body(first, count) for [0, n), a register at a time; count < width only in the last call.
 template <class Body>
 inline void for_each_packet(std::int64_t n, Body&& body) {
   std::int64_t i = 0;
@@ -104,8 +102,8 @@ inline void for_each_packet(std::int64_t n, Body&& body) {
   if (i < n) body(i, n - i);
 }
 
-/// p * 2^n where `shifted` is n + 1.5 * 2^23, by adding n to the bits of p's exponent: neither may
-/// leave the range of normal numbers. Of a NaN in `shifted` the low bits of its payload are added.
+/// p 2^n where `shifted` is n + 1.5 2^23: adds n to the bits of p's exponent. p and the result must
+/// be normal numbers. A NaN in `shifted` adds the low bits of its payload.
 inline packet times_power(packet p, packet shifted) {
   auto const power =
       Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<integers>(shifted));
@@ -113,14 +111,11 @@ inline packet times_power(packet p, packet shifted) {
       Eigen::internal::padd(Eigen::internal::preinterpret<integers>(p), power));
 }
 
-/// exp(x), relative error below 1.3e-7 on [-86.9, 88.3]; clamped to that range outside, NaN stays
-/// NaN. 2^n * 2^f with two-constant reduction and a polynomial of degree 6 in the remainder
-/// (constants of S. Moshier's Cephes library).
+/// exp(x), x clamped to [-86.9, 88.3]; NaN stays NaN.
 inline packet exp(packet x) {
   x = min(max(x, set(-86.9f)), set(88.3f));
-  packet const rounder = set(
-      12582912.0f +
-      127.0f);  // 1.5 * 2^23 rounds to an integer; with the bias, the low bits are 2^n's exponent
+  // Adding 1.5 2^23 rounds to an integer; with the bias 127, the low bits are the exponent of 2^n.
+  packet const rounder = set(12582912.0f + 127.0f);
   packet const shifted = fma(x, set(1.44269504088896341f), rounder);
   packet const n = sub(shifted, rounder);
   packet r = fma(n, set(-0.693145751953125f), x);
@@ -134,22 +129,20 @@ inline packet exp(packet x) {
   p = fma(mul(p, r), r, add(r, set(1.0f)));
   auto const power =
       Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<integers>(shifted));
-  return mul(p, Eigen::internal::preinterpret<packet>(
-                    power));  // a product, not an addition to the exponent's bits: NaN stays NaN
+  // A product rather than an addition to the exponent's bits: NaN stays NaN.
+  return mul(p, Eigen::internal::preinterpret<packet>(power));
 }
 inline float exp(float x) { return Eigen::internal::pfirst(exp(set(x))); }
 
-/// 2^x for x <= 0, relative error below 1.8e-7 (1.5 ulp), absolute error below 1.3e-7; 1 at 0,
-/// 2^-125 below -125. A NaN that arithmetic made (no payload) stays NaN; any other may become a
-/// number, so that the caller's sum has to show it by another way. 2^n * 2^f with f in [-1/2, 1/2]:
-/// 1 + f * polynomial, minimax in the relative error, so that the error falls to nothing towards 0,
-/// where factors of slow channels lie; n is added to the exponent's bits. A third fewer operations
-/// than exp.
+/// 2^x for x <= 0: 1 at 0, 2^-125 below -125. A NaN of arithmetic, without a payload, stays NaN;
+/// any other may become a number, which the caller has to handle. The form 1 + f times a polynomial
+/// makes the error fall to one rounding towards 0, where the factors of slow channels lie.
 inline packet exp2(packet x) {
   x = max(x, set(-125.0f));
-  packet const rounder =
-      set(12582912.0f);  // 1.5 * 2^23 rounds to an integer, which is in the low bits then
-  packet const shifted = add(x, rounder), f = sub(x, sub(shifted, rounder));
+  // Adding 1.5 2^23 rounds to an integer and leaves it in the low bits.
+  packet const rounder = set(12582912.0f);
+  packet const shifted = add(x, rounder);
+  packet const f = sub(x, sub(shifted, rounder));
   packet p = set(0.00132695551f);
   p = fma(p, f, set(0.0096712932f));
   p = fma(p, f, set(0.0555071086f));
@@ -158,11 +151,12 @@ inline packet exp2(packet x) {
   return times_power(fma(p, f, set(1.0f)), shifted);
 }
 
-/// exp(-x) for |x| <= 86.6, relative error below 1.8e-7: for gates, which look after NaN.
-/// Two-constant reduction as in exp, polynomial and exponent as in exp2.
+/// exp(-x) for |x| <= 86.6, for activations, which handle NaN: reduction as in exp, polynomial and
+/// exponent as in exp2.
 inline packet exp_minus(packet x) {
-  packet const rounder = set(12582912.0f), shifted = fma(x, set(-1.44269504088896341f), rounder),
-               n = sub(shifted, rounder);
+  packet const rounder = set(12582912.0f);
+  packet const shifted = fma(x, set(-1.44269504088896341f), rounder);
+  packet const n = sub(shifted, rounder);
   packet const r = fma(n, set(1.42860682030941723212e-6f), fma(n, set(0.693145751953125f), x));
   packet p = set(-0.00828956626f);
   p = fma(p, r, set(0.0418978296f));
@@ -172,15 +166,13 @@ inline packet exp_minus(packet x) {
   return times_power(fma(p, r, set(1.0f)), shifted);
 }
 
-/// x / (1 + exp(-x)), relative error below 3e-7 from -86.6 up; below, where exp is clamped, the
-/// value there, -2e-36.
+/// x / (1 + exp(-x)); below -86.6, where exp is clamped, its value there, -2e-36.
 inline packet silu(packet x) {
   x = max(x, set(-86.6f));
   return div(x, add(set(1.0f), exp_minus(min(x, set(86.6f)))));
 }
 
-/// max(x, 0) + log(1 + exp(-|x|)), relative error below 3e-7 from -86.6 up: log1p as u times a
-/// polynomial on (0, 1].
+/// max(x, 0) + log1p(exp(-|x|)).
 inline packet softplus(packet x) {
   packet const u = exp_minus(min(Eigen::internal::pabs(x), set(86.6f)));
   packet q = set(-0.00324402121f);
@@ -196,8 +188,7 @@ inline packet softplus(packet x) {
   return fma(q, u, max(x, set(0.0f)));
 }
 
-/// A sum in 16 chains whatever the register width: value i goes to chain i mod 16, and the chains
-/// are added pairwise at the end.
+/// A sum in 16 chains for any register width: its bits do not depend on the instruction set.
 class lane_sum {
  public:
   lane_sum() {

@@ -1,9 +1,10 @@
-// The block that a kernel sees on the emulator.
+// A block of the emulator.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/half.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/emulator/fibers.hpp>
 #include <plait/gpu/block.hpp>
 
@@ -11,15 +12,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <type_traits>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
-/// A thread's view of its block (the concept kernels::block) on fibers. Reductions and scans take
-/// values in the order of threads; mma sums 16 products in the order of k, in f32.
+/// A thread's view of its block, on fibers; models kernels::block (gpu/block.hpp). Reductions and
+/// scans take values in the order of threads; mma sums 16 products in the order of k, in f32.
 ///
 /// Errors: plait::error where a shuffle names no lane of the warp, or copy_async an address that
 ///   is no multiple of 16.
@@ -54,7 +54,7 @@ class block {
   T shuffle(T value, int lane) const {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= fibers::slot_bytes);
     if (lane < 0 || lane >= kernels::warp_size)
-      fibers_.fail("a shuffle from lane " + std::to_string(lane) + ", expected 0 to 31");
+      fibers_.fail(sentence("a shuffle from lane {}, expected 0 to 31", lane));
     fibers_.exchange(&value, sizeof(T));
     std::memcpy(&value, published(lane), sizeof(T));
     return value;
@@ -85,14 +85,14 @@ class block {
     }
   }
 
-  /// Copies as late as is allowed: when it is waited for. Until then `to` holds NaN.
-  void copy_async(void* to, void const* from, bool there = true) const {
+  /// Copies as late as allowed: when the copy is waited for. Until then `to` holds NaN.
+  void copy_async(void* to, void const* from, bool valid = true) const {
     if (reinterpret_cast<std::uintptr_t>(to) % copy_bytes != 0)
       fibers_.fail("copy_async to an address that is no multiple of 16");
     if (reinterpret_cast<std::uintptr_t>(from) % copy_bytes != 0)
       fibers_.fail("copy_async from an address that is no multiple of 16");
     std::memset(to, 0xff, copy_bytes);
-    copies_.push_back({to, from, there, 0});
+    copies_.push_back({to, from, valid, 0});
   }
   void copies_end() const {
     for (copy& c : copies_) ++c.groups;
@@ -101,7 +101,7 @@ class block {
   void copies_left() const {
     std::erase_if(copies_, [](copy const& c) {
       if (c.groups <= Groups) return false;
-      if (c.there)
+      if (c.valid)
         std::memcpy(c.to, c.from, copy_bytes);
       else
         std::memset(c.to, 0, copy_bytes);
@@ -136,8 +136,8 @@ class block {
   struct copy {
     void* to;
     void const* from;
-    bool there;
-    int groups;  ///< that have ended since, its own included; 0: its own has not
+    bool valid;
+    int groups;  ///< closed since the copy, its own included; 0 while its own is open
   };
 
   std::byte const* published(int lane) const {

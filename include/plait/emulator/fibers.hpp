@@ -8,6 +8,7 @@
 #endif
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/emulator/sanitizer.hpp>
 #include <plait/gpu/block.hpp>
 
@@ -26,8 +27,9 @@
 #include <utility>
 #include <vector>
 
-// A switch is a jump, without swapcontext's two system calls. AddressSanitizer has to see the
-// switch, and _FORTIFY_SOURCE takes a jump to another stack for an error.
+/// 1 where a switch is a jump, without swapcontext's two system calls: not under the sanitizers,
+/// which must see the switch, nor with _FORTIFY_SOURCE, which takes a jump to another stack for an
+/// error.
 #if PLAIT_EMULATOR_ASAN || PLAIT_EMULATOR_TSAN || (defined(_FORTIFY_SOURCE) && _FORTIFY_SOURCE > 0)
 #define PLAIT_EMULATOR_JUMPS 0
 #else
@@ -38,26 +40,28 @@ PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
 /// Runs the threads of a block one after the other, switching where they wait. The order is
-/// shuffled between barriers; ThreadSanitizer sees each fiber as a thread that only barriers order
+/// shuffled between barriers. ThreadSanitizer sees each fiber as a thread that only barriers order
 /// (a shuffle of the warp does not).
 ///
-/// Errors: plait::error where not all threads reach a barrier, and what a body throws. The other
-///   threads of the block stay where they are: running() is true, no destructor of theirs runs.
+/// Errors: plait::error where not all threads reach a barrier, and what a body throws. The block's
+///   other threads then never continue: running() is true, their destructors do not run
 /// Cost: a stack of 64 KiB per thread (32 KiB under ThreadSanitizer); a local array beyond that is
-///   a stack overflow that is not reported.
+///   a stack overflow that is not reported
 /// Test: tests/unit/emulator/block_test.cpp, tests/unit/emulator/race_test.cpp
 class fibers {
  public:
   static constexpr int warp_size = kernels::warp_size;
-  /// Of the largest value that exchange takes.
+  /// Size of the largest value that exchange takes.
   static constexpr std::size_t slot_bytes = 64;
 
   /// `threads` is a multiple of 32, at most 1024.
   explicit fibers(int threads)
       : threads_(static_cast<std::size_t>(threads)), published_(static_cast<std::size_t>(threads)) {
     if (threads % warp_size != 0 || threads <= 0 || threads > warp_size * max_warps)
-      throw error("exec::emulated: a block of " + std::to_string(threads) +
-                  " threads, expected whole warps of 32, at most 1024 threads");
+      throw error(sentence(
+          "exec::emulated: a block of {} threads, expected whole warps of 32, at most 1024 "
+          "threads",
+          threads));
     for (std::size_t t = 0; t < threads_.size(); ++t) create(t);
   }
   ~fibers() {
@@ -66,10 +70,10 @@ class fibers {
   fibers(fibers const&) = delete;
 
   /// Calls body(thread) on every thread until all have ended; errors name `kernel` and its block.
-  /// Not ordered with other blocks of the launch; join orders it with what follows.
+  /// Other blocks of the launch are not ordered with it; join() orders it with what follows.
   template <class Body>
   void run(Body const& body, std::uint64_t seed, char const* kernel, launch_grid const& block) {
-    running_here() = this;
+    running_fibers() = this;
     tsan::release(begin_);
     entry_ = [](void const* b, int t) { (*static_cast<Body const*>(b))(t); };
     body_ = &body;
@@ -102,22 +106,23 @@ class fibers {
     }
   }
 
-  /// Whether a thread is between its beginning and its end.
+  /// Whether a thread has begun and not ended.
   bool running() const { return count(thread_state::ended) < threads_.size(); }
 
-  /// The end of a launch: what its blocks did happens before what the caller does next.
+  /// Ends a launch: its blocks happen before what the caller does next.
   void join() { tsan::acquire(end_); }
 
   /// The barrier of the block.
   void sync() {
-    pass(block_barrier_, threads_[current_].block_barriers, thread_state::at_block_barrier);
+    arrive_and_wait(block_barrier_, threads_[current_].block_barriers,
+                    thread_state::at_block_barrier);
   }
   /// The barrier of the calling thread's warp.
   void sync_warp() {
-    pass(warp_barriers_[current_ / warp_size], threads_[current_].warp_barriers,
-         thread_state::at_warp_barrier);
+    arrive_and_wait(warp_barriers_[current_ / warp_size], threads_[current_].warp_barriers,
+                    thread_state::at_warp_barrier);
   }
-  /// Gives `bytes` bytes to the warp and returns when all of its lanes have given theirs.
+  /// Publishes `bytes` bytes of this lane and returns when all lanes of the warp have done so.
   void exchange(void const* value, std::size_t bytes) {
     {
       tsan::ignore_accesses const bookkeeping;
@@ -125,14 +130,14 @@ class fibers {
     }
     wait(thread_state::at_warp_barrier);
   }
-  /// What `thread` gave to the last exchange of its warp.
+  /// The value that `thread` published in the last exchange of its warp.
   void const* published(int thread) const {
     return published_[static_cast<std::size_t>(thread)].data();
   }
 
   /// Throws plait::error that names kernel, block and calling thread.
   [[noreturn]] void fail(std::string const& what) const {
-    throw error(where() + ", thread " + std::to_string(current_) + ": " + what);
+    throw error(sentence("{}, thread {}: {}", where(), current_, what));
   }
 
  private:
@@ -141,7 +146,7 @@ class fibers {
 
   enum class thread_state { ready, at_block_barrier, at_warp_barrier, ended };
   using slot_type = std::array<std::byte, slot_bytes>;
-  /// Where a fiber, or the thread that runs the fibers, continues.
+  /// Execution state of a fiber, or of the thread that runs the fibers.
   struct context {
     ucontext_t ucontext;
     std::jmp_buf jump;
@@ -149,7 +154,7 @@ class fibers {
     asan::stack asan_stack;
     tsan::fiber tsan_fiber{};
   };
-  /// Two tokens in turns: a thread may reach the next barrier before all have left this one.
+  /// Two tokens, used in turns: a thread may reach the next barrier before all have left this one.
   struct barrier {
     char even = 0;
     char odd = 0;
@@ -164,7 +169,7 @@ class fibers {
     unsigned warp_barriers = 0;
   };
 
-  static fibers*& running_here() {
+  static fibers*& running_fibers() {
     static thread_local fibers* running = nullptr;
     return running;
   }
@@ -179,9 +184,9 @@ class fibers {
     c.asan_stack = {threads_[t].stack.get(), stack_bytes, nullptr};
     makecontext(&c.ucontext, &fibers::start, 0);
   }
-  /// A fiber runs its thread of one block after the other.
+  /// The body of a fiber: runs its thread of one block after the other.
   static void start() {
-    fibers& f = *running_here();
+    fibers& f = *running_fibers();
     std::size_t const number = f.current_;
     fiber& t = f.threads_[number];
     asan::enter(t.at.asan_stack, f.home_.asan_stack);
@@ -224,18 +229,18 @@ class fibers {
     tsan::release(end_);  // the thread may never continue
     switch_context(t.at, home_);
   }
-  void pass(barrier& b, unsigned& times, thread_state where) {
+  void arrive_and_wait(barrier& b, unsigned& arrivals, thread_state where) {
     char* token = nullptr;
     {
       tsan::ignore_accesses const bookkeeping;
-      ++times;
-      token = times % 2 == 0 ? &b.even : &b.odd;
+      ++arrivals;
+      token = arrivals % 2 == 0 ? &b.even : &b.odd;
     }
     tsan::release(*token);
     wait(where);
     tsan::acquire(*token);
   }
-  /// Lets the threads go whose barrier is complete; whether there are any.
+  /// Makes the threads ready whose barrier is complete; whether there are any.
   bool release_barriers() {
     bool any = false;
     for (std::size_t w = 0; w < threads_.size(); w += warp_size) {
@@ -261,15 +266,15 @@ class fibers {
                                                   [s](fiber const& t) { return t.state == s; }));
   }
   std::string where() const {
-    return "exec::emulated: " + std::string(kernel_) + ", block (" + std::to_string(block_.x) +
-           ", " + std::to_string(block_.y) + ", " + std::to_string(block_.z) + ")";
+    return sentence("exec::emulated: {}, block ({}, {}, {})", kernel_, block_.x, block_.y,
+                    block_.z);
   }
   [[noreturn]] void fail_at_barrier() const {
-    throw error(where() + ": a barrier that not all threads reach: " +
-                std::to_string(count(thread_state::at_block_barrier)) + " wait for the block, " +
-                std::to_string(count(thread_state::at_warp_barrier)) + " for their warp, " +
-                std::to_string(count(thread_state::ended)) + " of " +
-                std::to_string(threads_.size()) + " have ended");
+    throw error(sentence(
+        "{}: a barrier that not all threads reach: {} wait for the block, {} for their "
+        "warp, {} of {} have ended",
+        where(), count(thread_state::at_block_barrier), count(thread_state::at_warp_barrier),
+        count(thread_state::ended), threads_.size()));
   }
   std::uint64_t random() {  // xorshift64
     random_ ^= random_ << 13;
@@ -287,8 +292,8 @@ class fibers {
   char const* kernel_ = "";
   launch_grid block_;
   std::uint64_t random_ = 1;
-  char begin_ = 0;  ///< token: the launch, for its threads
-  char end_ = 0;    ///< token: the threads, for join
+  char begin_ = 0;  ///< token that the launch releases and its threads acquire
+  char end_ = 0;    ///< token that the threads release and join acquires
   barrier block_barrier_;
   std::array<barrier, max_warps> warp_barriers_;
 };

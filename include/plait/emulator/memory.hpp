@@ -1,9 +1,10 @@
-// The memory of an emulated device.
+// The emulator's memory policy.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/emulator/sanitizer.hpp>
 
 #include <algorithm>
@@ -14,24 +15,22 @@
 #include <mutex>
 #include <new>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
-/// A device's memory (as core/memory.hpp wants it) on the heap. Where AddressSanitizer watches,
-/// only kernels and the copies below may touch it, within its bounds: the host that follows an
-/// address of the device's is a report. The list of buffers behind that belongs to the process and
-/// is locked.
+/// A device's memory on the heap; a memory policy (core/memory.hpp). Under AddressSanitizer only
+/// kernels and the copies below may access it: an access of the host is a report. The registry of
+/// its regions is shared by all devices of the process and locked.
 ///
 /// Test: tests/unit/exec/device_test.cpp, tests/unit/gpu/device_storage_test.cpp
 class memory {
   struct allocation;
 
  public:
-  /// Zero at first, at a multiple of 256 bytes. plait::error for a negative size.
+  /// An array at a multiple of 256 bytes, initially zero. plait::error for a negative size.
   template <class T>
   class buffer {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -39,10 +38,8 @@ class memory {
    public:
     buffer() = default;
     explicit buffer(std::int64_t size) : size_(size) {
-      if (size < 0) {
-        throw error("exec::emulated: a buffer of " + std::to_string(size) +
-                    " values, expected 0 or more");
-      }
+      if (size < 0)
+        throw error(sentence("exec::emulated: a buffer of {} values, expected 0 or more", size));
       if (size > 0)
         data_ = std::make_unique<allocation>(static_cast<std::size_t>(size) * sizeof(T));
     }
@@ -55,29 +52,29 @@ class memory {
     std::int64_t size_ = 0;
   };
 
-  /// Within the device's memory, or between it and the host's.
+  /// Copies within the device's memory.
   template <class T>
   static void copy(T const* from, std::int64_t n, T* to) {
-    access const here;
+    access const allowed;
     std::copy_n(from, n, to);
   }
   template <class T>
   static void clear(T* at, std::int64_t n) {
-    access const here;
+    access const allowed;
     std::fill_n(at, n, T{});
   }
-  /// From the host.
+  /// Copies from the host.
   template <class T>
   static void copy_in(T const* from, std::int64_t n, T* to) {
     copy(from, n, to);
   }
-  /// To the host.
+  /// Copies to the host.
   template <class T>
   static void copy_out(T const* from, std::int64_t n, T* to) {
     copy(from, n, to);
   }
 
-  /// While one lives, the host may follow addresses of the device's memory, as a kernel does.
+  /// While an object exists, the host may access the device's memory, as a kernel does.
   class access {
    public:
     access() { change_depth(1); }
@@ -96,11 +93,11 @@ class memory {
   };
 
  private:
-  /// What AddressSanitizer is told of.
+  /// Regions that AddressSanitizer guards.
   struct registry {
     std::mutex mutex;
     std::vector<std::span<std::byte>> regions;
-    int depth = 0;  ///< accesses that live
+    int depth = 0;  ///< number of `access` objects
   };
   static registry& all() {
     static registry& r = *new registry;  // outlives static models

@@ -1,9 +1,10 @@
-// The runtime of an emulated device: launches, products, copies, captured steps.
+// The emulator's runtime: launches, products, copies, captured graphs.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/emulator/block.hpp>
 #include <plait/emulator/fibers.hpp>
 #include <plait/emulator/memory.hpp>
@@ -29,33 +30,33 @@
 PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
-/// The Runtime of exec::device on the calling thread: a launch runs its blocks one after the other
-/// and returns when all have ended. One caller at a time.
+/// Runtime of exec::device (exec/device.hpp) on the calling thread: a launch runs its blocks one
+/// after the other and returns when all have ended. One caller at a time.
 ///
-/// A kernel sees what a device promises and no more: blocks begin anywhere in the grid, threads run
-/// in an order that `seed` shuffles between barriers, shared memory holds NaN at first,
-/// asynchronous copies arrive when they are waited for. Where ThreadSanitizer watches, data races
-/// of a launch are reports, in whatever order the threads have run.
+/// A kernel gets only what a device guarantees: blocks begin anywhere in the grid, threads run in
+/// an order that `seed` shuffles between barriers, shared memory initially holds NaN, asynchronous
+/// copies arrive when they are waited for. Under ThreadSanitizer each data race of a launch is a
+/// report, for any order of the threads.
 ///
 /// Errors: plait::error where a barrier is not reached by all threads, a shuffle or copy_async is
-///   misused, a grid is beyond a device's limits, or a fetch comes while a step is captured.
+///   misused, a grid is beyond a device's limits, or memory is copied to the host during a capture
 /// Test: tests/unit/emulator/block_test.cpp, tests/unit/emulator/race_test.cpp,
-/// tests/unit/exec/device_test.cpp
+///   tests/unit/exec/device_test.cpp
 class runtime {
  public:
   using memory = emulator::memory;
-  /// A captured step: what its launches do on the runtime that replays it.
-  using kept = std::vector<std::function<void(runtime&)>>;
+  /// A captured graph: its launches, on the runtime that replays it.
+  using captured = std::vector<std::function<void(runtime&)>>;
 
   /// Seed of the order of threads and blocks; each block changes it.
   std::uint64_t seed = 1;
-  /// Number of multiprocessors: few, so that small shapes meet the ways in which kernels split
+  /// Number of multiprocessors: few, so that small shapes reach the paths in which kernels split
   /// work. Another number may choose other grids.
   int multiprocessors = 3;
-  /// Names of the kernels launched, in order, "gemm" for a product by the library. A replayed step
-  /// adds none. It grows until it is cleared.
+  /// Names of the kernels launched, in order, "gemm" for a product by the library. A replay adds
+  /// none. The list grows until it is cleared.
   std::vector<std::string> launches;
-  /// Number of copies to the host that wait for the kernels (fetch): a decode step has none.
+  /// Number of copies to the host: a decode step has none.
   int copies_to_host = 0;
 
   int multiprocessor_count() const { return multiprocessors; }
@@ -75,8 +76,10 @@ class runtime {
   }
   void copy_to_host(void* to, void const* from, std::int64_t bytes) {
     if (capturing_ != nullptr)
-      throw error("exec::emulated: a fetch of " + std::to_string(bytes) +
-                  " bytes while a step is captured; a captured step copies nothing to the host");
+      throw error(
+          sentence("exec::emulated: copy_to_host of {} bytes during a capture; a captured "
+                   "step copies nothing to the host",
+                   bytes));
     ++copies_to_host;
     memory::copy(static_cast<std::byte const*>(from), bytes, static_cast<std::byte*>(to));
   }
@@ -90,9 +93,10 @@ class runtime {
     static_assert(sizeof(typename Kernel::args) <= 4096,
                   "plait: a kernel's arguments have at most 4096 bytes");
     if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
-      throw error("exec::emulated: " + name<Kernel>() + ": a launch of " + std::to_string(grid.x) +
-                  " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z) +
-                  " blocks, expected at most 2147483647 x 65535 x 65535");
+      throw error(sentence(
+          "exec::emulated: {}: a launch of {} x {} x {} blocks, expected at most 2147483647 "
+          "x 65535 x 65535",
+          name<Kernel>(), grid.x, grid.y, grid.z));
     enqueue(name<Kernel>(), [grid, args](runtime& r) { r.run<Kernel>(grid, args); });
   }
 
@@ -100,7 +104,7 @@ class runtime {
   template <class X, class Y>
   void gemm(exec::matrix_product<X, Y> const& p) {
     enqueue("gemm", [p](runtime&) {
-      memory::access const here;
+      memory::access const allowed;
       for (std::int64_t t = 0; t < p.rows; ++t)
         for (std::int64_t n = 0; n < p.n; ++n) {
           X const* const x = p.x + t * p.x_stride;
@@ -114,18 +118,18 @@ class runtime {
   }
 
   template <class Run>
-  kept capture(Run const& run) {
-    kept steps;
-    struct capturing {
+  captured capture(Run const& run) {
+    captured graph;
+    struct guard {
       runtime& r;
-      ~capturing() { r.capturing_ = nullptr; }
-    } const until_the_end{*this};
-    capturing_ = &steps;
+      ~guard() { r.capturing_ = nullptr; }
+    } const end_of_capture{*this};
+    capturing_ = &graph;
     run();
-    return steps;
+    return graph;
   }
-  void replay(kept const& steps) {
-    for (auto const& step : steps) step(*this);
+  void replay(captured const& graph) {
+    for (auto const& launch : graph) launch(*this);
   }
 
  private:
@@ -141,29 +145,29 @@ class runtime {
     return readable;
   }
 
-  template <class Step>
-  void enqueue(std::string const& kernel, Step const& step) {
+  template <class Launch>
+  void enqueue(std::string const& kernel, Launch const& launch) {
     if (capturing_ != nullptr) {
-      capturing_->push_back(step);
+      capturing_->push_back(launch);
       return;
     }
     launches.push_back(kernel);
-    step(*this);
+    launch(*this);
   }
 
-  /// All blocks of a launch.
+  /// Runs all blocks of a launch.
   template <class Kernel>
   void run(launch_grid const& grid, typename Kernel::args const& args) {
     using block_type = block<Kernel::threads>;
     using shared = typename Kernel::template shared<block_type>;
-    memory::access const here;
+    memory::access const allowed;
     tsan::ignore_accesses const scheduling;
     fibers& threads = fibers_of(Kernel::threads);
-    struct joined {
+    struct guard {
       fibers& f;
-      ~joined() { f.join(); }
-    } const at_the_end{threads};
-    // One; where ThreadSanitizer watches, one per block, since blocks share none.
+      ~guard() { f.join(); }
+    } const end_of_launch{threads};
+    // One shared memory; under ThreadSanitizer one per block, since blocks share none.
     struct alignas(shared) space {
       std::byte bytes[sizeof(shared)];
     };
@@ -184,14 +188,14 @@ class runtime {
       threads.run(body, seed, name<Kernel>().c_str(), at);
     }
   }
-  /// Those of an earlier launch, unless an error has left them anywhere.
+  /// The fibers of an earlier launch, unless an error has left them running.
   fibers& fibers_of(int threads) {
     auto& ready = fibers_[threads];
     if (!ready || ready->running()) ready = std::make_unique<fibers>(threads);
     return *ready;
   }
 
-  kept* capturing_ = nullptr;
+  captured* capturing_ = nullptr;
   std::map<int, std::unique_ptr<fibers>> fibers_;
 };
 

@@ -1,4 +1,5 @@
-// What AddressSanitizer and ThreadSanitizer are told of the emulator.
+// Annotations of the emulator for AddressSanitizer and ThreadSanitizer.
+// Test: tests/unit/emulator/race_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -7,7 +8,6 @@
 
 #include <cstddef>
 
-// PLAIT_EMULATOR_ASAN and PLAIT_EMULATOR_TSAN: 1 where this file is compiled for the sanitizer.
 #if defined(__SANITIZE_ADDRESS__)
 #define PLAIT_EMULATOR_ASAN 1
 #elif defined(__has_feature)
@@ -23,9 +23,11 @@
 #error "plait: the emulator finds races with clang++ -fsanitize=thread; this compiler's is too slow"
 #endif
 #if !defined(PLAIT_EMULATOR_ASAN)
+/// 1 where this file is compiled for AddressSanitizer.
 #define PLAIT_EMULATOR_ASAN 0
 #endif
 #if !defined(PLAIT_EMULATOR_TSAN)
+/// 1 where this file is compiled for ThreadSanitizer.
 #define PLAIT_EMULATOR_TSAN 0
 #endif
 
@@ -36,6 +38,7 @@
 #if PLAIT_EMULATOR_TSAN
 #include <sanitizer/tsan_interface.h>
 extern "C" {
+/// Functions of ThreadSanitizer's runtime, which no header declares.
 void AnnotateIgnoreReadsBegin(char const* file, int line);
 void AnnotateIgnoreReadsEnd(char const* file, int line);
 void AnnotateIgnoreWritesBegin(char const* file, int line);
@@ -46,16 +49,16 @@ void AnnotateIgnoreWritesEnd(char const* file, int line);
 PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
-/// Whether AddressSanitizer watches: then the host cannot touch the device's memory.
+/// Whether AddressSanitizer is on: it reports accesses of the host to the device's memory.
 inline constexpr bool address_sanitizer = PLAIT_EMULATOR_ASAN;
-/// Whether ThreadSanitizer watches: then data races between threads of a launch are reports.
+/// Whether ThreadSanitizer is on: it reports each data race between threads of a launch.
 inline constexpr bool thread_sanitizer = PLAIT_EMULATOR_TSAN;
 
 }  // namespace emulator
 PLAIT_NAMESPACE_END
 
-/// AddressSanitizer's view of a switch to another stack, which exceptions need; empty functions
-/// where it does not watch.
+// AddressSanitizer's annotations of a switch to another stack, which exceptions need; empty
+// functions where it is off.
 PLAIT_NAMESPACE_BEGIN
 namespace emulator::asan {
 
@@ -63,14 +66,15 @@ namespace emulator::asan {
 struct stack {
   void const* bottom = nullptr;
   std::size_t size = 0;
-  void* fake = nullptr;  ///< where AddressSanitizer keeps locals, to find uses after return
+  void* fake = nullptr;  ///< AddressSanitizer's stack of locals, for uses after return
 };
 
 #if PLAIT_EMULATOR_ASAN
+/// Before a switch from one stack to another.
 inline void leave(stack& from, stack const& to) {
   __sanitizer_start_switch_fiber(&from.fake, to.bottom, to.size);
 }
-/// The first that runs on `to` after a switch; `from` becomes the stack that was left.
+/// After a switch to `to`; sets `from` to the stack that was left.
 inline void enter(stack const& to, stack& from) {
   __sanitizer_finish_switch_fiber(to.fake, &from.bottom, &from.size);
 }
@@ -82,24 +86,26 @@ inline void enter(stack const&, stack&) {}
 }  // namespace emulator::asan
 PLAIT_NAMESPACE_END
 
-/// ThreadSanitizer's view of a fiber as a thread; empty functions where it does not watch.
+// ThreadSanitizer's annotations of a fiber as a thread; empty functions where it is off.
 PLAIT_NAMESPACE_BEGIN
 namespace emulator::tsan {
 
 #if PLAIT_EMULATOR_TSAN
 
+/// ThreadSanitizer's state of a fiber.
 using fiber = void*;
+/// The fiber that runs, a new one, and the end of one.
 inline fiber current() { return __tsan_get_current_fiber(); }
 inline fiber create() { return __tsan_create_fiber(0); }
 inline void destroy(fiber f) {
   if (f != nullptr) __tsan_destroy_fiber(f);
 }
-/// Orders nothing: only release and acquire do.
+/// Switches without ordering: only release and acquire order.
 inline void switch_to(fiber f) { __tsan_switch_to_fiber(f, __tsan_switch_to_fiber_no_sync); }
 /// Everything before release(token) happens before everything after acquire(token).
 inline void release(char& token) { __tsan_release(&token); }
 inline void acquire(char& token) { __tsan_acquire(&token); }
-/// While one lives, the accesses of this thread are the emulator's own and not looked at.
+/// While an object exists, this thread's accesses are ignored: they are the emulator's own.
 struct ignore_accesses {
   ignore_accesses() {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);

@@ -1,5 +1,4 @@
-// The CPU's execution policy. The CPU: packed weights in f32, bf16 or int8, vector kernels,
-// threads.
+// The CPU's execution policy.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -14,17 +13,16 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Packed weights and vector kernels, with weights stored and products computed as precision P says
-/// (policy/precision.hpp); activations, sums and recurrent state are f32. A sequence's results are
-/// bitwise the same however its tokens are split into calls, whatever else is in the batch and
-/// however many threads run, in every precision.
-/// Equation: activations, sums and recurrent state are f32; weights are stored as `P.weights` and
-///   `P.experts` say, products made as `P.compute` says (policy/precision.hpp), keys and values
-///   kept as `P.kv`; in every precision a sequence's results are bitwise the same for any split
-///   into calls, any batch and any number of threads, and on AVX2 and AVX-512
-/// Shapes: `cpu()` takes all of the machine's threads (OMP_NUM_THREADS), one where the compiler has
+/// Packed weights, vector kernels and threads, with weights stored and products computed as
+/// precision P says (policy/precision.hpp).
+///
+/// Equation: activations, sums and recurrent state are f32; weights have the types `P.weights` and
+///   `P.experts`, products the type `P.compute`, keys and values the type `P.kv`. In every
+///   precision a sequence's results are bitwise the same for any split into calls, any batch and
+///   any number of threads, and on AVX2 and AVX-512
+/// Shapes: `cpu()` takes all threads of the machine (OMP_NUM_THREADS), one where the compiler has
 ///   no OpenMP
-/// Cost: none of its own; the kernels are in ops/cpu/
+/// Cost: that of the CPU's ops
 /// Test: tests/unit/model/invariance_test.cpp, tests/checks/compile_fail/misuse.cpp
 template <precision P = f32>
 class cpu : public host {
@@ -37,7 +35,6 @@ class cpu : public host {
   using kv_type = std::conditional_t<P.kv == dtype::f32, float, bf16_t>;
   static_assert(P.kv != dtype::int8, "plait: keys and values are kept as f32 or bf16, not int8");
 
-  /// All of the machine's threads by default; one where the compiler has no OpenMP.
   cpu() : host(machine_threads()) {}
   explicit cpu(int threads) : host(threads) {}
 };

@@ -1,5 +1,4 @@
-// The oracle's execution policy. The oracle: every op as plain loops in double, on one thread, with
-// weights row-major in double.
+// The reference's execution policy.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,12 +9,13 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Every op as plain loops in double, on one thread: what all others are compared with.
-/// Equation: as each op's in ops/, with sums in the order they are written
-/// Cost: 8 bytes a value; no packing, no blocking, no threads
-/// Test: tests/unit/io/golden_test.cpp and tests/unit/layers/golden_test.cpp against PyTorch;
-/// everything else
-///   against it
+/// Every op as plain loops in double, on one thread, with row-major weights in double: the
+/// reference that all other execution policies are compared with.
+///
+/// Equation: as each op's contract in ops/, with sums in the order in which they are written
+/// Cost: 8 bytes per value; no packing, no blocking, no threads
+/// Test: tests/unit/io/golden_test.cpp, tests/unit/layers/golden_test.cpp, against PyTorch; the
+///   tests of all others against it
 class reference : public host {
  public:
   using value_type = double;

@@ -1,5 +1,4 @@
-// Attention of one prompt, as it is asked of a library.
-// Test: tests/unit/exec/device_test.cpp
+// Arguments of a library's attention.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,11 +10,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// out = causal attention of one prompt, nothing cached, by a library: query t of `tokens` sees the
-/// keys 0 .. t,
-///   out = sum_j softmax_j(scale q k_j) v_j,
-/// `heads` query heads, `kv_heads` of keys and values, each `dim` wide, heads behind one another in
-/// a row; rows stand `stride` values apart. `out` is none of the others.
+/// Causal attention of one prompt with an empty cache, for a library to compute.
+///
+/// Equation: out[t] = sum over j <= t of softmax_j(scale q[t] k[j]) v[j], by head; query heads
+/// share
+///   keys and values in groups of heads / kv_heads
+/// Shapes: q, out [tokens][heads][dim], k, v [tokens][kv_heads][dim]; rows are `stride` values
+///   apart. `out` does not alias the others
+/// Test: tests/unit/exec/device_test.cpp
 template <class T>
 struct attention_product {
   T const* q;
@@ -26,7 +28,10 @@ struct attention_product {
   std::int64_t v_stride;
   T* out;
   std::int64_t out_stride;
-  std::int64_t tokens, heads, kv_heads, dim;
+  std::int64_t tokens;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  std::int64_t dim;
   float scale;
 };
 

@@ -1,17 +1,20 @@
-// What a kernel sees of the threads it runs among.
+// The interface between a kernel and the device: kernel types, the `block` concept, launch grids.
 //
 // A kernel is a type:
 //
-// - struct args: what it is given, by value: pointers, numbers, views
-// - static constexpr int threads: of a block, a multiple of 32
-// - static constexpr int blocks: if given: so many have room on a multiprocessor at the same time,
-//   in registers too
+// - `struct args`: its arguments, passed by value: pointers, numbers, views; at most 4096 bytes
+// - `static constexpr int threads`: threads per block, a multiple of 32
+// - `static constexpr int min_blocks_per_multiprocessor`, optional: blocks per multiprocessor for
+// which registers must
+//   suffice, the second argument of __launch_bounds__
 // - `template <class Block> struct shared`: the block's shared memory, at most 48 KiB,
 //   uninitialized
-//   template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)
-// run is executed by every thread of every block of the grid. Nothing here is CUDA: with exec::cuda
-// a block is a block of the device (cuda/block.cuh); with exec::emulated it is fibers of one thread
-// of this machine, in an order that changes between barriers.
+// - `template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)`:
+//   the body, which every thread of every block of the grid executes
+//
+// Nothing here is CUDA. With exec::cuda a block is a block of the device (cuda/block.cuh); on the
+// emulator it is a set of fibers of one thread, in an order that changes between barriers
+// (emulator/block.hpp).
 //
 // Template arguments of a kernel are numbers and element types, never policies: nvcc 13.0 launches
 // a null function for some types that name a value of class type, without an error.
@@ -24,13 +27,13 @@
 #include <concepts>
 #include <cstdint>
 
-// On this machine unrolling is of no use, and clang warns where it cannot; g++ sees by it that no
-// array is read before it is written.
+// On the host only g++ unrolls, which lets it see that no array is read before it is written; clang
+// warns of loops that it cannot unroll.
 #if defined(__CUDA_ARCH__)
 /// Before a loop that a kernel unrolls.
 #define PLAIT_UNROLL _Pragma("unroll")
-#elif defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__CUDACC__)  // nor does nvcc's pass for this machine know it
+#elif defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+// nvcc's host pass does not know this pragma.
 #define PLAIT_UNROLL _Pragma("GCC unroll 64")
 #else
 #define PLAIT_UNROLL
@@ -48,40 +51,39 @@ namespace kernels {
 /// Threads of a warp.
 inline constexpr int warp_size = 32;
 
-/// Kernel::blocks, or 0: as the compiler thinks best, which is now and then a little less than is
-/// needed, and spills.
+/// Kernel::min_blocks_per_multiprocessor, or 0, which leaves the number of registers to the
+/// compiler: now and then it takes slightly too few and spills.
 template <class Kernel>
 constexpr int blocks_of() {
-  if constexpr (requires { Kernel::blocks; })
-    return Kernel::blocks;
+  if constexpr (requires { Kernel::min_blocks_per_multiprocessor; })
+    return Kernel::min_blocks_per_multiprocessor;
   else
     return 0;
 }
 
-/// What a body may ask of its block. Every thread of the block calls sync, sum, maximum and scan;
-/// every thread of a warp calls the rest.
-///   thread() in [0, Block::threads), lane(), warp()
-/// - `x(), y(), z()`: of the block in the grid, which has grid_x() blocks along x
-/// - `sync(), sync_warp()`: barriers
-/// - `shuffle(value, lane)`: the value of another lane of the warp; shuffle_xor(value, mask): of
-///   lane() ^ mask
-/// - `mma(sums, a, b)`: m16n8k16 of bf16, f32 sums, a [16][16] row-major, b [16][8] column-major,
-///   as PTX lays them out
-/// - `copy_async(to, from, there)`: 16 bytes from the device's memory to shared memory, both at
-///   multiples of 16; zeros where not `there`, of a place that is named all the same. copies_end()
-///   makes a group of what was copied since the last one; copies_left<N>() waits until at most N
-///   groups of this thread's are on their way, and only then are they there: for this thread, for
-///   others a barrier later
-/// - `sum(space, value), maximum(...)`: over the block, the result to every thread
-/// - `scan(space, values, op, carry)`: inclusive, of Items consecutive values a thread, with the
-///   carry in front; carry becomes the last
+/// What a kernel may ask of its block. Every thread of the block calls sync, sum, maximum and scan;
+/// every lane of a warp calls shuffle, mma and sync_warp.
 ///
-/// where space is a Block::reduce_space or Block::scan_space<T> of the shared memory; a space may
-/// be used again after a sync.
-/// Equation: a kernel is a type with `args`, `threads`, `shared<Block>` and `run(block, shared,
-///   args)`, which every thread of every block executes; every thread of a block comes to every
-///   barrier, every lane of a warp to every shuffle. Its `blocks`, if it has one: so many are to
-///   have room on a multiprocessor at a time
+/// - `thread()` in [0, threads), `lane()`, `warp()`
+/// - `x()`, `y()`, `z()`: the block's place in the grid; `grid_x()`, `grid_y()`: its size
+/// - `sync()`, `sync_warp()`: barriers
+/// - `shuffle(value, lane)`: the value of another lane of the warp; `shuffle_xor(value, mask)`: of
+///   lane() ^ mask
+/// - `mma(sums, a, b)`: m16n8k16 of bf16 with f32 sums, a [16][16] row-major, b [16][8]
+///   column-major, fragments as PTX defines them
+/// - `copy_async(to, from, valid)`: copies 16 bytes from global to shared memory, both addresses
+///   multiples of 16; writes zeros where not `valid`, with `from` still an address of the device.
+///   `copies_end()` closes a group of the copies since the last one; `copies_left<N>()` waits until
+///   at most N of this thread's groups are pending. The completed copies are visible to this
+///   thread, and to others after a barrier
+/// - `sum(space, value)`, `maximum(space, value)`: over the block, the result to every thread
+/// - `scan(space, values, op, carry)`: inclusive, over Items consecutive values per thread; begins
+///   with the carry, which becomes the last value
+///
+/// `space` is a Block::reduce_space or Block::scan_space<T> in shared memory; it may be reused
+/// after a sync.
+///
+/// Equation: every thread of a block reaches every barrier, every lane of a warp every shuffle
 /// Shapes: threads a multiple of 32; shared memory at most 48 KiB, uninitialized; y and z of a grid
 ///   at most 65535
 /// Test: tests/unit/emulator/block_test.cpp
@@ -104,18 +106,19 @@ concept block = requires(B const b, float x, typename B::reduce_space& space) {
   b.template copies_left<1>();
 };
 
-/// Waits until at most Groups groups of this thread's copies are on their way.
+/// Waits until at most Groups groups of this thread's copies are pending.
 template <int Groups, class Block>
 PLAIT_HD inline void copies_left(Block const& b) {
   b.template copies_left<Groups>();
 }
 
-/// Over the warp, to every lane.
+/// The sum over the warp, to every lane.
 template <class Block>
 PLAIT_HD inline float warp_sum(Block const& b, float x) {
   for (int mask = warp_size / 2; mask > 0; mask /= 2) x += b.shuffle_xor(x, mask);
   return x;
 }
+/// The maximum over the warp, to every lane.
 template <class Block>
 PLAIT_HD inline float warp_maximum(Block const& b, float x) {
   for (int mask = warp_size / 2; mask > 0; mask /= 2) {

@@ -1,11 +1,10 @@
-// A matrix changed by another of its shape: a residual or a bias added, or the gate of SwiGLU.
+// Elementwise update of a matrix by another: a residual or bias added, or the gate of SwiGLU.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/sequences.hpp>
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -15,13 +14,13 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// What is done to a row.
+/// The new value of y.
 enum class update {
   add,   ///< y + x
   gate,  ///< silu(x) y
 };
 
-/// y[row] becomes what Kind makes of x[row] and y[row], in f32, rounded once.
+/// y[row] = Kind(x[row], y[row]), computed in f32 and rounded once.
 template <update Kind, class X, class Y>
 struct update_rows {
   struct args {
@@ -39,7 +38,8 @@ struct update_rows {
     Y* const y = a.y.row(b.x());
     for (std::int64_t c = b.thread() * std::int64_t{vector_elements}; c < a.cols;
          c += threads * vector_elements) {
-      float p[vector_elements], q[vector_elements];
+      float p[vector_elements];
+      float q[vector_elements];
       load_vector(x + c, a.cols - c, a.x.aligned, p);
       load_vector(y + c, a.cols - c, a.y.aligned, q);
       PLAIT_UNROLL
@@ -54,9 +54,9 @@ struct update_rows {
 
 namespace ops {
 
-/// x may have a stride of 0: one row for all of y's.
-/// Equation: y + x, or silu(x) y, in f32, rounded once
-/// Shapes: x with a stride of 0 is one row for all of y's
+/// Launches kernels::update_rows.
+/// Equation: y = y + x, or silu(x) y, in f32, rounded once
+/// Shapes: x and y [T, cols]; a stride of 0 makes x one row for all rows of y
 /// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp, tests/unit/ops/linear/linear_gpu_test.cpp
 template <kernels::update Kind, class Exec, class X, class Y>
 void update_rows(Exec& exec, matrix_view<X> x, matrix_view<Y> y) {

@@ -1,4 +1,4 @@
-// Kernels of gather_rows.
+// Kernel that copies rows by index, or pads them.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,7 +11,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// y[i] = x[rows[i]], or x[i] where rows is null; zeros from column `cols` on.
+/// y[i] = x[rows[i]], or x[i] where rows is null, padded with zeros from column `cols` on.
 /// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <class T, class Index = std::int64_t>
 struct gather_rows {
@@ -19,7 +19,8 @@ struct gather_rows {
     rows_of<T const> x;
     Index const* rows;
     rows_of<T> y;
-    std::int64_t cols, y_cols;
+    std::int64_t cols;
+    std::int64_t y_cols;
   };
   static constexpr int threads = 128;
   template <class>
@@ -32,7 +33,7 @@ struct gather_rows {
     T* const to = a.y.row(i);
     for (std::int64_t c = b.thread() * std::int64_t{vector_elements}; c < a.y_cols;
          c += threads * vector_elements) {
-      float v[vector_elements];  // widened and rounded back: exact
+      float v[vector_elements];  // widening and rounding back is exact
       load_vector(from + c, a.cols - c, a.x.aligned, v);
       store_vector(to + c, a.y_cols - c, a.y.aligned, v);
     }

@@ -1,8 +1,6 @@
-// Arithmetic of kernels: the device's instructions where there is one, plain functions on this
-// machine.
-// Equation: on a device 2^x is ex2.approx, two units in the last place; log(1 + e^x) = max(x, 0) +
-//   e P(e) with e = e^-|x| and P of degree 9, to 1.4e-7 of the result besides the error of e, also
-//   where that is small
+// Arithmetic of kernels: on a device its instructions, on the host plain functions.
+// Equation: log(1 + e^x) = max(x, 0) + e P(e) with e = e^-|x| and P of degree 9, with a relative
+//   error of 1.4e-7 besides that of e, for small results too
 // Test: tests/unit/ops/rows/pointwise_gpu_test.cpp,
 // tests/unit/ops/selective_scan/selective_scan_gpu_test.cpp
 #pragma once
@@ -14,6 +12,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
@@ -31,8 +30,8 @@ PLAIT_HD inline float exp2(float x) {
 /// e^x, by exp2.
 PLAIT_HD inline float exp(float x) { return kernels::exp2(x * 1.44269504f); }
 
-/// x / y for |y| up to 2^126, and a zero of the right sign where y is larger: a reciprocal and a
-/// product, 2 units in the last place.
+/// x / y by a reciprocal and a product, with an error of 2 units in the last place, for |y| up to
+/// 2^126; for larger y a zero with the sign of x / y.
 PLAIT_HD inline float quotient(float x, float y) {
 #if defined(__CUDA_ARCH__)
   float q;
@@ -43,9 +42,9 @@ PLAIT_HD inline float quotient(float x, float y) {
 #endif
 }
 
-/// log(1 + e^x), without overflow: max(x, 0) + log(1 + e) with e = e^-|x| <= 1, where log(1 + e) /
-/// e is a polynomial of degree 9 (the largest relative error 5e-9, 1.4e-7 with its roundings), so
-/// that small results keep their digits.
+/// log(1 + e^x), without overflow: max(x, 0) + log(1 + e) with e = e^-|x| <= 1. log(1 + e) / e is a
+/// polynomial of degree 9 (maximum relative error 5e-9, 1.4e-7 with its roundings), so that small
+/// results keep their digits.
 PLAIT_HD inline float softplus(float x) {
   float const e = kernels::exp(-fabsf(x));
   float p = -0.0032440247f;
@@ -61,14 +60,14 @@ PLAIT_HD inline float softplus(float x) {
   return fmaf(p, e, fmaxf(x, 0.0f));
 }
 
-/// x / (1 + e^-x)
+/// x / (1 + e^-x).
 PLAIT_HD inline float silu(float x) { return quotient(x, 1.0f + kernels::exp(-x)); }
 
-/// Activations are float or bf16_t.
+/// An activation, float or bf16_t, as a float.
 PLAIT_HD inline float widen(float x) { return x; }
 PLAIT_HD inline float widen(bf16_t x) { return from_bf16(x.bits); }
 
-/// To the nearest T, ties to the even one.
+/// x rounded to the nearest T, ties to even.
 template <class T>
 PLAIT_HD inline T narrow(float x) {
   if constexpr (std::is_same_v<T, bf16_t>) {
@@ -84,12 +83,12 @@ PLAIT_HD inline T narrow(float x) {
   }
 }
 
-/// Two bf16 in a word, the first one in the lower half.
+/// One of two bf16 in a word; the first is the lower half.
 PLAIT_HD inline float low_half(std::uint32_t word) { return std::bit_cast<float>(word << 16); }
 PLAIT_HD inline float high_half(std::uint32_t word) {
   return std::bit_cast<float>(word & 0xffff0000u);
 }
-/// Both rounded to the nearest bf16.
+/// A word of two floats rounded to the nearest bf16.
 PLAIT_HD inline std::uint32_t narrow_pair(float low, float high) {
 #if defined(__CUDA_ARCH__)
   std::uint32_t word;
@@ -100,8 +99,7 @@ PLAIT_HD inline std::uint32_t narrow_pair(float low, float high) {
 #endif
 }
 
-/// Bytes that are loaded or stored at once, whatever they are: nothing is concluded from their
-/// type.
+/// Words that are loaded or stored at once, for values of any type: they may alias it.
 struct [[gnu::may_alias]] words4 {
   alignas(16) std::uint32_t word[4];
 };
@@ -110,8 +108,8 @@ struct [[gnu::may_alias]] words2 {
 };
 using words1 = std::uint32_t __attribute__((may_alias));
 
-/// What is read once, past the L1 cache, which stays free for what is read again. Nothing in a
-/// kernel's grid may write it.
+/// Loads values that are read once, without allocating lines in the L1 cache. No thread of the grid
+/// may write them.
 PLAIT_HD inline words4 load_once(words4 const* from) {
 #if defined(__CUDA_ARCH__)
   words4 w;
@@ -124,7 +122,7 @@ PLAIT_HD inline words4 load_once(words4 const* from) {
 #endif
 }
 
-/// A binary16.
+/// A binary16 as a float.
 PLAIT_HD inline float widen_f16(std::uint16_t bits) {
 #if defined(__CUDA_ARCH__)
   float y;
@@ -135,13 +133,12 @@ PLAIT_HD inline float widen_f16(std::uint16_t bits) {
 #endif
 }
 
-/// a - b of two bf16 each in a word.
+/// a - b for two bf16 per word.
 PLAIT_HD inline std::uint32_t subtract_pairs(std::uint32_t a, std::uint32_t b) {
 #if defined(__CUDA_ARCH__)
   std::uint32_t d;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;"
-      : "=r"(d)
-      : "r"(b), "r"(0xbf80bf80u), "r"(a));  // sub.bf16x2 begins with sm_90
+  // a - 1 b: sub.bf16x2 begins with sm_90.
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(b), "r"(0xbf80bf80u), "r"(a));
   return d;
 #else
   return std::uint32_t{to_bf16(low_half(a) - low_half(b))} |
@@ -149,11 +146,13 @@ PLAIT_HD inline std::uint32_t subtract_pairs(std::uint32_t a, std::uint32_t b) {
 #endif
 }
 
-/// A word of four int8 as bf16, exactly: bytes 0 and 2 to `even`, 1 and 3 to `odd`. The lower 7
-/// bits of a byte behind the exponent of 128 are 128 + them, and the sign bit alone is 128 or 256:
-/// their difference is the byte in two's complement.
+/// A word of four int8 as bf16, exactly: bytes 0 and 2 to `even`, 1 and 3 to `odd`. With the
+/// exponent of 128, the lower 7 bits of a byte make 128 + their value, and the sign bit alone makes
+/// 128 or 256: the difference is the byte in two's complement.
 PLAIT_HD inline void int8_to_bf16(std::uint32_t bytes, std::uint32_t& even, std::uint32_t& odd) {
-  constexpr std::uint32_t low = 0x007f007fu, sign = 0x00800080u, from_128 = 0x43004300u;
+  constexpr std::uint32_t low = 0x007f007fu;
+  constexpr std::uint32_t sign = 0x00800080u;
+  constexpr std::uint32_t from_128 = 0x43004300u;
   even = subtract_pairs((bytes & low) | from_128, (bytes & sign) | from_128);
   bytes >>= 8;
   odd = subtract_pairs((bytes & low) | from_128, (bytes & sign) | from_128);

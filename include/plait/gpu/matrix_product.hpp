@@ -1,5 +1,4 @@
-// A product of matrices, as it is asked of a library.
-// Test: tests/unit/exec/device_test.cpp
+// Arguments of a library's matrix product.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,8 +10,13 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// y[rows, n] = x[rows, k] W[n, k]^T, by a library: X and W both float or both bf16_t, Y the same
-/// or float. Sums are f32.
+/// A matrix product for a library to compute.
+///
+/// Equation: y = x w^T, with sums in f32
+/// Shapes: x [rows, k], w [n, k], y [rows, n]; rows are `stride` values apart. X is float or
+/// bf16_t,
+///   Y the same or float
+/// Test: tests/unit/exec/device_test.cpp
 template <class X, class Y>
 struct matrix_product {
   X const* x;
@@ -21,7 +25,9 @@ struct matrix_product {
   std::int64_t w_stride;
   Y* y;
   std::int64_t y_stride;
-  std::int64_t rows, n, k;
+  std::int64_t rows;
+  std::int64_t n;
+  std::int64_t k;
 };
 
 }  // namespace exec

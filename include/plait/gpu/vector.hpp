@@ -1,6 +1,6 @@
-// Some values of a row at once, mostly eight: 16 bytes of bf16.
-// Shapes: `aligned` says that every lot of every row stands at a multiple of 16 bytes; else values
-//   go one by one
+// Vector loads and stores of a row's values, usually eight: 16 bytes of bf16.
+// Shapes: `aligned` says that every vector of every row is at a multiple of 16 bytes; else values
+//   are loaded and stored one by one
 // Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 
@@ -15,15 +15,15 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// Values that one thread takes together: 16 bytes of bf16, twice 16 of f32.
+/// Values per vector of one thread: 16 bytes of bf16, twice 16 of f32.
 inline constexpr int vector_elements = 8;
 
-/// A row-major matrix as kernels are given it.
+/// A row-major matrix as an argument of a kernel.
 template <class T>
 struct rows_of {
   T* data = nullptr;
   std::int64_t stride = 0;
-  bool aligned = false;  ///< every lot of every row stands at a multiple of 16 bytes
+  bool aligned = false;  ///< every vector of every row is at a multiple of 16 bytes
   rows_of() = default;
   rows_of(matrix_view<T> const& m)
       : data(m.data()),
@@ -33,16 +33,16 @@ struct rows_of {
   PLAIT_HD T* row(std::int64_t r) const { return data + r * stride; }
 };
 
-/// N values as they are in memory, so that they wait in few registers: 2, 4 or 8 of bf16, 1 to 8 of
-/// f32, N a power of two.
+/// N values with the bits they have in memory, so that pending loads occupy few registers: 2, 4 or
+/// 8 of bf16, 1 to 8 of f32, N a power of two.
 template <class T, int N>
 struct raw_values {
   static constexpr int bytes = N * static_cast<int>(sizeof(T)), words = bytes / 4;
   static_assert(words > 0 && (words & (words - 1)) == 0);
   std::uint32_t word[words] = {};
 
-  /// from[0, min(n, N)), zeros behind. `aligned`: from stands at a multiple of 16 bytes, or of N
-  /// values where these are less.
+  /// Loads from[0, min(n, N)), padded with zeros. `aligned`: from is at a multiple of 16 bytes, or
+  /// of N values where these are less.
   PLAIT_HD void load(T const* from, std::int64_t n, bool aligned) {
     if (aligned && n >= N) {
       if constexpr (words >= 4) {
@@ -64,15 +64,15 @@ struct raw_values {
     PLAIT_UNROLL
     for (int i = 0; i < words; ++i) {
       if constexpr (sizeof(T) == 2) {
-        std::uint32_t const low = 2 * i < n ? from[2 * i].bits : 0u,
-                            high = 2 * i + 1 < n ? from[2 * i + 1].bits : 0u;
+        std::uint32_t const low = 2 * i < n ? from[2 * i].bits : 0u;
+        std::uint32_t const high = 2 * i + 1 < n ? from[2 * i + 1].bits : 0u;
         word[i] = low | high << 16;
       } else {
         word[i] = i < n ? std::bit_cast<std::uint32_t>(from[i]) : 0u;
       }
     }
   }
-  /// i known when compiled, or the values leave their registers.
+  /// Value i, which is a constant after unrolling: else the values are moved to local memory.
   PLAIT_HD float operator[](int i) const {
     if constexpr (sizeof(T) == 2)
       return i % 2 == 0 ? low_half(word[i / 2]) : high_half(word[i / 2]);
@@ -81,7 +81,7 @@ struct raw_values {
   }
 };
 
-/// from[0, min(n, N)) as floats, zeros behind. `aligned` as raw_values::load has it.
+/// Loads from[0, min(n, N)) as floats, padded with zeros. `aligned` as in raw_values::load.
 template <class T, int N>
 PLAIT_HD inline void load_vector(T const* from, std::int64_t n, bool aligned, float (&to)[N]) {
   raw_values<T, N> raw;
@@ -90,7 +90,7 @@ PLAIT_HD inline void load_vector(T const* from, std::int64_t n, bool aligned, fl
   for (int i = 0; i < N; ++i) to[i] = raw[i];
 }
 
-/// from[0, min(n, N)) rounded to T. `aligned` as above, of `to`.
+/// Stores from[0, min(n, N)) rounded to T. `aligned` as in raw_values::load, for `to`.
 template <class T, int N>
 PLAIT_HD inline void store_vector(T* to, std::int64_t n, bool aligned, float const (&from)[N]) {
   constexpr int words = raw_values<T, N>::words;
@@ -120,12 +120,12 @@ PLAIT_HD inline void store_vector(T* to, std::int64_t n, bool aligned, float con
     if (i < n) to[i] = narrow<T>(from[i]);
 }
 
-/// Whether rows of f32 that are `stride` values apart may be read as above.
+/// Whether rows of f32 `stride` values apart are aligned for vector loads.
 PLAIT_HD inline bool aligned_rows(float const* at, std::int64_t stride) {
   return reinterpret_cast<std::uintptr_t>(at) % 16 == 0 && stride % 4 == 0;
 }
 
-/// What kernels without shared memory share.
+/// The shared memory of kernels without any.
 struct no_shared {};
 
 }  // namespace kernels

@@ -1,11 +1,14 @@
-// A model from a packed file, without reading it: the second start is instant, and processes share
-// the memory.
+// Loads a model from a packed file by mapping it: later starts are instant, and processes share the
+// memory.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/cpu/panel_matrix.hpp>
 #include <plait/io/architecture/plait_architecture.hpp>
 #include <plait/io/files/packed_file.hpp>
+#include <plait/io/files/packed_layout.hpp>
+#include <plait/io/files/tensor_view.hpp>
 #include <plait/model/model_weights.hpp>
 
 #include <cstddef>
@@ -19,18 +22,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// How a packed file is loaded.
+/// Options of `load_packed`.
 struct packed_options {
-  bool verify = false;  ///< reads all of the file and compares checksums first; otherwise only the
-                        ///< header's is compared
+  /// Reads the whole file and compares the checksums of all tensors; otherwise only the header's.
+  bool verify = false;
 };
 
-/// The model whose weights are in a packed file: matrices are the file's memory, mapped, not copied
-/// and read-only, which other processes share; vectors and states, which are small, are copied. The
-/// file must stay as it is while the model lives (replacing it by a rename is no change).
-/// plait::error with file and tensor for another architecture, other storage types, another width
-/// of panels, and for a file that is not what save_packed wrote; what is wrong in a tensor's values
-/// is found with `verify` only.
+/// The model whose weights a packed file holds. Its matrices are the mapped file, read-only and
+/// shared with other processes; vectors and states, which are small, are copied.
 ///
 /// ```cpp
 /// #include <filesystem>
@@ -43,18 +42,16 @@ struct packed_options {
 ///   return plait::io::load_packed<model>(packed);
 /// }
 /// ```
-/// Equation: the model that save_packed (save_packed.hpp) was given, to the last bit. Matrices are
-///   the file's memory, read-only; vectors and states are copied
-/// Shapes: a unique_ptr to a Model, which keeps the file mapped. Replacing the file by a rename, or
-///   removing it, changes nothing; writing into it does, and shortening it makes touching the lost
-///   pages fatal (SIGBUS)
-/// Errors: those of packed_file.hpp, and, where the architecture is another one, of
-///   plait_architecture.hpp with key and both values. All of them come before anything is
-///   allocated. Weights cannot be set afterwards (core/buffer.hpp)
-/// Cost: reads the header, copies vectors and states; pages of matrices come when they are used.
-///   With `verify` one pass over the file, at about 10 GB/s from memory: without it damage within a
-///   tensor is not noticed. Pages of a file are small ones, where a loaded model has huge pages:
-///   measure whether that matters to you
+/// Equation: the model that save_packed (save_packed.hpp) was given, to the last bit
+/// State: the model keeps the file mapped. Replacing the file by a rename, or removing it, changes
+///   nothing; writing into it changes the weights, and shortening it makes access to the lost pages
+///   fatal (SIGBUS). The weights cannot be set (core/buffer.hpp)
+/// Errors: those of packed_file.hpp and, for another architecture, of plait_architecture.hpp, all
+///   before anything is allocated
+/// Cost: reads the header, copies vectors and states; pages of matrices are read on first use.
+///   `verify` adds one pass over the file, at about 10 GB/s from memory; without it, damage within
+///   a tensor is not detected. Mapped files have small pages, where `load` uses huge ones: measure
+///   whether that costs speed
 /// Test: tests/unit/io/packed_test.cpp, tests/checks/fuzz/packed.cpp
 template <class Model>
 std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& file,
@@ -67,31 +64,32 @@ std::unique_ptr<Model> load_packed(std::shared_ptr<packed_file const> const& fil
   std::size_t count = 0;
   Model::describe_tensors([&](int, std::string_view, tensor const&) { ++count; });
   if (tensors.size() != count)
-    file->refuse("has " + std::to_string(tensors.size()) + " tensors, but this model has " +
-                 std::to_string(count));
+    file->refuse("has {} tensors, but this model has {}", tensors.size(), count);
   std::size_t i = 0;
-  model->for_each_tensor([&]<class Tensor>(int layer, std::string_view part, tensor const& t,
-                                           Tensor&) {
-    packed_tensor const& is = tensors[i++];
-    if (std::string const name = packed_name(layer, part, t); is.name != name)
-      file->refuse(is.name, "is in the place of " + in_quotes(name));
-    if (is.layout != packed_layout<Tensor>())
-      file->refuse(is.name, "is kept as " + in_quotes(is.layout) + ", but this model keeps it as " +
-                                in_quotes(packed_layout<Tensor>()) +
-                                "; load the checkpoint into this type and pack it again");
-    if (borrowing_tensor<Tensor> && file->rows_of_panels() != panel_rows)
-      file->refuse("was packed in panels of " + std::to_string(file->rows_of_panels()) +
-                   " rows, but this program was compiled for " + std::to_string(panel_rows) +
-                   " (AVX-512: 32, AVX2: 16, else 8); load the checkpoint and pack it again on "
-                   "this machine");
-    if (std::vector const shape{t.copies, t.rows, t.cols}; is.shape != shape)
-      file->refuse(is.name,
-                   "has shape " + shape_text(is.shape) + ", expected " + shape_text(shape));
-    if (std::int64_t const bytes = packed_bytes<Tensor>(t);
-        static_cast<std::int64_t>(is.bytes.size()) != bytes)
-      file->refuse(is.name, "has " + std::to_string(is.bytes.size()) + " bytes, expected " +
-                                std::to_string(bytes));
-  });
+  model->for_each_tensor(
+      [&]<class Tensor>(int layer, std::string_view part, tensor const& t, Tensor&) {
+        packed_tensor const& found = tensors[i++];
+        std::string const quoted = in_quotes(found.name);
+        if (std::string const name = packed_name(layer, part, t); found.name != name)
+          file->refuse("tensor {} is in the place of {}", quoted, in_quotes(name));
+        if (found.layout != packed_layout<Tensor>())
+          file->refuse(
+              "tensor {} is stored as {}, but this model stores it as {}; load the checkpoint into "
+              "this type and pack it again",
+              quoted, in_quotes(found.layout), in_quotes(packed_layout<Tensor>()));
+        if (borrowing_tensor<Tensor> && file->rows_of_panels() != panel_rows)
+          file->refuse(
+              "was packed in panels of {} rows, but this program was compiled for {} (AVX-512: 32, "
+              "AVX2: "
+              "16, else 8); load the checkpoint and pack it again on this machine",
+              file->rows_of_panels(), panel_rows);
+        if (std::vector const shape{t.copies, t.rows, t.cols}; found.shape != shape)
+          file->refuse("tensor {} has shape {}, expected {}", quoted, shape_text(found.shape),
+                       shape_text(shape));
+        if (std::int64_t const bytes = packed_bytes<Tensor>(t);
+            static_cast<std::int64_t>(found.bytes.size()) != bytes)
+          file->refuse("tensor {} has {} bytes, expected {}", quoted, found.bytes.size(), bytes);
+      });
   if (options.verify) file->verify();
 
   i = 0;

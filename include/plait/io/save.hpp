@@ -1,12 +1,16 @@
-// A model to a directory.
+// Saves a model as a checkpoint directory.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/io/architecture/tensor_names.hpp>
 #include <plait/io/family.hpp>
 #include <plait/io/files/checkpoint_writer.hpp>
 #include <plait/io/files/config_file.hpp>
+#include <plait/io/files/fail.hpp>
+#include <plait/io/files/stored_type.hpp>
 
 #include <sys/stat.h>
 
@@ -20,26 +24,22 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// How a checkpoint is saved.
+/// Options of `save`.
 struct save_options {
-  std::int64_t shard_bytes =
-      5'000'000'000;  ///< more than this is written in shards of up to this size
-  stored_type type =
-      stored_type::f32;  ///< or bf16: every value rounded to the nearest, ties to even
+  /// Larger checkpoints are written in shards of at most this many bytes of values.
+  std::int64_t shard_bytes = 5'000'000'000;
+  /// f32, or bf16 with every value rounded to nearest, ties to even.
+  stored_type type = stored_type::f32;
 };
 
-/// Writes the weights of a model or reference_model, in the names of its family, so that
-/// load<Model>(directory) gives the same values (f32) and, for a Jamba or a Mixtral, transformers'
-/// from_pretrained does.
+/// Writes the weights of a model or reference_model into a checkpoint directory, which is created
+/// if it does not exist (its parents are not).
 ///
-/// A config.json that is there stays as it is, with whatever keys of the user's; it must describe
-/// this architecture, otherwise nothing is written: another model's checkpoint is never replaced.
-/// An architecture knows nothing of special tokens: their keys are null then, so put the original
-/// config.json there first if they matter.
-///
-/// On a plait::error (full disk, no permission) the directory is as it was. checkpoint_writer.hpp
-/// has the protocol, which holds for a killed process, too. Beyond the model it takes the memory of
-/// a row, of a file's header and of a small buffer.
+/// An existing config.json stays unchanged and decides the family and its tensor names. It must
+/// describe this architecture, otherwise nothing is written: another model's checkpoint is never
+/// replaced. Without a config.json, one is written for the first family that can express the
+/// architecture. Its special tokens are null, since an architecture has none: copy the original
+/// config.json into the directory first if they matter.
 ///
 /// ```cpp
 /// inline void in_shards_of_2_gb(plait::jamba_reasoning_3b<> const& net,
@@ -48,50 +48,43 @@ struct save_options {
 ///                   {.shard_bytes = 2'000'000'000, .type = plait::io::stored_type::bf16});
 /// }
 /// ```
-/// Equation: `load` of the directory gives the same values (f32), or each rounded to the nearest
-///   bf16, ties to even; for a Jamba or a Mixtral, transformers' from_pretrained does. A
-///   config.json that is there stays as it is and decides the names; it must describe the type,
-///   otherwise nothing is written. Without one it is written, of the first family that has words
-///   for the architecture
-/// Shapes: a `model` or a `reference_model`, whose doubles become floats; `shard_bytes` in bytes of
-///   values, above which shards of up to that size are written; the directory is made if there is
-///   none, its parents are not. Special tokens in a config.json that is written are null
-/// Errors: beside these, those of checkpoint_writer.hpp and of config.json's family (family.hpp).
-///   The directory is as it was
+/// Equation: `load` of the directory gives the same values (f32) or their bf16 roundings; for Jamba
+///   and Mixtral, transformers' from_pretrained does too. Doubles of a reference_model become
+///   floats
+/// State: on an error, or if the process is killed, the directory holds the old checkpoint
+///   (checkpoint_writer.hpp)
+/// Errors: beside these, those of checkpoint_writer.hpp and of config.json's family (family.hpp)
 ///   - `save: shard_bytes is …; expected at least 1`: this and the next without FILE
-/// Cost: each value once, on one thread; beside the model a row, a file's header and 64 KiB; on the
-///   disk the old and the new checkpoint at once
+/// Cost: reads each value once, on one thread. Beside the model, memory for a row, the header of a
+///   file and 64 KiB; the disk holds the old and the new checkpoint at once
 /// Test: tests/unit/io/save_test.cpp, tests/unit/io/save_golden_test.cpp,
 ///   tests/unit/io/save_protocol_test.cpp, tests/unit/io/transformers_roundtrip.sh
 template <class Model>
 void save(Model const& model, std::string const& directory, save_options const& options = {}) {
   static constexpr auto config = Model::config;
   if (options.shard_bytes < 1)
-    throw error("save: shard_bytes is " + std::to_string(options.shard_bytes) +
-                "; expected at least 1");
+    throw error(sentence("save: shard_bytes is {}; expected at least 1", options.shard_bytes));
   if (options.type != stored_type::f32 && options.type != stored_type::bf16)
-    throw error("save: a checkpoint is written as F32 or BF16, not " +
-                std::string(info(options.type).name));
+    throw error(
+        sentence("save: a checkpoint is written as F32 or BF16, not {}", info(options.type).name));
 
   checkpoint_writer out(directory);
   std::string const file = path_in(directory, "config.json");
   struct stat status {};
-  bool const described = ::lstat(file.c_str(), &status) == 0;
-  if (!described && out.has_weights())
+  bool const has_config = ::lstat(file.c_str(), &status) == 0;
+  if (!has_config && out.has_weights())
     fail(directory,
          "has weights but no config.json, so they may be another model's; nothing was written");
-  config_file const about =
-      described
-          ? config_file(file)
-          : config_of(config, file, options.type == stored_type::f32 ? "float32" : "bfloat16");
-  tensor_names const names(config, require_same(about, config));
+  char const* const dtype = options.type == stored_type::f32 ? "float32" : "bfloat16";
+  config_file const json = has_config ? config_file(file) : config_of(config, file, dtype);
+  tensor_names const names(config, require_same(json, config));
 
   Model::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
     for (std::int64_t e = 0; e < t.copies; ++e)
       out.plan(names.written(layer, part, t, e), shape_in_file(t));
   });
   out.begin(options.shard_bytes, options.type,
-            described ? std::nullopt : std::optional(about.text()));
+            has_config ? std::nullopt : std::optional(json.text()));
   std::vector<float> row;
   model.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto const& data) {
     row.resize(static_cast<std::size_t>(t.cols));

@@ -1,11 +1,15 @@
-// A model to a packed file.
+// Saves a model as a packed file.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/cpu/panel_matrix.hpp>
 #include <plait/io/architecture/plait_architecture.hpp>
+#include <plait/io/files/config_file.hpp>
 #include <plait/io/files/new_file.hpp>
-#include <plait/io/files/packed_file.hpp>
+#include <plait/io/files/packed_format.hpp>
+#include <plait/io/files/packed_layout.hpp>
+#include <plait/io/files/xxh64.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -20,7 +24,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace io {
 
 namespace detail {
-/// Calls visit(bytes) for a tensor's bytes in a packed file, in one piece or in rows.
+/// Calls visit(bytes) for the bytes of a tensor in a packed file, in one piece or row by row.
 template <class Tensor, class Visit>
 void visit_packed(tensor const& t, Tensor const& data, Visit&& visit) {
   if constexpr (borrowing_tensor<Tensor>) {
@@ -35,17 +39,15 @@ void visit_packed(tensor const& t, Tensor const& data, Visit&& visit) {
 }
 }  // namespace detail
 
-/// Writes the weights of a model as they lie in its memory, for load_packed<Model>(file) to map:
-/// the type's architecture, the rows of a panel and the bytes have to be the same there. The file
-/// appears complete or not at all; on a plait::error what was there stays.
-/// Equation: every tensor as it lies in memory, one that cannot be lent memory as rows of f32
-///   (packed_file.hpp)
-/// Shapes: of any architecture and storage; the file is for the same type, and for programs
-///   compiled for the same width of panels
-/// Errors: those of new_file.hpp, after which what was there stays as it was; and for an
-///   architecture with a hyperparameter that equals nothing (a NaN) those of plait_architecture.hpp
-/// Cost: two passes over the weights, one for the checksums, and an fsync; beside the model the
-///   memory of a row, of the header and a small buffer
+/// Writes the weights of a model in their layout in memory, for load_packed<Model>(path) to map.
+/// The file is for the same type, and for programs compiled for the same rows per panel. Equation:
+/// every tensor's storage unchanged; a tensor that cannot borrow memory as rows of f32
+/// (packed_layout.hpp)
+/// State: the file appears complete or, on an error, stays as it was
+/// Errors: those of new_file.hpp; for an architecture with a NaN among its hyperparameters, which
+///   could not be loaded, those of plait_architecture.hpp
+/// Cost: two passes over the weights, one of them for the checksums, and an fsync; beside the model
+///   memory for a row, the header and a small buffer
 /// Test: tests/unit/io/packed_test.cpp
 template <class Model>
 void save_packed(Model const& model, std::string const& path) {
@@ -53,13 +55,15 @@ void save_packed(Model const& model, std::string const& path) {
   nlohmann::json header{{"config", plait_keys(config)},
                         {"panel_rows", panel_rows},
                         {"tensors", nlohmann::json::array()}};
-  require_same(parse_plait_config(config_file(header["config"].dump(), path)),
-               config);  // what could not be loaded is not written
+  // A file that could not be loaded is not written.
+  require_same(parse_plait_config(config_file(header["config"].dump(), path)), config);
 
-  std::int64_t tensors = 0, written = 0, offset = 0;
+  std::int64_t tensors = 0;
+  std::int64_t written = 0;
+  std::int64_t offset = 0;
   Model::describe_tensors([&](int, std::string_view, tensor const&) { ++tensors; });
   std::vector<std::byte> const zeros(static_cast<std::size_t>(packed_extent(0, true)) + 64);
-  auto const filling = [&](std::int64_t bytes, bool last) {
+  auto const padding = [&](std::int64_t bytes, bool last) {
     return std::span(zeros).first(static_cast<std::size_t>(packed_extent(bytes, last) - bytes));
   };
   model.for_each_tensor(
@@ -73,15 +77,14 @@ void save_packed(Model const& model, std::string const& path) {
                                      {"shape", {t.copies, t.rows, t.cols}},
                                      {"offset", offset},
                                      {"bytes", bytes},
-                                     {"checksum", sum.add(filling(bytes, last)).value()}});
+                                     {"checksum", sum.add(padding(bytes, last)).value()}});
         offset += packed_extent(bytes, last);
       });
 
   std::string text = header.dump();
   text.resize((text.size() + 63) / 64 * 64, ' ');
   if (text.size() > max_packed_header)
-    fail(path, "cannot be written: its header would exceed " + std::to_string(max_packed_header) +
-                   " bytes");
+    fail(path, "cannot be written: its header would exceed {} bytes", max_packed_header);
   packed_prefix prefix;
   prefix.header_bytes = text.size();
   prefix.file_bytes = sizeof prefix + text.size() + static_cast<std::uint64_t>(offset);
@@ -96,12 +99,12 @@ void save_packed(Model const& model, std::string const& path) {
                                           Tensor const& data) {
     detail::visit_packed(
         t, data, [&](std::span<std::byte const> piece) { out.write(piece.data(), piece.size()); });
-    auto const rest = filling(packed_bytes<Tensor>(t), ++written == tensors);
-    out.write(rest.data(), rest.size());
+    auto const zero_bytes = padding(packed_bytes<Tensor>(t), ++written == tensors);
+    out.write(zero_bytes.data(), zero_bytes.size());
   });
   out.commit();
-  (void)sync_directory(
-      new_file::directory_of(path));  // the file is in place whatever becomes of this
+  // The file is complete and in place, so that a failure to make its name durable is no error.
+  (void)sync_directory(new_file::directory_of(path));
 }
 
 }  // namespace io

@@ -1,5 +1,4 @@
-// Causal grouped-query attention: three projections, rotation if there is one, pages, one
-// projection.
+// The layer of causal grouped-query attention.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -13,13 +12,14 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// y = o_proj(attend(q_proj x, k_proj x, v_proj x)), no biases (ops/attention/paged_attention.hpp
-/// has the equation).
-/// Equation: y = o_proj attend(q_proj x, k_proj x, v_proj x), queries and keys rotated first where
-///   positions are rotary
-/// Shapes: with dim = P.dim(D): q [T, num_heads dim], k and v [T, num_kv_heads dim]. State: keys,
-///   as they are compared, and values of every token, 2 num_kv_heads dim values each. Workspace: q,
-///   k and v
+/// Causal grouped-query attention over the pages of each sequence.
+/// Equation: q = q_proj x, k = k_proj x, v = v_proj x; q, k = rope(q, k) where positions are rotary
+///   (ops/attention/rope.hpp); y = o_proj softmax(q k^T / sqrt(dim)) v over the tokens up to each
+///   row (ops/attention/paged_attention.hpp)
+/// Shapes: dim = P.dim(D); q [T, num_heads dim], k and v [T, num_kv_heads dim]; workspace q, k and
+///   v
+/// State: keys (rotated, where positions are rotary) and values, 2 num_kv_heads dim values per
+///   token
 /// Cost: 4 T D dim (num_heads + num_kv_heads) operations in the projections, and those of
 ///   ops/attention/paged_attention.hpp
 /// Source: Ainslie et al., arXiv:2305.13245
@@ -46,12 +46,11 @@ struct attention_layer {
   static void forward(Exec& exec, Weights const& w, [[maybe_unused]] layer_settings const& s,
                       sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
                       matrix_view<std::type_identity_t<T>> y, Observer&&) {
-    constexpr std::int64_t dim = P.dim(D), q_cols = P.num_heads * dim,
-                           kv_cols = P.num_kv_heads * dim;
+    constexpr std::int64_t dim = P.dim(D);
     arena::frame const scratch(exec.workspace);
-    auto const q = exec.template matrix<T>(x.rows(), q_cols);
-    auto const k = exec.template matrix<T>(x.rows(), kv_cols),
-               v = exec.template matrix<T>(x.rows(), kv_cols);
+    auto const q = exec.template matrix<T>(x.rows(), P.num_heads * dim);
+    auto const k = exec.template matrix<T>(x.rows(), P.num_kv_heads * dim);
+    auto const v = exec.template matrix<T>(x.rows(), P.num_kv_heads * dim);
     ops::linear(exec, x,
                 std::array{ops::into(q, w.template get<"q_proj">()),
                            ops::into(k, w.template get<"k_proj">()),
@@ -64,6 +63,7 @@ struct attention_layer {
   }
 };
 
+/// Binds `attention` to its layer.
 template <>
 struct layer_of<attention> {
   template <int D, attention P>

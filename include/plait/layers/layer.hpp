@@ -1,4 +1,4 @@
-// How a policy finds its layer, and what every layer is given.
+// The protocol of layers: the binding of a policy to its layer, and the arguments of every layer.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,12 +12,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Policy type -> layer. The one line a component of your own needs, with a layer template of your
-/// own:
-///
-///   template <> struct plait::layer_of<mine> {
-///     template <int D, mine P> using bind = my_layer<D, P>;
-///   };
+/// The binding of a policy type to its layer; a component of your own specialises it (see `layer`).
 template <class Policy>
 struct layer_of {
   static_assert(std::is_void_v<Policy>,
@@ -25,19 +20,18 @@ struct layer_of {
                 "include <plait/plait.hpp>)");
 };
 
-/// The layer of a policy at width D: static functions only; weights and state are passed in. It
-/// depends on its own policy and width, nothing else of a model, so that equal layers are compiled
-/// once.
+/// The layer of a policy at width D: static functions, to which weights and state are passed.
 ///
-/// - mixer: `forward(exec, weights, settings, sequences, x, y, see)`, x and y [T, D]; and
-///   `continuation continues`
+/// - mixer: `forward(exec, weights, settings, sequences, x, y, see)`, and the constant `continues`
+///   of type `continuation`
 /// - feed-forward: `forward(exec, weights, settings, x, y, see)`
 /// - norm: `forward(exec, weights, settings, x, y, out)`: x += y (unless y is empty), out = norm(x)
 ///
-/// y must not overlap x. Layers call ops and never look at a value.
+/// `see(name, view)` is the observer. A layer calls ops and reads no value of a tensor, so that its
+/// launches depend on shapes alone.
 ///
-/// A component of your own is a policy with `describe`, a class with `forward`, and the line that
-/// binds them: `examples/own_mixer.cpp` does it in a hundred lines.
+/// A component of your own is a policy with `describe`, a class with `forward`, and a
+/// specialisation of `layer_of`: `examples/own_mixer.cpp` has one in a hundred lines.
 ///
 /// ```cpp
 /// namespace doubling {
@@ -67,47 +61,46 @@ struct layer_of {
 ///   using bind = doubling::layer<D, P>;
 /// };
 /// ```
-/// Shapes: a mixer's is forward(exec, weights, settings, sequences, x, y, see), a feed-forward's
-///   forward(exec, weights, settings, x, y, see), a norm's forward(exec, weights, settings, x, y,
-///   out)
-/// Cost: a layer is compiled once for all models that share its policy and width
+/// Shapes: x, y and out [T, D]; y must not overlap x
+/// Cost: a layer depends on its policy and width alone and is compiled once for all models that
+///   share them
 /// Test: tests/unit/layers/layer_test.cpp, tests/checks/compile_fail/misuse.cpp,
-/// tests/unit/model/stack_test.cpp
+///   tests/unit/model/stack_test.cpp
 template <int D, auto Policy>
 using layer = typename layer_of<std::remove_cvref_t<decltype(Policy)>>::template bind<D, Policy>;
 
-/// The reals of an architecture: they travel at run time, so that they multiply no instantiations.
+/// The reals of an architecture: run-time values, so that they multiply no instantiations.
 struct layer_settings {
   float norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
 };
 
-/// What becomes of a sequence whose tokens come in several calls, said by each mixer.
+/// Chunked-prefill guarantee of a mixer: the result of a sequence in several calls, compared with
+/// that in one call.
 enum class continuation : unsigned char {
-  bitwise,   ///< the same bits as in one call
-  rounding,  ///< the same up to rounding
-  none,      ///< not possible, as later tokens change earlier results: a sequence is one call, and
-             ///< forward refuses a second
+  bitwise,   ///< the same bits
+  rounding,  ///< equal up to rounding
+  none,      ///< later tokens change earlier results: forward refuses a second call
 };
 
-/// The mixer of a layer without one continues as you like.
+/// Chunked-prefill guarantee of a policy's mixer; `bitwise` where the slot is empty.
 template <int D, auto Policy>
 constexpr continuation continues() {
   if constexpr (std::is_same_v<std::remove_cvref_t<decltype(Policy)>, none>) {
     return continuation::bitwise;
   } else {
-    constexpr bool said = requires { layer<D, Policy>::continues; };
-    static_assert(said,
-                  "plait: a mixer says what becomes of a sequence in several calls: static "
-                  "constexpr plait::continuation continues");
-    if constexpr (said)
+    constexpr bool declared = requires { layer<D, Policy>::continues; };
+    static_assert(declared,
+                  "plait: a mixer declares its chunked-prefill guarantee: static constexpr "
+                  "plait::continuation continues");
+    if constexpr (declared)
       return layer<D, Policy>::continues;
     else
       return continuation::bitwise;
   }
 }
 
-/// Sees nothing, costs nothing.
+/// The default observer, which compiles to nothing.
 struct no_observer {
   template <class View>
   void operator()(char const*, View const&) const {}

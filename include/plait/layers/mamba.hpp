@@ -1,4 +1,4 @@
-// Mamba-1 with Jamba's inner norms.
+// The layer of Mamba-1 with Jamba's inner norms.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,22 +12,17 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// With d = expand * D, R = dt_rank, N = d_state:
-///   [u, z] = in_proj x;   u = silu(conv1d(u) + bias)               ops/short_conv/conv_silu.hpp
-///   [dt, B, C] = x_proj u, each with its RMS norm;   dt = dt_proj dt + bias
-///   y = out_proj(scan(u, dt, B, C) * silu(z))
-///   ops/selective_scan/selective_ssm.hpp
-///
-/// Equation: [u, z] = in_proj x; u = silu(conv1d(u) + bias); [dt, B, C] = x_proj u, each with its
-///   RMS norm, dt = dt_proj dt + bias; y = out_proj(scan(u, dt, B, C) * silu(z)). The first half of
-///   in_proj is the input, the second the gate
-/// Shapes: d = expand D, R = dt_rank, N = d_state. State: the last d_conv - 1 inputs of the
-///   convolution, [d_conv - 1][d], then S, [N][d]. Workspace: T (4 d + R + 2 N) values
+/// A selective state space layer (Mamba-1) with RMS norms of dt, B and C.
+/// Equation: [u, z] = in_proj x, the input first, then the gate; u = silu(conv1d(u) + bias)
+///   (ops/short_conv/conv_silu.hpp); [dt, B, C] = x_proj u, each with its RMS norm;
+///   dt = dt_proj dt + bias; y = out_proj(scan(u, dt, B, C) * silu(z))
+///   (ops/selective_scan/selective_ssm.hpp)
+/// Shapes: d = expand D, R = dt_rank, N = d_state; workspace T (4 d + R + 2 N) values
+/// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d]
 /// Cost: 2 T d (3 D + 2 R + 2 N) operations in the projections, T d (2 d_conv + 7 N + 16) in
 ///   convolution and scan
 /// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
 /// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
-/// State: the last d_conv - 1 inputs of the convolution, [d_conv - 1][d], then S, [N][d].
 template <int D, mamba P>
 struct mamba_layer {
   static constexpr int d_model = D;
@@ -48,14 +43,16 @@ struct mamba_layer {
   static void forward(Exec& exec, Weights const& w, layer_settings const& s,
                       sequences<T> const& seqs, matrix_view<std::type_identity_t<T> const> x,
                       matrix_view<std::type_identity_t<T>> y, Observer&&) {
-    constexpr std::int64_t d = P.inner(D), r = P.rank(D), n = P.d_state;
-    std::int64_t const tokens = x.rows();
-    sequences<T> scan_state = seqs;
+    constexpr std::int64_t d = P.inner(D);
+    constexpr std::int64_t R = P.rank(D);
+    constexpr std::int64_t N = P.d_state;
+    sequences<T> scan_state = seqs;  // S lies behind the inputs of the convolution
     scan_state.state_offset += (P.d_conv - 1) * d;
 
     arena::frame const scratch(exec.workspace);
-    auto const uz = exec.template matrix<T>(tokens, 2 * d), u = exec.template matrix<T>(tokens, d);
-    auto const selected = exec.template matrix<T>(tokens, r + 2 * n);
+    auto const uz = exec.template matrix<T>(x.rows(), 2 * d);
+    auto const u = exec.template matrix<T>(x.rows(), d);
+    auto const selected = exec.template matrix<T>(x.rows(), R + 2 * N);  // dt, B, C
 
     ops::linear_conv(exec, seqs, x,
                      ops::into(uz, w.template get<"in_proj">(), w.template find<"in_proj.bias">()),
@@ -74,6 +71,7 @@ struct mamba_layer {
   }
 };
 
+/// Binds `mamba` to its layer.
 template <>
 struct layer_of<mamba> {
   template <int D, mamba P>

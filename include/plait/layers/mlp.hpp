@@ -1,4 +1,4 @@
-// The dense SwiGLU feed-forward.
+// The layer of the dense SwiGLU feed-forward.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,9 +11,9 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// y = down_proj(silu(gate_proj x) * up_proj x) (Shazeer, arXiv:2002.05202).
+/// A dense feed-forward with SwiGLU.
 /// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
-/// Shapes: workspace: T d_ff values
+/// Shapes: workspace T d_ff values
 /// Cost: 6 T D d_ff operations, 3 D d_ff weights
 /// Source: Shazeer, arXiv:2002.05202
 /// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
@@ -35,6 +35,7 @@ struct mlp_layer {
   }
 };
 
+/// Binds `mlp` to its layer.
 template <>
 struct layer_of<mlp> {
   template <int D, mlp P>

@@ -1,4 +1,4 @@
-// The mixture of experts.
+// The layer of the mixture of experts.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,15 +11,13 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// p = softmax(router x); y = sum over the top_k largest p of p_e * mlp_e(x)
-/// (ops/routing/route.hpp,
-/// ops/routing/experts.hpp); with renormalised weights p_e is divided by the sum of the chosen
-/// ones.
-/// Equation: p = softmax(router x); y = sum of p_e mlp_e(x) over the top_k largest p; renormalised
-///   weights are divided by their sum first
+/// A mixture of top_k of num_experts SwiGLU experts.
+/// Equation: p = softmax(router x); y = sum of w_e mlp_e(x) over the top_k largest p; w_e = p_e, or
+///   p_e divided by the sum of the chosen p (`renormalised`) (ops/routing/route.hpp,
+///   ops/routing/experts.hpp)
 /// Shapes: an observer sees `"router_logits"` [T, num_experts], `"experts"` [T, top_k] by falling
 ///   weight, and `"expert_weights"` [T, top_k]
-/// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; 3 D d_ff weights an expert that has
+/// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; 3 D d_ff weights per expert that has
 ///   tokens
 /// Source: Shazeer et al., arXiv:1701.06538; Lieber et al., arXiv:2403.19887
 /// Test: tests/unit/layers/layer_test.cpp, tests/unit/layers/golden_test.cpp
@@ -53,6 +51,7 @@ struct moe_layer {
   }
 };
 
+/// Binds `moe` to its layer.
 template <>
 struct layer_of<moe> {
   template <int D, moe P>

@@ -1,4 +1,4 @@
-// The layer norm, with the residual add before it.
+// The layer of the RMS norm, with the residual add before it.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -9,7 +9,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// x += y, out = rms_norm(x) (policy/norm.hpp). y may be empty: nothing to add yet.
+/// Residual add and RMS norm in one pass.
 /// Equation: x += y, unless y is empty; out = weight x / sqrt(mean(x^2) + norm_eps)
 /// Shapes: x, y, out [T, D]
 /// Cost: 5 T D operations; each operand is read or written once
@@ -29,6 +29,7 @@ struct rms_norm_layer {
   }
 };
 
+/// Binds `rms_norm` to its layer.
 template <>
 struct layer_of<rms_norm> {
   template <int D, rms_norm P>

@@ -1,4 +1,4 @@
-// The weights of one component, made from its list of tensors.
+// The weights of one component, derived from its list of tensors.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -30,12 +30,13 @@ constexpr int tensor_count(Policy const& p, int d) {
 }
 template <class Policy>
 constexpr int tensor_index(Policy const& p, int d, std::string_view name) {
-  int i = 0, at = -1;
+  int i = 0;
+  int index = -1;
   describe(p, d, [&](tensor const& t) {
-    at = name == t.name ? i : at;
+    index = name == t.name ? i : index;
     ++i;
   });
-  return at;
+  return index;
 }
 template <class Policy>
 constexpr role tensor_role(Policy const& p, int d, int index) {
@@ -46,9 +47,7 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 }
 }  // namespace detail
 
-/// One tensor for each entry of describe(Policy, D), of the type that Storage has for its role.
-/// Empty until allocate(), then zero; names are looked up when compiled, and one that is not there
-/// is a sentence.
+/// The tensors of one component, by name.
 ///
 /// ```cpp body
 /// plait::weights<plait::mlp{.d_ff = 40}, 16, plait::storage::packed<>> feed_forward;
@@ -56,14 +55,15 @@ constexpr role tensor_role(Policy const& p, int d, int index) {
 /// if (feed_forward.get<"gate_proj">().rows() != 40)
 ///   throw plait::error("another shape is described");
 /// ```
-/// Shapes: one tensor for each entry of `describe(Policy, D)`, of the type that `Storage` has for
-///   its role; empty until `allocate`, then zero. `find` is the tensor's address, or null where a
-///   hyperparameter leaves it out
-/// Cost: names are looked up at compile time; `allocate` those of core/storage.hpp
+/// Shapes: one tensor per entry of `describe(Policy, D)`, of the type that `Storage` has for its
+///   role; empty until `allocate`, then zero
+/// Errors:
+///   - `plait: this component has no tensor of that name`: from `get`, at compile time
+/// Cost: names are looked up at compile time; `allocate` as core/storage.hpp
 /// Test: tests/unit/layers/weights_test.cpp
 template <auto Policy, int D, class Storage>
 class weights {
-  /// Not at once Storage's alias, which nvcc 13.0 loses in a pack where it does not depend on the
+  /// A class, because nvcc 13.0 loses Storage's alias in a pack where it does not depend on the
   /// role.
   template <role R>
   struct tensor_of {
@@ -76,7 +76,7 @@ class weights {
  public:
   static constexpr int count = detail::tensor_count(Policy, D);
 
-  /// The tensor of that name.
+  /// The tensor of a name.
   template <tensor_name Name>
   auto& get() {
     constexpr int i = detail::tensor_index(Policy, D, Name.view());
@@ -87,7 +87,7 @@ class weights {
   auto const& get() const {
     return const_cast<weights*>(this)->template get<Name>();
   }
-  /// A tensor that depends on a hyperparameter: its address, or null where the policy has none.
+  /// The address of an optional tensor; null where the policy does not describe it.
   template <tensor_name Name>
   auto find() const {
     constexpr int i = detail::tensor_index(Policy, D, Name.view());
@@ -97,7 +97,7 @@ class weights {
       return static_cast<typename Storage::template tensor<role::vector> const*>(nullptr);
   }
 
-  /// Calls visit(description, tensor) for each, in the order of describe.
+  /// Calls visit(description, tensor) per tensor, in the order of describe.
   template <class Visit>
   void for_each(Visit&& visit) {
     for_each_of(*this, visit);

@@ -1,68 +1,67 @@
-// A ragged batch: which sequences go on, with which tokens, and which rows of the result are
-// wanted.
-// Shapes: `add` returns the sequence's first output row; rows follow in the order of adding, a
-//   sequence's own by position, chosen ones in the order given. Ids are copied; embeddings [tokens,
-//   d_model] are read where they are when forward runs. A sequence must stay where it is until then
-// Errors:
-//   - `output row … was chosen of a sequence with … new tokens`: then nothing was added
-// Cost: everything a call needs besides the workspace is allocated here; `clear` keeps the room,
-//   and after `reserve` add allocates nothing
-// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp
+// A ragged batch: sequences with their new tokens, and the output rows.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/core/page_layout.hpp>
+#include <plait/core/sentence.hpp>
+#include <plait/core/sequences.hpp>
 #include <plait/core/view.hpp>
 #include <plait/model/cache.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Which positions of a sequence's new tokens give an output row.
+/// The new tokens of a sequence that have an output row.
 enum class rows : unsigned char { none, last, all };
 
-/// Lists (sequence, tokens). Tokens are ids or embeddings; ids are copied, embeddings are read
-/// where they are when forward runs. A chosen row that is not there is a plait::error, and then
-/// nothing was added. On a device, embeddings are in its memory; ids are not. Everything is
-/// allocated here, nothing in forward; clear() keeps the room. A cache must stay where it is from
-/// add to forward: keep a growing vector of caches from moving them.
+/// A list of (sequence, new tokens). Tokens are ids, which are copied, or embeddings, which forward
+/// reads in place: in the memory of the execution policy. A cache must not move between add and
+/// forward, as a growing vector of caches would move it.
+/// Shapes: ids [tokens], embeddings [tokens, d_model]. `add` returns the first output row of the
+///   sequence; rows follow in the order of `add`, those of a sequence by position, chosen ones in
+///   the order given
+/// Errors:
+///   - `output row … was chosen of a sequence with … new tokens`: the batch is unchanged
+/// Cost: the batch allocates everything that a call needs beside the workspace; `clear` keeps the
+///   memory, and after `reserve` add allocates nothing
+/// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp
 template <class T, class Memory = host_memory>
 class basic_batch {
  public:
   using cache_type = basic_cache<state_value<T>, Memory>;
 
-  /// Adds a sequence with ids. Returns the first of its output rows.
+  /// Adds a sequence with ids.
   std::int64_t add(cache_type& sequence, std::span<std::int32_t const> ids,
-                   plait::rows wanted = plait::rows::last) {
+                   plait::rows outputs = plait::rows::last) {
     entries_.push_back({&sequence, {}});
     ids_.insert(ids_.end(), ids.begin(), ids.end());
-    return close(sequence, static_cast<std::int64_t>(ids.size()), wanted);
+    return end_entry(sequence, static_cast<std::int64_t>(ids.size()), outputs);
   }
-  /// Adds a sequence with embeddings [tokens, d_model] instead of ids.
+  /// Adds a sequence with embeddings.
   std::int64_t add(cache_type& sequence, matrix_view<T const> embeddings,
-                   plait::rows wanted = plait::rows::last) {
+                   plait::rows outputs = plait::rows::last) {
     entries_.push_back({&sequence, embeddings});
     ids_.resize(ids_.size() + static_cast<std::size_t>(embeddings.rows()), 0);
-    return close(sequence, embeddings.rows(), wanted);
+    return end_entry(sequence, embeddings.rows(), outputs);
   }
-  /// Adds a sequence of which only the chosen positions among the new tokens give output rows, in
-  /// the order given.
+  /// Adds a sequence with the chosen positions among its new tokens as output rows.
   template <class Tokens>
   std::int64_t add(cache_type& sequence, Tokens const& tokens,
                    std::span<std::int64_t const> chosen) {
-    std::int64_t const base = tokens_count(), count = new_tokens(tokens);
+    std::int64_t const base = tokens_count();
+    std::int64_t const count = new_tokens(tokens);
     for (std::int64_t c : chosen)
       if (c < 0 || c >= count)
-        throw error("output row " + std::to_string(c) + " was chosen of a sequence with " +
-                    std::to_string(count) + " new tokens");
+        throw error(
+            sentence("output row {} was chosen of a sequence with {} new tokens", c, count));
     std::int64_t const first = add(sequence, tokens, plait::rows::none);
-    for (std::int64_t c : chosen) wanted_.push_back(base + c);
+    for (std::int64_t c : chosen) output_rows_.push_back(base + c);
     return first;
   }
   void clear() {
@@ -71,10 +70,10 @@ class basic_batch {
     first_row_.assign(1, 0);
     length_.clear();
     state_.clear();
-    wanted_.clear();
+    output_rows_.clear();
   }
-  /// Room for so many sequences of up to `context` tokens each, with `tokens` new ones in all and
-  /// as many output rows: until then add allocates nothing.
+  /// Makes room for `sequences` sequences of up to `context` tokens each, with `tokens` new tokens
+  /// in all and as many output rows.
   void reserve(std::int64_t sequences, std::int64_t tokens, std::int64_t context) {
     auto const count = static_cast<std::size_t>(sequences);
     entries_.reserve(count);
@@ -82,8 +81,8 @@ class basic_batch {
     first_row_.reserve(count + 1);
     length_.reserve(count);
     state_.reserve(count);
-    wanted_.reserve(static_cast<std::size_t>(tokens));
-    make_tables(count);
+    output_rows_.reserve(static_cast<std::size_t>(tokens));
+    make_page_tables(count);
     for (auto& pages : pages_)
       pages.reserve(static_cast<std::size_t>((context + page_tokens - 1) / page_tokens));
   }
@@ -92,7 +91,7 @@ class basic_batch {
   /// New tokens of all sequences.
   std::int64_t tokens_count() const { return first_row_.back(); }
   /// Output rows of all sequences.
-  std::int64_t rows_wanted() const { return static_cast<std::int64_t>(wanted_.size()); }
+  std::int64_t rows_wanted() const { return static_cast<std::int64_t>(output_rows_.size()); }
 
  private:
   template <auto, class>
@@ -100,7 +99,7 @@ class basic_batch {
 
   struct entry {
     cache_type* sequence;
-    matrix_view<T const> embeddings;  // empty: ids
+    matrix_view<T const> embeddings;  // empty: the tokens are ids
   };
 
   static std::int64_t new_tokens(std::span<std::int32_t const> ids) {
@@ -108,22 +107,24 @@ class basic_batch {
   }
   static std::int64_t new_tokens(matrix_view<T const> embeddings) { return embeddings.rows(); }
 
-  std::int64_t close(cache_type& sequence, std::int64_t tokens, plait::rows wanted) {
-    std::int64_t const first = first_row_.back(), output = rows_wanted();
+  /// Lists rows, state and pages of the entry; returns its first output row.
+  std::int64_t end_entry(cache_type& sequence, std::int64_t tokens, plait::rows outputs) {
+    std::int64_t const first = first_row_.back();
+    std::int64_t const first_output = rows_wanted();
     first_row_.push_back(first + tokens);
     length_.push_back(sequence.length());
     state_.push_back(nullptr);
-    make_tables(entries_.size());
+    make_page_tables(entries_.size());
     pages_[entries_.size() - 1].resize(
         static_cast<std::size_t>((sequence.length() + tokens + page_tokens - 1) / page_tokens));
-    if (wanted == plait::rows::all)
-      for (std::int64_t t = 0; t < tokens; ++t) wanted_.push_back(first + t);
-    if (wanted == plait::rows::last && tokens > 0) wanted_.push_back(first + tokens - 1);
-    return output;
+    if (outputs == plait::rows::all)
+      for (std::int64_t t = 0; t < tokens; ++t) output_rows_.push_back(first + t);
+    if (outputs == plait::rows::last && tokens > 0) output_rows_.push_back(first + tokens - 1);
+    return first_output;
   }
 
-  /// Page tables for so many sequences; clear() leaves them.
-  void make_tables(std::size_t count) {
+  /// Page tables for `count` sequences; clear() keeps them.
+  void make_page_tables(std::size_t count) {
     if (count <= pages_.size()) return;
     pages_.resize(count);
     table_.resize(count);
@@ -134,20 +135,22 @@ class basic_batch {
     return std::all_of(entries_.begin(), entries_.end(),
                        [](entry const& e) { return e.embeddings.rows() == 0; });
   }
-  /// The index of an entry whose sequence an earlier one has too, or -1.
-  std::int64_t repeated() {
+  /// The index of an entry whose sequence is that of an earlier entry; -1: none.
+  std::int64_t duplicate() {
     for (std::size_t i = 0; i < entries_.size(); ++i)
       sorted_[i] = {entries_[i].sequence, static_cast<std::int64_t>(i)};
     std::sort(sorted_.begin(), sorted_.begin() + size());
-    auto const twice =
+    auto const found =
         std::adjacent_find(sorted_.begin(), sorted_.begin() + size(),
                            [](auto const& a, auto const& b) { return a.first == b.first; });
-    return twice == sorted_.begin() + size() ? -1 : (twice + 1)->second;
+    return found == sorted_.begin() + size() ? -1 : (found + 1)->second;
   }
 
   std::vector<entry> entries_;
   std::vector<std::int32_t> ids_;
-  std::vector<std::int64_t> first_row_ = {0}, length_, wanted_;
+  std::vector<std::int64_t> first_row_ = {0};
+  std::vector<std::int64_t> length_;
+  std::vector<std::int64_t> output_rows_;
   std::vector<state_value<T>*> state_;
   std::vector<std::vector<std::byte*>> pages_;
   std::vector<std::byte* const*> table_;

@@ -1,4 +1,5 @@
-// The part of plait::compiled that belongs to the model: the caches and batches of every exec::cpu.
+// The part of plait::compiled above the ops: buffers, panels, caches and batches of exec::cpu.
+// Test: tests/unit/model/isa_probe.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -8,9 +9,11 @@
 #include <plait/cpu/panel_matrix.hpp>
 #include <plait/model/batch.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 
 #if defined(PLAIT_COMPILED) || defined(PLAIT_COMPILING)
 #if defined(PLAIT_COMPILING)
+/// An instantiation of the library's, or its declaration to the users of the library.
 #define PLAIT_INSTANTIATE template
 #else
 #define PLAIT_INSTANTIATE extern template

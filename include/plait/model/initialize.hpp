@@ -1,5 +1,4 @@
-// Random weights, as the published code draws them, the same for any storage and any order of
-// visiting.
+// Random weights with the distributions of the published code.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -16,8 +15,7 @@
 PLAIT_NAMESPACE_BEGIN
 
 namespace detail {
-/// Sebastiano Vigna's splitmix64 (after Steele, Lea and Flood, OOPSLA 2014): a small generator that
-/// may be started anywhere.
+/// Vigna's splitmix64: a small generator that starts from any state.
 struct splitmix64 {
   std::uint64_t state;
   constexpr std::uint64_t operator()() {
@@ -38,9 +36,9 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
   return seed;
 }
 
-/// What a visitor of tensors looks like, of a model or of one component's weights. (A lambda inside
-/// of a constraint fails it in nvcc 13.0.)
-struct sees_tensors {
+/// A visitor of tensors, of a model or of one component. (In nvcc 13.0 a lambda in a constraint
+/// fails it.)
+struct tensor_visitor {
   template <class Tensor>
   void operator()(int, std::string_view, tensor const&, Tensor&) const {}
   template <class Tensor>
@@ -48,8 +46,7 @@ struct sees_tensors {
 };
 }  // namespace detail
 
-/// Fills one allocated tensor as its description says, `scale` for the deviation of normal ones.
-/// Row i is drawn from a stream of its own.
+/// Fills one allocated tensor by its `start`; row i is drawn from its own stream.
 template <class Tensor>
 void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, double scale = 0.02) {
   std::vector<float> row(static_cast<std::size_t>(t.cols));
@@ -65,9 +62,9 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
         case initial::log_index:
           row[c] = std::log(static_cast<float>(c + 1));
           break;
-        case initial::normal:  // Box and Muller, a pair at a time
-          double const radius = scale * std::sqrt(-2 * std::log(random.uniform())),
-                       angle = 2 * std::numbers::pi * random.uniform();
+        case initial::normal:  // Box-Muller, two values at a time
+          double const radius = scale * std::sqrt(-2 * std::log(random.uniform()));
+          double const angle = 2 * std::numbers::pi * random.uniform();
           row[c] = static_cast<float>(radius * std::cos(angle));
           if (c + 1 < row.size()) row[++c] = static_cast<float>(radius * std::sin(angle));
       }
@@ -75,20 +72,16 @@ void initialize_tensor(tensor const& t, Tensor& data, std::uint64_t stream, doub
   }
 }
 
-/// Linear maps, convolutions, router and embedding N(0, scale), 0.02 as published; biases 0,
-/// dt_proj's too; norm weights and D 1; A_log log(j + 1). Every row is drawn from its own stream,
-/// named by seed, layer, part, tensor and row, so that the same weights come out for any storage,
-/// any precision and any order of visiting. For a model, or anything else with for_each_tensor
-/// (single_layer.hpp).
-/// Equation: linear maps, convolutions, router and embedding N(0, scale), by Box and Muller; biases
-///   0, norm weights and D 1, A_log log(column + 1). Each row is drawn from its own stream, named
-///   by seed, layer, part, tensor and row
-/// Errors: none of its own; the second form allocates
-/// Cost: a logarithm, a root, a sine and a cosine for two values; one thread
-/// Source: the generator is Steele, Lea and Flood's SplitMix (OOPSLA 2014) in Vigna's splitmix64
+/// Draws all weights of a model, or of anything else with for_each_tensor (single_layer.hpp). Each
+/// row has its own stream, of seed, layer, part, tensor and row, so that the weights are the same
+/// for any storage, any precision and any order of visiting.
+/// Equation: linear maps, convolutions, router and embedding N(0, scale^2), by Box-Muller, scale
+///   0.02 as published; biases 0, that of dt_proj too; norm weights and D 1; A_log log(column + 1)
+/// Cost: a logarithm, a root, a sine and a cosine per two values; one thread
+/// Source: SplitMix: Steele, Lea and Flood, OOPSLA 2014; splitmix64 is Vigna's
 /// Test: tests/unit/model/model_test.cpp
 template <class Model>
-requires requires(Model& m) { m.for_each_tensor(detail::sees_tensors{}); }
+requires requires(Model& m) { m.for_each_tensor(detail::tensor_visitor{}); }
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
     initialize_tensor(t, data,
@@ -98,12 +91,12 @@ void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   });
 }
 
-/// The weights of one component (layers/weights.hpp), allocated and drawn as those of a mixer in
-/// layer 0.
+/// Allocates and draws the weights of one component (layers/weights.hpp), with the streams of the
+/// mixer of layer 0.
 template <class Weights>
 requires requires(Weights& w) {
   w.allocate();
-  w.for_each(detail::sees_tensors{});
+  w.for_each(detail::tensor_visitor{});
 }
 void initialize(Weights& w, std::uint64_t seed, double scale = 0.02) {
   w.allocate();

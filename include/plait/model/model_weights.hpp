@@ -15,7 +15,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Weights of one layer: each sublayer with its norm.
+/// The weights of one layer: each sublayer with its norm.
 template <auto Norm, class Kind, int D, class Storage>
 struct layer_weights {
   static constexpr bool has_mixer =
@@ -25,7 +25,7 @@ struct layer_weights {
   plait::weights<Kind::mixer, D, Storage> mixer;
   plait::weights<Kind::ffn, D, Storage> ffn;
 
-  /// Calls visit(part, weights) for the parts that exist: "mixer_norm", "mixer", "ffn_norm", "ffn".
+  /// Calls visit(part, weights) per part that exists: "mixer_norm", "mixer", "ffn_norm", "ffn".
   template <class Visit>
   void for_each(Visit&& visit) {
     if constexpr (has_mixer) {
@@ -40,13 +40,13 @@ struct layer_weights {
 };
 
 namespace detail {
-/// Naming these types is what makes every broken rule of every layer a sentence at once.
+/// Naming these types reports every broken rule of every layer.
 template <auto C, int K>
 struct layer_rules {
   [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::mixer> mixer;
   [[no_unique_address]] layer<C.d_model, plan<C>::template kind<K>::ffn> ffn;
 };
-/// All slots, for an architecture without layers: what else is wrong with it shall be heard too.
+/// The rules of all slots, for an architecture without layers.
 template <auto C, class = std::make_index_sequence<std::tuple_size_v<decltype(C.mixers())>>,
           class = std::make_index_sequence<std::tuple_size_v<decltype(C.ffns())>>>
 struct slot_rules;
@@ -72,33 +72,33 @@ struct kinds_of<C, Storage, std::integer_sequence<int, K...>> {
 };
 }  // namespace detail
 
-/// Weights without memory: for who gives each tensor its own.
+/// Selects the constructor that allocates no weights, for a loader that allocates each tensor.
 struct unallocated {};
 
-/// All weights of architecture C in the tensors of Storage, and the rules C has to obey.
-/// Shapes: visit(layer, part, description, tensor), layer -1 for `"embedding"` (unless tied),
-///   `"head"` (both [vocab_size, d_model]) and `"final_norm"`, then of each layer `"mixer_norm"`,
-///   `"mixer"`, `"ffn_norm"`, `"ffn"`, as far as they exist. `describe_tensors` gives the list
-///   without tensors
-/// Errors: the rules of all layers and slots, when the type is instantiated (layers/,
-///   policy/check.hpp); at run time those of core/buffer.hpp
+/// All weights of architecture C in the tensors of Storage.
+/// Shapes: a visitor is visit(layer, part, description, tensor); layer -1 has, with a vocabulary,
+///   `"embedding"` (unless tied), `"head"` (both [vocab_size, d_model]) and `"final_norm"`; a layer
+///   has `"mixer_norm"`, `"mixer"`, `"ffn_norm"` and `"ffn"`, unless the slot is empty
+/// Errors: instantiating the type asserts the rules of all layers and slots (layers/); at run time
+///   those of core/buffer.hpp
 /// Cost: the constructor allocates and zeroes everything: `weight_bytes` of policy/count.hpp, and
-///   the last panels' padding; a state tensor is kept twice
+///   the padding of the last panels; a state tensor is stored twice
 /// Test: tests/unit/model/model_test.cpp, tests/checks/compile_fail/rules.cpp,
-/// tests/unit/io/golden_test.cpp
+///   tests/unit/io/golden_test.cpp
 template <auto C, class Storage>
 class model_weights {
-  // Naming the rules says all that are broken, those between components in the classes derived from
-  // this one. As members, or both in one place, they would make this class invalid in clang's eyes,
-  // and each of its uses an error of its own.
+  // Naming the rules reports all that are broken; derived classes name those between components. As
+  // members, or both in one place, they make this class invalid to clang, which then reports each
+  // of its uses.
   static_assert(sizeof(typename detail::kinds_of<C, Storage>::rules) > 0);
 
  public:
   static constexpr auto config = C;
-  // clang 14 reads a wrong member of a class-type template argument at run time; through a
-  // constexpr copy it cannot.
+  // clang 14 reads wrong members of a class-type template argument at run time; constexpr copies
+  // prevent it.
   static constexpr bool has_vocabulary = C.vocab_size != no_vocabulary;
-  static constexpr std::int64_t d_model = C.d_model, vocab_size = has_vocabulary ? C.vocab_size : 0;
+  static constexpr std::int64_t d_model = C.d_model;
+  static constexpr std::int64_t vocab_size = has_vocabulary ? C.vocab_size : 0;
   static constexpr bool tied = C.tie_embeddings;
   static constexpr layer_settings settings = [] {
     layer_settings s{.norm_eps = C.norm_eps};
@@ -106,7 +106,7 @@ class model_weights {
     return s;
   }();
 
-  /// All weights allocated, zero.
+  /// All tensors allocated and zero.
   model_weights() : model_weights(unallocated{}) {
     if constexpr (has_vocabulary) {
       tensor const table{.name = "embedding", .rows = vocab_size, .cols = d_model};
@@ -118,7 +118,7 @@ class model_weights {
       for (auto& l : std::get<k>(layers_)) l.for_each([](char const*, auto& w) { w.allocate(); });
     });
   }
-  /// Every tensor empty, as before its allocate.
+  /// All tensors empty.
   explicit model_weights(unallocated) {
     for_each_kind([&](auto k) {
       auto& layers = std::get<k>(layers_);
@@ -127,9 +127,8 @@ class model_weights {
     });
   }
 
-  /// Calls visit(layer, part, description, tensor) for every tensor: layer -1 with the parts
-  /// "embedding" (unless tied), "head" and "final_norm", if there is a vocabulary, then each layer
-  /// in order. Loading, saving and initialization are made of this.
+  /// Calls visit(layer, part, description, tensor) per tensor, layer -1 first. Loading, saving and
+  /// initialization consist of it.
   template <class Visit>
   void for_each_tensor(Visit&& visit) {
     if constexpr (has_vocabulary) {
@@ -154,7 +153,7 @@ class model_weights {
         });
   }
 
-  /// The same list without tensors: visit(layer, part, description). Needs no model.
+  /// Calls visit(layer, part, description) per tensor, without a model.
   template <class Visit>
   static void describe_tensors(Visit&& visit) {
     auto const component = [&](int layer, char const* part, auto const& policy) {
@@ -180,7 +179,7 @@ class model_weights {
       });
   }
 
-  /// Looked up by id; a tied model looks its head up.
+  /// The table of embeddings: the head, where they are tied.
   auto const& embedding() const {
     if constexpr (tied)
       return head_;
@@ -197,7 +196,7 @@ class model_weights {
     }
     (std::make_integer_sequence<int, plan<C>::kinds>{});
   }
-  /// Calls visit(kind, weights) for layer i, the kind as an integral_constant.
+  /// Calls visit(kind, weights) for layer i; the kind is an integral_constant.
   template <class Visit>
   void at_layer(int i, Visit&& visit) {
     for_each_kind([&](auto k) {
@@ -211,7 +210,7 @@ class model_weights {
   }
 
  private:
-  typename Storage::table embedding_;  // empty if tied
+  typename Storage::table embedding_;  // empty where tied
   typename Storage::template tensor<role::matrix> head_;
   weights<C.norm, int(d_model), Storage> final_norm_;
   typename detail::kinds_of<C, Storage>::weights layers_;

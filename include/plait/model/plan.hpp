@@ -1,5 +1,4 @@
-// An architecture lowered to what a model runs: the kinds of layers that occur, and of layer i its
-// kind, its place and its state.
+// The plan of an architecture: its kinds of layers, and per layer its kind, weights and state.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -13,25 +12,24 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Layers of one kind share all code: a mixer policy and a feed-forward policy.
+/// A kind of layer, a mixer policy and a feed-forward policy. Layers of one kind share all code.
 template <auto Mixer, auto Ffn>
 struct layer_kind {
   static constexpr auto mixer = Mixer;
   static constexpr auto ffn = Ffn;
 };
 
-/// Where layer i finds its code, its weights and its state.
+/// The code, the weights and the state of one layer.
 struct layer_place {
-  int kind = 0;                   ///< which of the plan's kinds
-  int index = 0;                  ///< which layer of that kind: its place among the weights
-  std::int64_t state_offset = 0;  ///< values before its state in a sequence's state
-  std::int64_t page_offset = 0;   ///< values before its part in a page
+  int kind = 0;                   ///< index of its kind in the plan
+  int index = 0;                  ///< index among the layers of its kind
+  std::int64_t state_offset = 0;  ///< of its part in the recurrent state of a sequence
+  std::int64_t page_offset = 0;   ///< of its part in a page
 };
 
-/// The plan of architecture C, made when compiled. Only kinds that occur exist, so an unused slot
-/// may be empty or incomplete.
-/// Shapes: offsets in values: `state_offset` in a sequence's state, `page_offset` in a page of 64
-///   tokens. `places` has one entry a layer, and the totals behind them
+/// The plan of architecture C: what a model needs to know of it. Only kinds that occur exist, so
+/// that an unused slot may be empty or incomplete.
+/// Shapes: offsets in values; `places` has one entry per layer, and the totals behind them
 /// Cost: at compile time
 /// Test: tests/unit/models/jamba/jamba_test.cpp, tests/unit/model/cache_test.cpp
 template <auto C>
@@ -76,16 +74,15 @@ struct plan {
     return n;
   }
 
-  /// One place a layer, and behind the last one the totals.
   static constexpr auto places = [] {
     std::array<layer_place, std::size_t(layers) + 1> all{};
     std::array<int, std::size_t(num_pairs)> seen{};
     for (int i = 0; i < layers; ++i) {
-      layer_place& here = all[std::size_t(i)];
+      layer_place& place = all[std::size_t(i)];
       layer_place& next = all[std::size_t(i) + 1];
-      here.kind = kind_of_pair(pair_at(i));
-      here.index = seen[std::size_t(here.kind)]++;
-      next = here;
+      place.kind = kind_of_pair(pair_at(i));
+      place.index = seen[std::size_t(place.kind)]++;
+      next = place;
       visit_layer(C, i, [&](auto const& mixer, auto const&) {
         next.state_offset += policies::state(mixer, C.d_model);
         next.page_offset += policies::kv(mixer, C.d_model) * page_tokens;

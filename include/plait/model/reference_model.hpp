@@ -1,8 +1,5 @@
-// The oracle: a whole forward pass in double, written to be read.
-//
-// No cache, no batch, no workspace: one sequence from its first token to its last, one reference op
-// after the other, every intermediate kept under its name. What the library computes anywhere else
-// is compared with this.
+// The reference model: the forward pass of one sequence in double, with which tests compare every
+// other implementation. It has no cache, no batch and no workspace, and records every intermediate.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -13,6 +10,7 @@
 #include <plait/ops/linear/gated_linear.hpp>
 #include <plait/ops/linear/linear.hpp>
 #include <plait/ops/norm/add_norm.hpp>
+#include <plait/ops/norm/inner_norms.hpp>
 #include <plait/ops/routing/experts.hpp>
 #include <plait/ops/rows/embed.hpp>
 #include <plait/ops/selective_scan/selective_scan.hpp>
@@ -33,9 +31,10 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A row-major matrix of doubles that owns its values.
+/// A row-major matrix of doubles, which owns its values.
 struct reference_matrix {
-  std::int64_t rows = 0, cols = 0;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
   std::vector<double> values;
 
   reference_matrix() = default;
@@ -45,13 +44,15 @@ struct reference_matrix {
   operator matrix_view<double const>() const { return {values.data(), rows, cols}; }
 };
 
-/// Architecture C in double. Load or initialize it like any model: it has the same tensors.
-/// Equation: as model.hpp, for the mixers `attention` and `mamba` and the feed-forwards `mlp` and
-///   `moe`; attention and routing are written anew, not taken from the ops
+/// Architecture C in double. It has the tensors of a model, and is loaded or initialized like one.
+/// Equation: that of model/model.hpp, for the mixers `attention` and `mamba` and the feed-forwards
+///   `mlp` and `moe`; attention and routing are implemented here, independently of the ops
 /// Shapes: logits [T, vocab_size]. `record` has `"embed"`, `"layers.<i>.mixer"`, `.ffn`, `.out`,
-///   `.router_logits`, `.experts`, `.expert_weights`, `"final_norm"`, and what a cache would hold
-///   at the end: `"cache.<i>.k"`, `.v` [T, kv_heads dim], `.conv` [d_conv - 1, d], `.ssm` [N, d]
-/// Cost: 8 bytes a weight; T^2 in attention; ids are not checked
+///   `.router_logits`, `.experts`, `.expert_weights`, `"final_norm"`, and the contents of a cache
+///   after the last token: `"cache.<i>.k"`, `.v` [T, kv_heads dim], `.conv` [d_conv - 1, d], `.ssm`
+///   [N, d]
+/// Errors: none; ids are not checked
+/// Cost: 8 bytes per weight; T^2 operations in attention
 /// Test: tests/unit/io/golden_test.cpp against transformers
 template <auto C>
 class reference_model : public model_weights<C, storage::plain<double>> {
@@ -64,15 +65,13 @@ class reference_model : public model_weights<C, storage::plain<double>> {
  public:
   using base::base;
 
-  /// Intermediates by name: "embed", "layers.<i>.mixer", ".ffn", ".out", ".router_logits",
-  /// ".experts", ".expert_weights", "final_norm"; and what a cache would hold after the last token:
-  /// "cache.<i>.k", ".v" [T, kv heads * dim], ".conv" [W-1, d], ".ssm" [N, d].
+  /// Intermediates by name.
   using record = std::map<std::string, reference_matrix>;
 
-  /// Logits [T, V] of one sequence; ids are not checked. Cost: T^2 in attention.
-  reference_matrix forward(std::span<std::int32_t const> ids, record* keep = nullptr) {
+  /// The logits of one sequence, and its intermediates where `intermediates` is not null.
+  reference_matrix forward(std::span<std::int32_t const> ids, record* intermediates = nullptr) {
     record ignored;
-    record_ = keep != nullptr ? keep : &ignored;
+    record_ = intermediates != nullptr ? intermediates : &ignored;
     std::int64_t const tokens = static_cast<std::int64_t>(ids.size());
 
     reference_matrix x(tokens, base::d_model);
@@ -100,8 +99,6 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   using matrix = reference_matrix;
   using tensor_type = plain_tensor<double>;
 
-  // ---- small pieces
-  // ------------------------------------------------------------------------------------------------------------------
   template <class Weights>
   matrix norm(matrix x, Weights const& w) {
     matrix out(x.rows, x.cols);
@@ -126,7 +123,7 @@ class reference_model : public model_weights<C, storage::plain<double>> {
         y.values[std::size_t(t * n + c)] = x.values[std::size_t(t * x.cols + first + c)];
     return y;
   }
-  /// One sequence of `tokens` tokens with nothing before it, whose state is `state`.
+  /// One sequence of `tokens` tokens with an empty past and the recurrent state `s`.
   struct one_sequence {
     std::array<std::int64_t, 2> rows;
     std::int64_t length = 0;
@@ -137,12 +134,12 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     }
   };
 
-  // ---- mixers
-  // ------------------------------------------------------------------------------------------------------------------------
+  // ---- mixers ----
   template <attention P, class Weights>
   matrix mix(Weights const& w, matrix const& x) {
-    constexpr std::int64_t dim = P.dim(int(base::d_model)), heads = P.num_heads,
-                           kv_heads = P.num_kv_heads;
+    constexpr std::int64_t dim = P.dim(int(base::d_model));
+    constexpr std::int64_t heads = P.num_heads;
+    constexpr std::int64_t kv_heads = P.num_kv_heads;
     matrix q = linear(x, w.template get<"q_proj">());
     matrix& k = (*record_)[cache_ + "k"] = linear(x, w.template get<"k_proj">());
     if constexpr (P.positions == positions::rotary)
@@ -153,50 +150,54 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     for (std::int64_t t = 0; t < x.rows; ++t)
       for (std::int64_t j = 0; j < heads; ++j) {
         double const* const query = q.values.data() + t * q.cols + j * dim;
-        std::int64_t const shared =
-            j / (heads / kv_heads) *
-            dim;  // the columns of the head of keys and values that head j reads
+        // The first column of the key-value head of query head j.
+        std::int64_t const kv_col = j / (heads / kv_heads) * dim;
         std::vector<double> p(static_cast<std::size_t>(t + 1));
-        double most = -INFINITY, total = 0;
-        for (std::int64_t i = 0; i <= t; ++i) {  // causal: a token sees itself and what came before
+        double max_score = -INFINITY;
+        double total = 0;
+        for (std::int64_t i = 0; i <= t; ++i) {  // causal: tokens up to t
           double score = 0;
           for (std::int64_t d = 0; d < dim; ++d)
-            score += query[d] * k.values[std::size_t(i * k.cols + shared + d)];
+            score += query[d] * k.values[std::size_t(i * k.cols + kv_col + d)];
           p[std::size_t(i)] = score / std::sqrt(double(dim));
-          most = std::fmax(most, p[std::size_t(i)]);
+          max_score = std::fmax(max_score, p[std::size_t(i)]);
         }
-        for (double& score : p) total += score = std::exp(score - most);
+        for (double& score : p) {
+          score = std::exp(score - max_score);
+          total += score;
+        }
         for (std::int64_t i = 0; i <= t; ++i)
           for (std::int64_t d = 0; d < dim; ++d)
             out.values[std::size_t(t * out.cols + j * dim + d)] +=
-                p[std::size_t(i)] / total * v.values[std::size_t(i * v.cols + shared + d)];
+                p[std::size_t(i)] / total * v.values[std::size_t(i * v.cols + kv_col + d)];
       }
     return linear(out, w.template get<"o_proj">());
   }
 
   template <mamba P, class Weights>
   matrix mix(Weights const& w, matrix const& x) {
-    constexpr std::int64_t d = P.inner(int(base::d_model)), r = P.rank(int(base::d_model)),
-                           n = P.d_state;
-    matrix const uz =
-        linear(x, w.template get<"in_proj">(),
-               w.template find<"in_proj.bias">());  // the input half first, then the gate
+    constexpr std::int64_t d = P.inner(int(base::d_model));
+    constexpr std::int64_t R = P.rank(int(base::d_model));
+    constexpr std::int64_t N = P.d_state;
+    // The input first, then the gate.
+    matrix const uz = linear(x, w.template get<"in_proj">(), w.template find<"in_proj.bias">());
     matrix& window = (*record_)[cache_ + "conv"] = matrix(P.d_conv - 1, d);
     matrix u(x.rows, d);
     ops::conv_silu(exec_, one_sequence(x.rows, window.values.data()), columns(uz, 0, d),
                    w.template get<"conv1d">(), w.template find<"conv1d.bias">(),
                    matrix_view<double>(u));
 
-    matrix parts = linear(
-        u, w.template get<"x_proj">());  // dt, B, C, in this order, each with a norm of its own
-    ops::inner_norms(exec_, matrix_view<double>(parts),
+    matrix selected = linear(u, w.template get<"x_proj">());  // dt, B, C, each with its norm
+    ops::inner_norms(exec_, matrix_view<double>(selected),
                      std::array{&w.template get<"dt_layernorm">(), &w.template get<"b_layernorm">(),
                                 &w.template get<"c_layernorm">()},
                      base::settings.norm_eps);
-    matrix const dt = linear(columns(parts, 0, r), w.template get<"dt_proj">(),
+    matrix const dt = linear(columns(selected, 0, R), w.template get<"dt_proj">(),
                              &w.template get<"dt_proj.bias">());
-    matrix const z = columns(uz, d, d), B = columns(parts, r, n), C_ = columns(parts, r + n, n);
-    matrix& S = (*record_)[cache_ + "ssm"] = matrix(n, d);
+    matrix const z = columns(uz, d, d);
+    matrix const B = columns(selected, R, N);
+    matrix const C_ = columns(selected, R + N, N);
+    matrix& S = (*record_)[cache_ + "ssm"] = matrix(N, d);
     ops::selective_scan(exec_, one_sequence(x.rows, S.values.data()), scan_input(u, z, dt, B, C_),
                         w.template get<"A_log">(), w.template get<"D">(), matrix_view<double>(u));
     return linear(u, w.template get<"out_proj">(), w.template find<"out_proj.bias">());
@@ -206,8 +207,7 @@ class reference_model : public model_weights<C, storage::plain<double>> {
     return {u, z, dt, B, C_};
   }
 
-  // ---- feed-forwards
-  // -----------------------------------------------------------------------------------------------------------------
+  // ---- feed-forwards ----
   template <mlp P, class Weights>
   matrix feed_forward(Weights const& w, matrix const& x) {
     matrix hidden(x.rows, P.d_ff);
@@ -219,15 +219,21 @@ class reference_model : public model_weights<C, storage::plain<double>> {
   template <moe P, class Weights>
   matrix feed_forward(Weights const& w, matrix const& x) {
     matrix const logits = linear(x, w.template get<"router">());
-    tensor_type const &gate = w.template get<"gate_proj">(), &up = w.template get<"up_proj">(),
-                      &down = w.template get<"down_proj">();
-    matrix chosen(x.rows, P.top_k), weights(x.rows, P.top_k), y(x.rows, x.cols);
+    tensor_type const& gate = w.template get<"gate_proj">();
+    tensor_type const& up = w.template get<"up_proj">();
+    tensor_type const& down = w.template get<"down_proj">();
+    matrix chosen(x.rows, P.top_k);
+    matrix weights(x.rows, P.top_k);
+    matrix y(x.rows, x.cols);
     for (std::int64_t t = 0; t < x.rows; ++t) {
       std::vector<double> p(logits.values.begin() + t * P.num_experts,
                             logits.values.begin() + (t + 1) * P.num_experts);
-      double const most = *std::max_element(p.begin(), p.end());
-      double total = 0;  // of all experts, chosen or not: Jamba's weights do not add up to 1
-      for (double& e : p) total += e = std::exp(e - most);
+      double const max_logit = *std::max_element(p.begin(), p.end());
+      double total = 0;  // over all experts: the weights of the chosen do not add up to 1
+      for (double& e : p) {
+        e = std::exp(e - max_logit);
+        total += e;
+      }
       if constexpr (P.weights == router_weights::renormalised) {
         std::vector<double> sorted = p;
         std::sort(sorted.rbegin(), sorted.rend());

@@ -1,4 +1,4 @@
-// Choosing the next token.
+// Samplers: the choice of the next token from logits.
 //
 // ```cpp body
 // plait::sampler draw(0.8, 42);
@@ -6,44 +6,41 @@
 // if (likely < 0 || drawn >= 256) throw plait::error("ids are in the vocabulary");
 // ```
 //
-// Equation: greedy: the largest logit, the first of equals. sampler: a draw from softmax(logits /
-//   temperature); temperature 0 is greedy
-// Shapes: logits of one row, [vocab_size], not empty; the result is an id
+// Equation: sample_greedy: the largest logit, the first of equals; sampler: a draw from
+//   softmax(logits / temperature); temperature 0 is greedy
+// Shapes: logits [vocab_size] of one row, not empty; the result is an id
 // Errors:
 //   - `sampler: temperature is …, expected 0 or more`: negative, infinite or NaN
-// Cost: an exp a logit; allocates at the first draw. The same seed and logits give the same tokens
+// Cost: one exp per logit; the first draw allocates
 // Test: tests/unit/io/embedded_test.cpp, tests/checks/tools/generate_test.sh
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/model/initialize.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 
-/// The index of the largest logit, the first of equals; of at least one.
+/// The index of the largest logit.
 inline std::int32_t sample_greedy(std::span<float const> logits) {
   return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens;
-/// temperature 0 is greedy, one that is negative, infinite or NaN is refused. Cost: an exp a logit;
-/// allocates at the first draw.
+/// Draws from softmax(logits / temperature). The same seed and logits give the same tokens.
 class sampler {
  public:
   explicit sampler(double temperature, std::uint64_t seed = 0)
       : temperature_(temperature), random_{detail::mix(seed, std::uint64_t{1})} {
     if (!(temperature >= 0) || std::isinf(temperature))
-      throw error("sampler: temperature is " + std::to_string(temperature) +
-                  ", expected 0 or more");
+      throw error(sentence("sampler: temperature is {}, expected 0 or more", temperature));
   }
 
   std::int32_t operator()(std::span<float const> logits) {
@@ -57,7 +54,7 @@ class sampler {
     double left = random_.uniform() * total;
     for (std::size_t i = 0; i < p_.size(); ++i)
       if ((left -= p_[i]) <= 0) return static_cast<std::int32_t>(i);
-    return best;  // rounding, or a NaN among the logits
+    return best;  // after rounding, or where a logit is NaN
   }
 
  private:

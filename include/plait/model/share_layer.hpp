@@ -1,50 +1,42 @@
-// Layers that use the same weights.
+// Shared weights: one layer computes with the weights of another.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/model/plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <type_traits>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 
-/// Makes layer `to` of a model use the weights of layer `from`, which must be of the same kind: its
-/// linear maps are read where `from` has them, and take no memory any more (cpu/panel_matrix.hpp);
-/// the small tensors, and those of a storage that cannot share, are copied. State and cache stay
-/// each layer's own. Sharing layers is an architecture of its own (Lan et al., ALBERT,
-/// arXiv:1909.11942; Zamba, arXiv:2405.16712), and a way to time a model that is larger than the
-/// machine.
-///
-/// plait::error unless both are layers, different ones, of one kind: then nothing has changed.
-/// Afterwards weights of `to` cannot be set.
-///
-/// Setting a weight of `to` afterwards is an error of core/buffer.hpp. `benchmarks/released.cpp`
-/// runs Jamba v0.1 this way in 24 GB.
-/// Equation: layer `to` computes with the weights of layer `from`; linear maps are read where
-///   `from` has them, small tensors are copied
-/// Shapes: both layers are of the same kind (mixer, feed-forward and their hyperparameters)
-/// Cost: memory of `to`'s linear maps is given back; nothing where the storage is not packed but a
-///   copy
+/// Makes layer `to` of a model compute with the weights of layer `from`. State and cache stay those
+/// of each layer. Architectures share layers so; it also runs a model that is larger than the
+/// machine: `benchmarks/released.cpp` runs Jamba v0.1 in 24 GB.
+/// Shapes: both layers are of one kind (mixer, feed-forward and their hyperparameters)
+/// Errors: after an error nothing has changed. Setting a weight of `to` later is an error of
+///   core/buffer.hpp
+/// Cost: linear maps of `to` that the storage can share are released (cpu/panel_matrix.hpp); the
+///   other tensors are copied
 /// Source: Lan et al., ALBERT, arXiv:1909.11942; Glorioso et al., Zamba, arXiv:2405.16712
 /// Test: tests/unit/model/share_layer_test.cpp
 template <class Model>
 void share_layer(Model& model, int from, int to) {
   static constexpr auto config = Model::config;
   using layers = plan<config>;
-  auto const named = [&] {
-    return "share_layer: layers " + std::to_string(from) + " and " + std::to_string(to);
-  };
   if (from < 0 || to < 0 || from >= layers::layers || to >= layers::layers || from == to)
-    throw error(named() + "; expected two different ones of " + std::to_string(layers::layers));
+    throw error(sentence("share_layer: layers {} and {}; expected two different ones of {}", from,
+                         to, layers::layers));
   if (layers::places[std::size_t(from)].kind != layers::places[std::size_t(to)].kind)
-    throw error(named() + " are of different kinds, so that their weights have different shapes");
-  std::vector<void const*> sources;  // layers of a kind have the same tensors in the same order
+    throw error(
+        sentence("share_layer: layers {} and {} are of different kinds, so that their weights have "
+                 "different shapes",
+                 from, to));
+  std::vector<void const*> sources;  // layers of one kind have the same tensors in the same order
   model.at_layer(from, [&](auto, auto& w) {
     w.for_each([&](char const*, auto& part) {
       part.for_each([&](tensor const&, auto& data) { sources.push_back(&data); });

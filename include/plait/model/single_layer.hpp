@@ -1,27 +1,28 @@
-// One layer on its own, to be tried, tested and timed without a model: weights, sequences, forward;
-// no norm, no residual.
+// One layer without a model, for experiments, tests and timings.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/core/call.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/exec/cpu.hpp>
 #include <plait/layers/layer.hpp>
 #include <plait/model/cache.hpp>
+#include <plait/model/cache_pool.hpp>
 #include <plait/model/initialize.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
 PLAIT_NAMESPACE_BEGIN
 
 namespace detail {
-/// What a layer is, its forward says (layers/layer.hpp): one that is given sequences mixes tokens,
-/// one that is not treats each alone.
+/// The signature of forward tells mixers, which take sequences, from feed-forwards, which do not
+/// (layers/layer.hpp).
 template <class Layer, class Weights, class Exec, class T = typename Exec::value_type>
 concept mixer_layer = requires(Exec& exec, Weights const& w, layer_settings const& s,
                                sequences<T> const& seqs, matrix_view<T const> x, matrix_view<T> y,
@@ -35,30 +36,23 @@ concept feed_forward_layer = requires(Exec& exec, Weights const& w, layer_settin
 };
 }  // namespace detail
 
-/// The layer of a policy at width D, alone: to be tried, tested and timed without a model around
-/// it. No norm and no residual.
-///
-///   plait::exec::cpu<> exec;
-///   plait::single_layer<256, plait::mamba{}> layer(42);       // weights from a seed
-///   layer.reserve(exec, 64);                                  // calls of up to 64 tokens
-///   auto sequence = layer.make();
-///   layer.forward(exec, sequence, x, y);                      // a feed-forward has no sequence
-///
-/// Mixers take any number of tokens on top of any state, as a model does. One caller at a time.
+/// The layer of a policy at width D, with its weights and sequences but without norm and residual
+/// add. A mixer takes any number of tokens on top of any state, as in a model; a feed-forward has
+/// no sequences. One caller at a time.
 ///
 /// ```cpp body
 /// plait::single_layer<64, plait::attention{.num_heads = 4, .num_kv_heads = 2}> layer(42);
 /// layer.reserve(cpu, 8);
-/// auto tokens_so_far = layer.make();
-/// tokens_so_far.reserve(8);
+/// auto layer_sequence = layer.make();
+/// layer_sequence.reserve(8);
 /// std::vector<float> in(8 * 64, 0.5f), out(8 * 64);
 /// plait::matrix_view<float const> const rows_in(in.data(), 8, 64);
-/// layer.forward(cpu, tokens_so_far, rows_in, plait::matrix_view<float>(out.data(), 8, 64));
+/// layer.forward(cpu, layer_sequence, rows_in, plait::matrix_view<float>(out.data(), 8, 64));
 /// ```
-/// Equation: y = layer(x) on top of the sequence's state; weights from a seed are those of layer 0
-///   of a model with that seed
-/// Shapes: x, y [T, D], which must not overlap; `tokens` a call, `context` the longest sequence
-/// Cost: the layer's; forward allocates nothing
+/// Equation: y = layer(x) on top of the sequence's state
+/// Shapes: x, y [T, D], which must not overlap
+/// Errors: after an error of forward nothing has changed
+/// Cost: that of the layer; forward allocates nothing
 /// Test: tests/unit/model/single_layer_test.cpp
 template <int D, auto Policy, class Exec = exec::cpu<>>
 class single_layer {
@@ -81,16 +75,16 @@ class single_layer {
                 "plait: single_layer needs a layer whose forward is that of a mixer or of a "
                 "feed-forward (layers/layer.hpp)");
 
-  /// All weights allocated, zero.
+  /// All weights allocated and zero.
   explicit single_layer(layer_settings settings = {}) : settings_(settings) { weights_.allocate(); }
-  /// Weights drawn from a seed: the same as in layer 0 of a model (model/initialize.hpp).
+  /// Weights drawn from a seed, equal to those of layer 0 of a model (model/initialize.hpp).
   explicit single_layer(std::uint64_t seed, layer_settings settings = {}) : single_layer(settings) {
     initialize(*this, seed);
   }
 
   weights_type& weights() { return weights_; }
   weights_type const& weights() const { return weights_; }
-  /// As model::for_each_tensor, for layer 0.
+  /// model::for_each_tensor, for layer 0.
   template <class Visit>
   void for_each_tensor(Visit&& visit) {
     weights_.for_each(
@@ -100,49 +94,35 @@ class single_layer {
   /// An empty sequence.
   sequence_type make(cache_options options = {}) requires is_mixer { return pool_.make(options); }
 
-  /// Makes room for calls of up to `tokens` tokens: in the workspace of `exec`, and for the page
-  /// table of sequences of up to `context` tokens. The pages themselves are a sequence's own
+  /// Makes room in the workspace of `exec` for calls of up to `tokens` tokens, and in the page
+  /// table for sequences of up to `context` tokens. Pages belong to a sequence
   /// (basic_cache::reserve).
   void reserve(Exec& exec, std::int64_t tokens, std::int64_t context = 65536) {
     if (tokens < 1 || tokens > max_call_tokens || context < 0 || context > (std::int64_t{1} << 40))
-      throw error("reserve: between 1 and " + std::to_string(max_call_tokens) +
-                  " tokens a call and a context of up to 2^40, not " + std::to_string(tokens) +
-                  " and " + std::to_string(context));
+      throw error(
+          sentence("reserve: between 1 and {} tokens per call and a context of up to 2^40, not {} "
+                   "and {}",
+                   max_call_tokens, tokens, context));
     std::int64_t const pages =
         layout.page_bytes > 0 ? (std::max(tokens, context) + page_tokens - 1) / page_tokens : 0;
     if (pages > static_cast<std::int64_t>(table_.size()))
       table_.resize(static_cast<std::size_t>(pages));
-    exec.workspace.reserve(measure(exec, tokens));
+    exec.workspace.reserve(size(exec, tokens));
     exec.start();
     if constexpr (requires { exec.upload_weights(*this); }) exec.upload_weights(*this);
   }
 
-  /// Runs the new tokens x [T, D] of a sequence; it has moved on by them afterwards. y [T, D] must
-  /// not overlap x. Allocates nothing. On an error (room not reserved, a wrong shape) nothing has
-  /// changed.
+  /// Runs the new tokens x of a sequence, which is longer by them afterwards.
   template <class Observer = no_observer>
   void forward(Exec& exec, sequence_type& sequence, matrix_view<value_type const> x,
                matrix_view<value_type> y, Observer&& see = Observer{}) requires is_mixer {
-    std::int64_t const tokens = x.rows(), length = sequence.length(), after = length + tokens;
+    std::int64_t const tokens = x.rows();
+    std::int64_t const length = sequence.length();
     check_shapes(x, y);
-    if (!(sequence.layout() == layout))
-      throw error("forward: the sequence belongs to another layer");
-    if (continues<D, Policy>() == continuation::none && length > 0 && tokens > 0)
-      throw error("forward: the sequence has " + std::to_string(length) +
-                  " tokens already, but this mixer sees later tokens, so that a sequence is one "
-                  "call: start a new one");
-    if (tokens > sequence.capacity() - length)
-      throw error("forward: the sequence has " + std::to_string(tokens) +
-                  " new tokens and room for " + std::to_string(sequence.capacity() - length) +
-                  ": call reserve on it");
-    if (layout.page_bytes > 0 && after > static_cast<std::int64_t>(table_.size()) * page_tokens)
-      throw error("forward: the sequence grows to " + std::to_string(after) +
-                  " tokens, the layer's page table has room for " +
-                  std::to_string(static_cast<std::int64_t>(table_.size()) * page_tokens) +
-                  ": call the layer's reserve with that context");
+    check_sequence(sequence, tokens);
     check_workspace(exec, tokens);
 
-    sequence.page_table(after, table_.data());
+    sequence.page_table(length + tokens, table_.data());
     std::array<std::int64_t, 2> const first_row{0, tokens};
     state_type* const state = sequence.state();
     std::byte* const* const pages = table_.data();
@@ -156,7 +136,7 @@ class single_layer {
     sequence.advance(tokens);
   }
 
-  /// The same for a feed-forward, which knows no sequences.
+  /// Runs the tokens x of a feed-forward.
   template <class Observer = no_observer>
   void forward(Exec& exec, matrix_view<value_type const> x, matrix_view<value_type> y,
                Observer&& see = Observer{}) requires(!is_mixer) {
@@ -168,29 +148,53 @@ class single_layer {
  private:
   static void check_shapes(matrix_view<value_type const> x, matrix_view<value_type> y) {
     if (x.cols() != D || y.cols() != D || x.rows() != y.rows())
-      throw error("forward: x is " + std::to_string(x.rows()) + " x " + std::to_string(x.cols()) +
-                  ", y is " + std::to_string(y.rows()) + " x " + std::to_string(y.cols()) +
-                  "; both must have one row a token and " + std::to_string(D) + " columns");
+      throw error(
+          sentence("forward: x is {} x {}, y is {} x {}; both must have one row per token and {} "
+                   "columns",
+                   x.rows(), x.cols(), y.rows(), y.cols(), D));
+  }
+  void check_sequence(sequence_type const& sequence, std::int64_t tokens) const {
+    std::int64_t const length = sequence.length();
+    std::int64_t const room = sequence.capacity() - length;
+    std::int64_t const table_tokens = static_cast<std::int64_t>(table_.size()) * page_tokens;
+    if (!(sequence.layout() == layout))
+      throw error("forward: the sequence belongs to another layer");
+    if (continues<D, Policy>() == continuation::none && length > 0 && tokens > 0)
+      throw error(
+          sentence("forward: the sequence has {} tokens already, but this mixer sees later tokens, "
+                   "so that a sequence is one call: start a new one",
+                   length));
+    if (tokens > room)
+      throw error(
+          sentence("forward: the sequence has {} new tokens and room for {}: call reserve on it",
+                   tokens, room));
+    if (layout.page_bytes > 0 && length + tokens > table_tokens)
+      throw error(
+          sentence("forward: the sequence grows to {} tokens, the layer's page table has room for "
+                   "{}: call the layer's reserve with that context",
+                   length + tokens, table_tokens));
   }
   void check_workspace(Exec& exec, std::int64_t tokens) const {
-    if (std::int64_t const needed = measure(exec, tokens); needed > exec.workspace.capacity())
-      throw error("forward: " + std::to_string(tokens) + " tokens need " + std::to_string(needed) +
-                  " bytes of workspace, " + std::to_string(exec.workspace.capacity()) +
-                  " are reserved: call the layer's reserve");
+    if (std::int64_t const needed = size(exec, tokens); needed > exec.workspace.capacity())
+      throw error(
+          sentence("forward: {} tokens need {} bytes of workspace, {} are reserved: call the "
+                   "layer's reserve",
+                   tokens, needed, exec.workspace.capacity()));
   }
-  std::int64_t measure(Exec& exec, std::int64_t tokens) const {
+  /// Bytes of workspace of a call: a dry run of forward (core/arena.hpp).
+  std::int64_t size(Exec& exec, std::int64_t tokens) const {
     return exec.workspace.measure([&] {
-      matrix_view<value_type> const nothing{nullptr, tokens, D};
-      matrix_view<value_type const> const x = nothing;
+      matrix_view<value_type> const y{nullptr, tokens, D};
+      matrix_view<value_type const> const x = y;
       if constexpr (is_mixer) {
         std::array<std::int64_t, 2> const first_row{0, tokens};
         std::int64_t const length = 0;
         layer<D, Policy>::forward(
             exec, weights_, settings_,
             sequences<value_type>{.count = 1, .first_row = first_row.data(), .length = &length}, x,
-            nothing, no_observer{});
+            y, no_observer{});
       } else {
-        layer<D, Policy>::forward(exec, weights_, settings_, x, nothing, no_observer{});
+        layer<D, Policy>::forward(exec, weights_, settings_, x, y, no_observer{});
       }
     });
   }

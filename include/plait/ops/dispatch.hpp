@@ -1,10 +1,9 @@
 // How an op finds its implementation.
 //
 // An op is a class template on the execution policy: `ops::paged_attention(exec, ...)` calls
-// `paged_attention_op<Exec>::run(exec, ...)`. Implementations are specialisations, so that a
-// missing one is
-// a sentence; with overloads, one that is not included would silently be passed over.
-// Errors: the sentence is core/macros.hpp's
+// `paged_attention_op<Exec>::run(exec, ...)`. Implementations are specialisations: a missing one is
+// a sentence of the compiler. An overload that is not included would be passed over in silence.
+// Errors: the sentence of PLAIT_OP_MISSING (core/macros.hpp)
 // Test: tests/checks/compile_fail/misuse.cpp
 #pragma once
 

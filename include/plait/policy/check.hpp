@@ -1,6 +1,5 @@
-// The rules between components: what a whole architecture must obey beside the rules of each layer.
-// `model` names `check<C>`, so that a wrong hyperparameter is a sentence when the model's type is
-// instantiated; nothing else has to be called.
+// The rules of an architecture as a whole, beside the rules of each layer. `model` names
+// `check<C>`, so that instantiating the model's type reports every broken rule.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,7 +11,7 @@
 
 namespace plait {
 
-/// What a schedule demands; specialise for a schedule of your own.
+/// The rules of a schedule; specialise it for a schedule of your own.
 template <class Schedule>
 struct check_schedule {
   template <Schedule>
@@ -45,18 +44,18 @@ struct check_schedule<interleave> {
 
 namespace policies {
 
-/// Whether no layer has two empty slots.
+/// Whether every layer has a mixer or a feed-forward.
 template <class Architecture>
 constexpr bool every_layer_has_a_sublayer(Architecture const& c) {
-  bool all = true;
+  bool result = true;
   for (int i = 0; i < c.num_layers(); ++i)
     visit_layer(c, i, [&]<class M, class F>(M const&, F const&) {
-      all = all && !(std::is_same_v<M, none> && std::is_same_v<F, none>);
+      result = result && !(std::is_same_v<M, none> && std::is_same_v<F, none>);
     });
-  return all;
+  return result;
 }
 
-/// Whether an architecture with rotary positions has a positive rope_theta.
+/// Whether rope_theta is positive where a mixer has rotary positions.
 template <class Architecture>
 constexpr bool rotary_positions_have_a_base(Architecture const& c) {
   bool rotary = false;
@@ -71,7 +70,7 @@ constexpr bool rotary_positions_have_a_base(Architecture const& c) {
 
 /// The rules of a schedule, as check_schedule states them.
 template <auto C>
-struct schedule_rules {};  // an architecture without a schedule answers for itself
+struct schedule_rules {};  // an architecture without the member `layers`
 template <auto C>
 requires requires { C.layers; }
 struct schedule_rules<C> {
@@ -81,23 +80,18 @@ struct schedule_rules<C> {
 };
 }  // namespace policies
 
-/// Static assertions on a whole architecture, each one sentence. They survive zeros: a
-/// hyperparameter left
-/// out is 0.
-///
-/// A schedule of your own states its rules by specialising `plait::check_schedule`; without that it
-/// has none.
+/// Static assertions on an architecture, one sentence each. They hold for zeros, too: an omitted
+/// hyperparameter is 0.
 /// Equation: a model of several blocks needs l mod (a + m) = 0 and l mod e = 0, so that its blocks
 ///   are equal; a single block may have any l
 /// Errors:
-///   - `plait: a model needs at least one layer`: an architecture of your own whose num_layers() is
+///   - `plait: a model needs at least one layer`: num_layers() of an architecture of your own is
 ///     not positive
-///   - `plait: rotary positions need rope_theta, their base`: a mixer of the architecture rotates
+///   - `plait: rotary positions need rope_theta, their base`: a mixer of the architecture rotates,
 ///     and `rope_theta` is absent or not positive
-/// Cost: at compile time; every broken rule is heard at once (rule.hpp)
-/// Test: tests/checks/compile_fail/rules.cpp breaks each rule alone,
-/// tests/checks/compile_fail/misuse.cpp the
-///   rest
+/// Cost: at compile time
+/// Test: tests/checks/compile_fail/rules.cpp (each rule alone),
+///   tests/checks/compile_fail/misuse.cpp
 template <auto C>
 struct check {
   [[no_unique_address]] policies::schedule_rules<C> schedule;

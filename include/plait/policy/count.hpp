@@ -1,5 +1,5 @@
-// What a configuration costs before anything is allocated: parameters, bytes, operations, at
-// compile time or at run time, for any architecture.
+// Costs of an architecture without a model: parameters, bytes and operations, at compile time or at
+// run time.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,17 +11,19 @@
 
 namespace plait {
 
-/// Parameters are numbers of values; the embedding counts once if tied, else twice.
+/// Numbers of layers and parameters.
 struct counts {
-  int layers = 0, attention_layers = 0, recurrent_layers = 0, moe_layers = 0;
-  int expert_evaluations = 0;  ///< experts one token visits, over all layers
+  int layers = 0;
+  int attention_layers = 0;    ///< layers that keep values per token
+  int recurrent_layers = 0;    ///< layers with a state of fixed size
+  int moe_layers = 0;          ///< layers that route
+  int expert_evaluations = 0;  ///< experts per token, over all layers
   std::int64_t total_parameters = 0;
-  std::int64_t active_parameters = 0;  ///< total without the experts not selected
+  std::int64_t active_parameters = 0;  ///< parameters that one token uses
   friend constexpr bool operator==(counts const&, counts const&) = default;
 };
 
-/// Counts layers and parameters of any architecture. A layer that keeps something for every token
-/// is an attention layer, one with a state of fixed size a recurrent layer.
+/// Counts layers and parameters of any architecture.
 ///
 /// ```cpp
 /// static_assert(plait::count(plait::configs::jamba_v0_1).active_parameters == 12'110'311'296);
@@ -30,17 +32,9 @@ struct counts {
 ///               std::int64_t{4} << 30);
 /// static_assert(plait::recurrent_state_bytes(plait::configs::jamba_v0_1) == 17'432'576);
 /// ```
-/// Equation: active_parameters = total_parameters without the experts a token does not visit; the
-///   embedding counts once if tied, else twice. flops of a token: 2 an active parameter of a linear
-///   map, plus `extra_flops` of each policy; norms and residuals are left out. Experts that T
-///   tokens reach together: n (1 - (1 - K/n)^T), each choosing K of n at random
-/// Shapes: everything named bytes is in bytes, `context` and `tokens` in tokens.
-///   `token_cost::bytes` is what has to be read from memory for a token: weights, keys and values,
-///   recurrent state (f32, whatever `as` says); `prefill_cost` gives the mean over the prompt's
-///   tokens
-/// Errors: none; `max_context` is 0 where weights and state alone do not fit and INT64_MAX where
-///   nothing is kept for every token, `prefill_cost` of fewer than one token is zero
-/// Cost: a few operations a layer
+/// Equation: active_parameters = total_parameters without the experts that are not selected for a
+///   token; embedding and head count once if tied
+/// Cost: a few operations per layer
 /// Test: tests/unit/policy/policy_test.cpp
 template <class Architecture>
 constexpr counts count(Architecture const& c) {
@@ -70,7 +64,7 @@ constexpr counts count(Architecture const& c) {
   return n;
 }
 
-/// Bytes of keys and values of `sequences` sequences of `tokens` tokens each.
+/// Bytes of the keys and values of `sequences` sequences of `tokens` tokens each.
 template <class Architecture>
 constexpr std::int64_t kv_cache_bytes(Architecture const& c, std::int64_t tokens,
                                       int bytes_per_value, std::int64_t sequences = 1) {
@@ -81,8 +75,7 @@ constexpr std::int64_t kv_cache_bytes(Architecture const& c, std::int64_t tokens
   return values * tokens * bytes_per_value * sequences;
 }
 
-/// Bytes of f32 state that `sequences` sequences carry between calls, whatever their length:
-/// convolution windows of d_conv - 1 columns and recurrent states.
+/// Bytes of the recurrent state of `sequences` sequences, for any length; f32 in every precision.
 template <class Architecture>
 constexpr std::int64_t recurrent_state_bytes(Architecture const& c, std::int64_t sequences = 1) {
   std::int64_t values = 0;
@@ -94,22 +87,24 @@ constexpr std::int64_t recurrent_state_bytes(Architecture const& c, std::int64_t
 
 namespace policies {
 
-/// Bytes of a policy's tensors; with `experts` given, of that many of each expert tensor's copies.
+/// Bytes of a policy's tensors; of an expert tensor `experts` copies, or all where that is
+/// negative.
 template <class Policy>
 constexpr std::int64_t bytes(Policy const& p, int d_model, precision const& as,
                              double experts = -1) {
   double n = 0;
   describe(p, d_model, [&](tensor const& t) {
-    dtype const kept = t.role == role::matrix   ? as.weights
-                       : t.role == role::expert ? as.experts
-                                                : dtype::f32;
+    dtype const stored = t.role == role::matrix   ? as.weights
+                         : t.role == role::expert ? as.experts
+                                                  : dtype::f32;
     double const copies = t.role == role::expert && experts >= 0 ? experts : double(t.copies);
-    n += double(matrix_bytes(kept, t.rows, t.cols)) * copies;
+    n += double(matrix_bytes(stored, t.rows, t.cols)) * copies;
   });
   return std::int64_t(n);
 }
 
-/// Experts that `tokens` tokens reach together when each chooses top_k of num_experts at random.
+/// Expected number of distinct experts of `tokens` tokens, each of which draws K of n at random:
+/// n (1 - (1 - K/n)^tokens).
 template <class Policy>
 constexpr double experts_reached(Policy const& p, std::int64_t tokens) {
   if constexpr (requires {
@@ -117,16 +112,20 @@ constexpr double experts_reached(Policy const& p, std::int64_t tokens) {
                   p.num_experts;
                 }) {
     if (p.num_experts <= 0) return 0;
-    double missed = 1, base = 1 - double(p.top_k) / p.num_experts;
-    for (std::int64_t e = tokens; e > 0; e /= 2, base *= base)
-      if (e % 2 != 0) missed *= base;
-    return p.num_experts * (1 - missed);
+    // (1 - K/n)^tokens by squaring, because std::pow is not constexpr.
+    double power = 1;
+    double base = 1 - double(p.top_k) / p.num_experts;
+    for (std::int64_t exponent = tokens; exponent > 0; exponent /= 2) {
+      if (exponent % 2 != 0) power *= base;
+      base *= base;
+    }
+    return p.num_experts * (1 - power);
   } else {
     return 0;
   }
 }
 
-/// Weights that one call over `tokens` tokens reads, in bytes; tokens = 0: all there are.
+/// Bytes of weights that one call of `tokens` tokens reads; all weights where tokens is 0.
 template <class Architecture>
 constexpr std::int64_t weight_traffic(Architecture const& c, precision const& as,
                                       std::int64_t tokens) {
@@ -160,9 +159,8 @@ constexpr std::int64_t weight_bytes(Architecture const& c, precision const& as) 
   return policies::weight_traffic(c, as, 0);
 }
 
-/// The longest context of one sequence that fits into `bytes` beside the weights and the recurrent
-/// state; 0 if these alone do not fit, and the largest value there is if no layer keeps anything
-/// for every token.
+/// The maximum context of one sequence, in tokens, that fits into `bytes` beside the weights and
+/// the recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
 template <class Architecture>
 constexpr std::int64_t max_context(Architecture const& c, precision const& as, std::int64_t bytes) {
   std::int64_t const left = bytes - weight_bytes(c, as) - recurrent_state_bytes(c);
@@ -171,16 +169,17 @@ constexpr std::int64_t max_context(Architecture const& c, precision const& as, s
   return per_token > 0 ? left / per_token : INT64_MAX;
 }
 
-/// Work of one token: arithmetic, and bytes read from memory (weights, keys and values, recurrent
+/// Cost of one token: operations, and bytes read from memory (weights, keys and values, recurrent
 /// state).
 struct token_cost {
-  std::int64_t flops = 0, bytes = 0;
+  std::int64_t flops = 0;
+  std::int64_t bytes = 0;
 };
 
 namespace policies {
 
-/// Operations of one token in one layer that sees `context` keys: two an active parameter of a
-/// linear map, and what the policy adds.
+/// Operations of one token in one component, with `context` keys: two per active parameter of a
+/// linear map, and extra_flops.
 template <class Policy>
 constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context) {
   std::int64_t vectors = 0;
@@ -190,7 +189,7 @@ constexpr std::int64_t flops(Policy const& p, int d_model, std::int64_t context)
   return 2 * (active(p, d_model) - vectors) + flops_beyond_products(p, d_model, context);
 }
 
-/// Work of the mean of `tokens` tokens in one call, each of which sees `context` keys.
+/// Mean cost per token of a call of `tokens` tokens with `context` keys each.
 template <class Architecture>
 constexpr token_cost cost(Architecture const& c, precision const& as, std::int64_t tokens,
                           std::int64_t context) {
@@ -208,17 +207,18 @@ constexpr token_cost cost(Architecture const& c, precision const& as, std::int64
 
 }  // namespace policies
 
-/// One token on top of `context` cached ones. Its flops: two an active parameter of a linear map,
-/// attention over context + 1 keys, convolution, scan and activations; norms and residuals are left
-/// out.
+/// Cost of one token on top of `context` cached tokens.
+/// Equation: flops = 2 per active parameter of a linear map, plus `extra_flops` of each policy with
+///   context + 1 keys; norms and residual adds are not counted
+/// Test: tests/unit/policy/policy_test.cpp
 template <class Architecture>
 constexpr token_cost decode_cost(Architecture const& c, precision const& as, std::int64_t context) {
   return policies::cost(c, as, 1, context + 1);
 }
 
-/// The mean token of a prompt of `tokens` tokens in one call, with logits for each: weights are
-/// read once for all of them, experts as far as random routing reaches them, and a token sees
-/// (tokens + 1) / 2 keys on average.
+/// Mean cost per token of a prompt of `tokens` tokens in one call with logits for each; zero where
+/// `tokens` is below 1. Weights are read once per call, the weights of experts as often as random
+/// routing selects them, and a token has (tokens + 1) / 2 keys on average.
 template <class Architecture>
 constexpr token_cost prefill_cost(Architecture const& c, precision const& as, std::int64_t tokens) {
   if (tokens < 1) return {};

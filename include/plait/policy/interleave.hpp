@@ -1,26 +1,27 @@
-// Jamba's schedule: which layer gets which mixer and which feed-forward.
+// Jamba's schedule: the mixer and the feed-forward of each layer.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 namespace plait {
 
-/// Jamba's schedule, in the paper's letters: `blocks` blocks of l = layers_per_block layers,
-/// attention : recurrent = a : m = attend : recur, a mixture of experts every e = moe_every layers.
-///
-/// An offset of -1 is the default, (m+1)/2 and e-1; 0 is a legal offset. moe_every = 0: no layer
-/// routes.
+/// Jamba's schedule: blocks of layers with attention and recurrence at the ratio a : m, and a
+/// mixture of experts in every e-th layer.
 /// Equation: in the paper's letters l = layers_per_block, a = attend, m = recur, e = moe_every.
-///   Layer i attends if i mod (a + m) is in [attend_offset, attend_offset + a), and routes if i mod
-///   e = moe_offset. The default offsets (-1) are (m + 1) / 2 and e - 1
-/// Shapes: `mixer_at` is 0 for the attention slot and 1 for the recurrent one, `ffn_at` 0 for the
-///   dense and 1 for the sparse
-/// Errors: none here; see check.hpp
+///   Layer i has attention if i mod (a + m) is in [attend_offset, attend_offset + a), and a mixture
+///   of experts if i mod e = moe_offset; with e = 0 no layer has. An offset of -1 stands for the
+///   default, (m + 1) / 2 and e - 1
+/// Errors: none; check.hpp has the rules
 /// Source: Lieber et al., arXiv:2403.19887
 /// Test: tests/unit/policy/policy_test.cpp
 struct interleave {
-  int blocks = 1, layers_per_block = 0, attend = 0, recur = 0, moe_every = 0, attend_offset = -1,
-      moe_offset = -1;
+  int blocks = 1;
+  int layers_per_block = 0;
+  int attend = 0;
+  int recur = 0;
+  int moe_every = 0;
+  int attend_offset = -1;
+  int moe_offset = -1;
 
   constexpr int layers() const { return blocks * layers_per_block; }
   constexpr int period() const { return attend + recur; }

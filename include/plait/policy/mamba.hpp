@@ -1,4 +1,5 @@
-// Mamba-1 with Jamba's inner norms as a policy. The computation is in layers/mamba.hpp.
+// Mamba-1 with Jamba's inner norms as a policy: hyperparameters, tensors and costs. The computation
+// is in layers/mamba.hpp.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -7,33 +8,40 @@
 
 namespace plait {
 
-/// Selective state space layer (Gu and Dao, arXiv:2312.00752) with RMS norms on dt, B and C (Lieber
-/// et al., arXiv:2403.19887).
-/// Equation: d = inner = expand d_model; R = rank = dt_rank, or d_model / 16 rounded up where
-///   dt_rank is 0. In a file it is "mamba", with R for dt_rank
-/// Shapes: with N = d_state and W = d_conv: in_proj [2 d, d_model], conv1d [d, W], x_proj [R + 2 N,
-///   d], dt_proj [d, R], dt_proj.bias [d], A_log [d, N], D [d], dt_layernorm [R], b_layernorm and
-///   c_layernorm [N] (inner_norms), out_proj [d_model, d]; in_proj.bias [2 d] and out_proj.bias
-///   [d_model] with proj_bias, conv1d.bias [d] with conv_bias. A sequence carries d (W - 1 + N)
-///   values between calls, whatever its length
-/// Errors: none here; see layers/mamba.hpp
-/// Cost: d (2 W + 7 N + 16) operations a token beyond the linear maps
+/// A selective state space layer with RMS norms of dt, B and C.
+/// Equation: d = inner = expand d_model; N = d_state; W = d_conv; R = rank = dt_rank, or d_model /
+///   16 rounded up where dt_rank is 0
+/// Shapes: in_proj [2 d, d_model], conv1d [d, W], x_proj [R + 2 N, d], dt_proj [d, R], dt_proj.bias
+///   [d], A_log [d, N], D [d], out_proj [d_model, d]; with inner_norms dt_layernorm [R],
+///   b_layernorm and c_layernorm [N]; with proj_bias in_proj.bias [2 d] and out_proj.bias
+///   [d_model]; with conv_bias conv1d.bias [d]. In a file the part is "mamba" and dt_rank is R
+/// State: d (W - 1 + N) values per sequence (`state_values`), for any length
+/// Errors: none; layers/mamba.hpp checks the hyperparameters
+/// Cost: d (2 W + 7 N + 16) operations per token beyond the linear maps: the convolution two per
+///   tap; the scan seven per state (dt A, exp, two multiply-adds, dt u B); softplus, D, SiLU and
+///   gate 16 per channel
 /// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
 /// Test: tests/unit/policy/policy_test.cpp
 struct mamba {
-  int d_state = 16, d_conv = 4, expand = 2;
+  int d_state = 16;
+  int d_conv = 4;
+  int expand = 2;
   int dt_rank = 0;  ///< 0: d_model / 16, rounded up
-  bool conv_bias = true, proj_bias = false, inner_norms = true;
+  bool conv_bias = true;
+  bool proj_bias = false;
+  bool inner_norms = true;
 
   constexpr int inner(int d_model) const { return expand * d_model; }
   constexpr int rank(int d_model) const { return dt_rank > 0 ? dt_rank : (d_model + 15) / 16; }
   friend constexpr bool operator==(mamba const&, mamba const&) = default;
 };
 
-/// The tensors, each once (policy/tensor.hpp).
+/// The tensors (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
-  std::int64_t const d = p.inner(d_model), r = p.rank(d_model), n = p.d_state;
+  std::int64_t const d = p.inner(d_model);
+  std::int64_t const r = p.rank(d_model);
+  std::int64_t const n = p.d_state;
   visit(tensor{.name = "in_proj", .rows = 2 * d, .cols = d_model});
   if (p.proj_bias)
     visit(tensor{
@@ -58,10 +66,10 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
         .name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
-/// What they are found under in a file.
+/// The name of its tensors in a checkpoint.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
-/// The hyperparameters, each once.
+/// The hyperparameters (policy/tensor.hpp).
 template <class Visit>
 constexpr void hyperparameters(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);
@@ -73,13 +81,13 @@ constexpr void hyperparameters(mamba const& p, int d_model, Visit&& visit) {
   visit("inner_norms", p.inner_norms);
 }
 
-/// The convolution window (d_conv - 1 columns are enough) and the recurrent state.
+/// Values that a sequence carries between calls: the last d_conv - 1 inputs of the convolution, and
+/// the recurrent state.
 constexpr std::int64_t state_values(mamba const& p, int d_model) {
   return std::int64_t{p.inner(d_model)} * ((p.d_conv > 0 ? p.d_conv - 1 : 0) + p.d_state);
 }
 
-/// Convolution: a multiply-add a tap. Scan: dt*A, exp, two multiply-adds and dt*u*B a state;
-/// softplus, D, SiLU and gate a channel.
+/// Operations per token beyond the linear maps.
 constexpr std::int64_t extra_flops(mamba const& p, int d_model, std::int64_t) {
   return std::int64_t{p.inner(d_model)} * (2 * p.d_conv + 7 * std::int64_t{p.d_state} + 16);
 }

@@ -1,4 +1,5 @@
-// The dense SwiGLU feed-forward as a policy.
+// The dense SwiGLU feed-forward as a policy: hyperparameters, tensors and costs. The computation is
+// in layers/mlp.hpp.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -7,11 +8,13 @@
 
 namespace plait {
 
-/// down(silu(gate(x)) * up(x)), without biases (Shazeer, arXiv:2002.05202).
-/// Equation: down(silu(gate x) * up x). In a file it is "feed_forward"
-/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases
-/// Errors: none here; see layers/mlp.hpp
-/// Cost: 5 d_ff operations a token beyond the linear maps
+/// A dense feed-forward with SwiGLU.
+/// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
+/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases. In a file
+///   the part is "feed_forward"
+/// Errors: none; layers/mlp.hpp checks the hyperparameters
+/// Cost: 5 d_ff operations per token beyond the linear maps: SiLU counts as four, the product as
+///   one
 /// Source: Shazeer, arXiv:2002.05202
 /// Test: tests/unit/policy/policy_test.cpp
 struct mlp {
@@ -19,7 +22,7 @@ struct mlp {
   friend constexpr bool operator==(mlp const&, mlp const&) = default;
 };
 
-/// The tensors, each once (policy/tensor.hpp).
+/// The tensors (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "gate_proj", .rows = p.d_ff, .cols = d_model});
@@ -27,16 +30,16 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
-/// What they are found under in a file.
+/// The name of its tensors in a checkpoint.
 constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
 
-/// The hyperparameters, each once.
+/// The hyperparameters (policy/tensor.hpp).
 template <class Visit>
 constexpr void hyperparameters(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
 }
 
-/// SiLU, counted as four operations, and the product with it.
+/// Operations per token beyond the linear maps.
 constexpr std::int64_t extra_flops(mlp const& p, int, std::int64_t) {
   return 5 * std::int64_t{p.d_ff};
 }

@@ -1,4 +1,5 @@
-// The mixture of experts as a policy: top_k of num_experts SwiGLU experts a token.
+// The mixture of experts as a policy: hyperparameters, tensors and costs. The computation is in
+// layers/moe.hpp.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -7,30 +8,32 @@
 
 namespace plait {
 
-/// What weights an expert's output: its softmax probability as it is (Jamba), or divided by the sum
-/// over the chosen (Mixtral).
+/// The weight of an expert's output: its softmax probability (Jamba), or that divided by the sum
+/// over the chosen experts (Mixtral).
 enum class router_weights : unsigned char { as_they_are, renormalised };
 
-/// top_k of num_experts SwiGLU experts a token (Shazeer et al., arXiv:1701.06538); softmax over all
-/// experts, then top-k; no capacity, no dropped tokens.
-/// Equation: the softmax is over all experts; the weights of the chosen are its values as they are,
-///   or divided by their sum. In a file it is "feed_forward", with weights as "as_they_are" or
-///   "renormalised"
+/// A mixture of experts: top_k of num_experts SwiGLU experts per token, without capacity and
+/// without dropped tokens.
+/// Equation: p = softmax(router x) over all experts; y = sum of w_e mlp_e(x) over the top_k largest
+///   p; w_e = p_e (`as_they_are`), or p_e divided by the sum of the chosen p (`renormalised`)
 /// Shapes: router [num_experts, d_model]; gate_proj and up_proj [num_experts][d_ff, d_model],
-///   down_proj [num_experts][d_model, d_ff]. Active are d_model num_experts + 3 d_model d_ff top_k
-///   parameters
-/// Errors: none here; see layers/moe.hpp
-/// Cost: 5 num_experts + top_k (5 d_ff + 2 d_model) operations a token beyond the linear maps
-/// Source: Shazeer et al., arXiv:1701.06538; as they are: Lieber et al., arXiv:2403.19887;
-///   renormalised: Jiang et al., arXiv:2401.04088
+///   down_proj [num_experts][d_model, d_ff]. One token uses d_model num_experts + 3 d_model d_ff
+///   top_k parameters. In a file the part is "feed_forward"
+/// Errors: none; layers/moe.hpp checks the hyperparameters
+/// Cost: 5 num_experts + top_k (5 d_ff + 2 d_model) operations per token beyond the linear maps:
+///   softmax, activation (policy/mlp.hpp), weighted sum
+/// Source: Shazeer et al., arXiv:1701.06538; `as_they_are`: Lieber et al., arXiv:2403.19887;
+///   `renormalised`: Jiang et al., arXiv:2401.04088
 /// Test: tests/unit/policy/policy_test.cpp
 struct moe {
-  int d_ff = 0, num_experts = 0, top_k = 0;
+  int d_ff = 0;
+  int num_experts = 0;
+  int top_k = 0;
   router_weights weights = router_weights::as_they_are;
   friend constexpr bool operator==(moe const&, moe const&) = default;
 };
 
-/// The tensors, each once (policy/tensor.hpp).
+/// The tensors (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "router", .role = role::router, .rows = p.num_experts, .cols = d_model});
@@ -51,10 +54,10 @@ constexpr void describe(moe const& p, int d_model, Visit&& visit) {
                .copies = p.num_experts});
 }
 
-/// What they are found under in a file.
+/// The name of its tensors in a checkpoint.
 constexpr char const* checkpoint_name(moe const&) { return "feed_forward"; }
 
-/// The hyperparameters, each once.
+/// The hyperparameters (policy/tensor.hpp).
 template <class Visit>
 constexpr void hyperparameters(moe const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
@@ -63,13 +66,12 @@ constexpr void hyperparameters(moe const& p, int, Visit&& visit) {
   visit("weights", p.weights == router_weights::renormalised ? "renormalised" : "as_they_are");
 }
 
-/// The router, and top_k experts.
+/// Parameters that one token uses: the router, and top_k experts.
 constexpr std::int64_t active_parameters(moe const& p, int d_model) {
   return std::int64_t{d_model} * p.num_experts + std::int64_t{3} * d_model * p.d_ff * p.top_k;
 }
 
-/// The router's softmax; of each chosen expert the activation (policy/mlp.hpp) and its weighted
-/// place in the sum.
+/// Operations per token beyond the linear maps.
 constexpr std::int64_t extra_flops(moe const& p, int d_model, std::int64_t) {
   return 5 * std::int64_t{p.num_experts} +
          p.top_k * (5 * std::int64_t{p.d_ff} + 2 * std::int64_t{d_model});

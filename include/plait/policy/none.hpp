@@ -5,14 +5,14 @@
 
 namespace plait {
 
-/// A slot of a hybrid that is not there: the sublayer then has no norm, no weights and no residual.
-/// Errors: none; a layer whose two slots are empty is refused by check.hpp
+/// An empty slot: x passes the sublayer unchanged.
+/// Errors: none; check.hpp refuses a layer whose two slots are empty
 /// Test: tests/checks/compile_fail/misuse.cpp, tests/unit/model/invariance_test.cpp
 struct none {
   friend constexpr bool operator==(none const&, none const&) = default;
 };
 
-/// The tensors, each once (policy/tensor.hpp).
+/// No tensors.
 template <class Visit>
 constexpr void describe(none const&, int, Visit&&) {}
 

@@ -1,4 +1,4 @@
-// The layer norm as a policy. Its eps is a real and travels at run time (`hybrid::norm_eps`).
+// The layer norm as a policy. The computation is in layers/norm.hpp.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -7,24 +7,23 @@
 
 namespace plait {
 
-/// y = weight * x / sqrt(mean(x^2) + eps) (Zhang and Sennrich, arXiv:1910.07467). eps travels at
-/// run time, in hybrid::norm_eps.
-/// Equation: y = weight x / sqrt(mean(x^2) + eps). In a file it is "rms_norm"
-/// Shapes: weight [d_model]
-/// Cost: left out of flops
+/// The RMS norm.
+/// Equation: y = weight x / sqrt(mean(x^2) + eps); eps is `hybrid::norm_eps`, a run-time value
+/// Shapes: weight [d_model]. In a file the norm is "rms_norm"
+/// Cost: not counted by policy/count.hpp
 /// Source: Zhang and Sennrich, arXiv:1910.07467
 /// Test: tests/unit/policy/policy_test.cpp, tests/unit/ops/norm/add_norm_test.cpp
 struct rms_norm {
   friend constexpr bool operator==(rms_norm const&, rms_norm const&) = default;
 };
 
-/// The tensors, each once (policy/tensor.hpp).
+/// The tensors (policy/tensor.hpp).
 template <class Visit>
 constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
   visit(tensor{.name = "weight", .role = role::vector, .rows = d_model, .start = initial::one});
 }
 
-/// What they are found under in a file.
+/// The name of its tensors in a checkpoint.
 constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
 
 }  // namespace plait

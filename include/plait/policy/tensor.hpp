@@ -1,6 +1,5 @@
-// The vocabulary of `describe`: one list of tensors a policy, from which counts, weights, loading,
-// packing, initialization and checkpoint names are all derived; and what a policy may
-// say of itself.
+// The functions of a policy: `describe`, the list of its tensors, from which counts, weights,
+// loading, packing, initialization and checkpoint names are derived, and the optional ones.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,51 +9,48 @@
 
 namespace plait {
 
-/// What a tensor is for; a storage decides by role how to keep it.
+/// The role of a tensor, by which a storage selects its type.
 enum class role : unsigned char {
-  vector,  ///< `rows` channels with `cols` values each: norms, biases, D, convolution taps. Always
-           ///< f32.
+  vector,  ///< `rows` channels with `cols` values each: norms, biases, D, convolution taps; f32
   matrix,  ///< a linear map, [out, in]
-  expert,  ///< `copies` linear maps, one an expert
-  router,  ///< a small linear map whose result decides where tokens go. Always f32.
-  state,   ///< the logarithm of a state matrix: A = -exp(A_log), [d_inner, d_state]. Always f32.
+  expert,  ///< `copies` linear maps, one per expert
+  router,  ///< a small linear map whose result selects the experts; f32
+  state,   ///< the logarithm of a state matrix: A = -exp(A_log), [d_inner, d_state]; f32
 };
 
-/// How `initialize` fills a tensor, as the published code does.
+/// The initial values of a tensor (model/initialize.hpp), those of the published code.
 enum class initial : unsigned char {
-  normal,     ///< N(0, 0.02)
+  normal,     ///< normal, mean 0, standard deviation 0.02
   zero,       ///< biases
   one,        ///< norm weights, D
   log_index,  ///< log(column + 1): A_log
 };
 
-/// One entry of `describe`: shape [copies][rows][cols].
+/// One entry of `describe`. The functions of a policy are found by argument-dependent lookup:
 ///
-/// What a policy may say, all found beside it by argument-dependent lookup:
-///
-/// - `describe(policy, d_model, visit)`: calls visit(tensor{...}) once a tensor; default must be
-///   there
-/// - `state_values(policy, d_model)`: values a sequence carries between calls, whatever its length;
+/// - `describe(policy, d_model, visit)`: calls visit(tensor{...}) once per tensor; required
+/// - `state_values(policy, d_model)`: values that a sequence carries between calls, for any length;
 ///   default 0
-/// - `kv_values(policy, d_model)`: values a sequence keeps for every token; default 0
-/// - `active_parameters(policy, d_model)`: parameters one token uses; default all
-/// - `extra_flops(policy, d_model, context)`: operations a token beyond its linear maps; default 0
-/// - `rotates(policy)`: whether it reads the architecture's rope_theta; default false
-/// - `checkpoint_name(policy)`: what its tensors are found under in a file, and its name in a
+/// - `kv_values(policy, d_model)`: values that a sequence keeps per token; default 0
+/// - `active_parameters(policy, d_model)`: parameters that one token uses; default all
+/// - `extra_flops(policy, d_model, context)`: operations per token beyond its linear maps; default
+///   0
+/// - `rotates(policy)`: whether it needs the architecture's rope_theta; default false
+/// - `checkpoint_name(policy)`: the name of its tensors in a checkpoint, and of the part in a
 ///   config.json of plait's own type; default "mixer", "ffn" or "norm"
-/// - `hyperparameters(policy, d_model, visit)`: calls visit("name", value) once a hyperparameter:
-/// an integer, a bool, a
-///   float, or an enumerator's name as text; what follows from others is resolved. They are written
-///   to such a config.json and compared with it; default none
+/// - `hyperparameters(policy, d_model, visit)`: calls visit("name", value) once per hyperparameter,
+///   the value an integer, a bool, a float, or an enumerator's name as text; one that is derived
+///   from others by default is resolved. They are written to such a config.json and compared with
+///   it; default none
 ///
-/// Equation: initial::normal is N(0, 0.02), log_index log(column + 1)
-/// Shapes: a tensor is [copies][rows][cols], a linear map [out, in]. role::vector, router and state
-///   are f32 in every precision
+/// Shapes: [copies][rows][cols]
 /// Test: tests/unit/layers/weights_test.cpp, tests/unit/policy/policy_test.cpp
 struct tensor {
   char const* name = "";
   plait::role role = role::matrix;
-  std::int64_t rows = 0, cols = 1, copies = 1;
+  std::int64_t rows = 0;
+  std::int64_t cols = 1;
+  std::int64_t copies = 1;
   plait::initial start = initial::normal;
   constexpr std::int64_t size() const { return rows * cols * copies; }
 };
@@ -68,7 +64,7 @@ constexpr std::int64_t parameters(Policy const& p, int d_model) {
   describe(p, d_model, [&](tensor const& t) { n += t.size(); });
   return n;
 }
-/// active_parameters, or all.
+/// active_parameters, or all parameters.
 template <class Policy>
 constexpr std::int64_t active(Policy const& p, int d_model) {
   if constexpr (requires { active_parameters(p, d_model); })
@@ -108,7 +104,7 @@ constexpr bool rotary(Policy const& p) {
   else
     return false;
 }
-/// checkpoint_name, or another.
+/// checkpoint_name, or `otherwise`.
 template <class Policy>
 constexpr char const* name_in_checkpoint(Policy const& p, char const* otherwise) {
   if constexpr (requires { checkpoint_name(p); })
@@ -116,13 +112,13 @@ constexpr char const* name_in_checkpoint(Policy const& p, char const* otherwise)
   else
     return otherwise;
 }
-/// Calls hyperparameters where there are some.
+/// hyperparameters, or nothing.
 template <class Policy, class Visit>
 constexpr void visit_hyperparameters(Policy const& p, int d_model, Visit&& visit) {
   if constexpr (requires { hyperparameters(p, d_model, visit); })
     hyperparameters(p, d_model, visit);
 }
-/// Experts a token visits, as far as the policy routes at all.
+/// Experts per token; 0 where the policy does not route.
 template <class Policy>
 constexpr int experts_chosen(Policy const& p) {
   if constexpr (requires {

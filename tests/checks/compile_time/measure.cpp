@@ -1,9 +1,9 @@
-// Runs a command and says what it cost, against a budget:
+// Compares the cost of a command with a budget:
 //   measure NAME CPU_SECONDS MEGABYTES [--object FILE KILOBYTES] -- COMMAND...
-// CPU time is user and system time of the command and its children, so that a busy machine does not
-// fail it; memory is the largest resident set of any one of them; the object's size is that of the
-// file, names and relocations included. The best of up to three tries counts. Exit status: 0 within
-// the budget, 1 above it, 2 where the command fails.
+// CPU time: user and system time of the command and its children. Memory: the largest resident set
+// of any one of them. Object: the size of the file, names and relocations included. Other load only
+// adds to CPU time (shared caches and memory), so the command's cost is the least of up to three
+// runs. Exit status: 0 within the budget, 1 above it, 2 where the command fails.
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,6 +21,10 @@ double seconds(timeval const& t) { return double(t.tv_sec) + double(t.tv_usec) *
 int usage() {
   std::fprintf(stderr,
                "measure NAME CPU_SECONDS MEGABYTES [--object FILE KILOBYTES] -- COMMAND...\n");
+  return 2;
+}
+int failed(char const* what) {
+  std::perror(what);
   return 2;
 }
 
@@ -42,10 +46,10 @@ int main(int argc, char** argv) {
       (object && kilobyte_limit <= 0))
     return usage();
 
-  for (int attempt = 1; attempt <= 3; ++attempt) {
+  for (int runs = 1; runs <= 3; ++runs) {
     auto const start = std::chrono::steady_clock::now();
     pid_t const child = fork();
-    if (child < 0) return std::perror("fork"), 2;
+    if (child < 0) return failed("fork");
     if (child == 0) {
       execvp(argv[at + 1], argv + at + 1);
       std::perror(argv[at + 1]);
@@ -53,7 +57,7 @@ int main(int argc, char** argv) {
     }
     int status = 0;
     rusage used{};
-    if (wait4(child, &status, 0, &used) != child) return std::perror("wait4"), 2;
+    if (wait4(child, &status, 0, &used) != child) return failed("wait4");
     double const wall =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
@@ -67,7 +71,7 @@ int main(int argc, char** argv) {
     bool holds = cpu <= cpu_limit && megabytes <= megabyte_limit;
     if (object) {
       struct stat file {};
-      if (stat(object, &file) != 0) return std::perror(object), 2;
+      if (stat(object, &file) != 0) return failed(object);
       double const kilobytes = double(file.st_size) * 1e-3;
       std::printf(", object %.0f kB (limit %g)", kilobytes, kilobyte_limit);
       holds = holds && kilobytes <= kilobyte_limit;

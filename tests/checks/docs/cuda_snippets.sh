@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every ```cuda block of the documents compiles with nvcc, without warnings: each is a file of its own.
+# Every ```cuda block of the documents is a file that nvcc compiles without warnings.
 #   cuda_snippets.sh PROJECT_DIR NVCC
 set -u
 cd "$1" || exit 1
@@ -14,8 +14,9 @@ done
 for file in "$work"/*.cu; do
   [ -e "$file" ] || break
   count=$((count + 1))
-  # No machine code and no optimizer: it is the compiler's front that is asked.
-  log=$("$2" -std=c++20 --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra -arch=compute_90a -Xcicc=-O0 -Iinclude -c "$file" -o "$work/o" 2>&1) || status=1
+  # Without machine code and optimizer: diagnostics come from the front end.
+  log=$("$2" -std=c++20 --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra -arch=compute_90a \
+    -Xcicc=-O0 -Iinclude -c "$file" -o "$work/o" 2>&1) || status=1
   if [ -n "$log" ]; then status=1; echo "$(basename "$file"): $(head -12 <<<"$log")"; fi
 done
 echo "$count files"

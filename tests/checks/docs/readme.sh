@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# The README's example is examples/readme.cpp, which is compiled and run; the documents name only files that exist.
+# The README's example is examples/readme.cpp, which runs; files that the documents name exist.
 #   readme.sh PROJECT_DIR READMES_PROGRAM
 set -u
 cd "$1" || exit 1
 status=0
-diff <(sed -n '/^```cpp$/,/^```$/p' README.md | sed '1d;$d') examples/readme.cpp || { echo 'the example in README.md is not examples/readme.cpp'; status=1; }
-"$2" | grep -qE '^([0-9]+ ){8}$' || { echo 'the example does not run'; status=1; }
-for path in $(grep -ohE '`(include/plait|tests|examples|benchmarks|ops|layers|model|core|io|policy)/[A-Za-z0-9_./-]+\.(hpp|cpp|sh|txt|md|json)`' README.md docs/*.md docs/*/*.md examples/*.md examples/data/*/*.md | tr -d '`' | sort -u); do
-  [ -e "$path" ] || [ -e "include/plait/$path" ] || { echo "a document names $path, which does not exist"; status=1; }
+fail() { echo "$*"; status=1; }
+diff <(sed -n '/^```cpp$/,/^```$/p' README.md | sed '1d;$d') examples/readme.cpp ||
+  fail 'the example in README.md is not examples/readme.cpp'
+"$2" | grep -qE '^([0-9]+ ){8}$' || fail 'the example does not print eight ids'
+folders='include/plait|tests|examples|benchmarks|policy|core|exec|cpu|gpu|cuda|emulator|ops|layers'
+folders+='|model|models|io|benchmark'
+pages=(README.md docs/*.md docs/*/*.md examples/*.md examples/data/*/*.md)
+for path in $(grep -ohE "\`($folders)/[A-Za-z0-9_./-]+\.(hpp|cuh|cpp|sh|txt|md|json)\`" "${pages[@]}" |
+  tr -d '`' | sort -u); do
+  [ -e "$path" ] || [ -e "include/plait/$path" ] ||
+    fail "a document names $path, which does not exist"
 done
 version=$(sed -n 's/^#define PLAIT_VERSION_[A-Z]* //p' include/plait/version.hpp | paste -sd.)
-grep -qx "version: $version" CITATION.cff || { echo "CITATION.cff is not of version $version"; status=1; }
+grep -qx "version: $version" CITATION.cff || fail "CITATION.cff does not have version $version"
 exit $status

@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# snippets.sh finds what is wrong with a page, says on which of its lines, and passes a page with nothing wrong.
+# snippets.sh reports every error of a page with its line, and passes a page without errors.
 #   snippets_test.sh SNIPPETS COMPILER [FLAGS...]
 set -u
 snippets=$1; shift
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 status=0 number=0
-# page STATUS SENTENCE <<PAGE: a project with this page gives this status and says this.
+# page STATUS SENTENCE <<PAGE: snippets.sh on a project with this page has this status and output.
 page() {
   local project=$work/$((++number)) got=0
   mkdir -p "$project/docs/deep"
   cat >"$project/docs/deep/page.md"
   bash "$snippets" "$project" "${compiler[@]}" >"$project/log" 2>&1 || got=1
   if [ $got -ne "$1" ] || ! grep -qF -- "$2" "$project/log"; then
-    echo "page $number gives status $got, expected $1, and should say: $2"; sed 's/^/  /' "$project/log"; status=1
+    echo "page $number: status $got, expected $1, with the sentence: $2"
+    sed 's/^/  /' "$project/log"
+    status=1
   fi
 }
 compiler=("$@")

@@ -23,7 +23,7 @@ own() {
 }
 own '{"name": "self_attn", "num_heads": 2, "num_kv_heads": 1}'
 "$config" "$work/c" | grep -qF 'plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none> config{' || fail 'a type of plait'"'"'s own'
-own '{"name": "ring", "slots": 2}';                       refuses 'layers\[0\].mixer is "ring" with hyperparameters that no component of plait.s has' "$work/c"
+own '{"name": "ring", "slots": 2}';                       refuses 'layers\[0\].mixer is "ring" with hyperparameters that no component of plait has' "$work/c"
 edit() { sed "$1" "$golden/jamba_v0_1.config.json" >"$work/c/config.json"; }
 edit '/model_type/d';                                     refuses 'has no model_type' "$work/c"
 edit 's/"jamba"/"llama"/';                                refuses 'model_type is "llama"; plait reads "jamba", "mixtral", "plait"' "$work/c"

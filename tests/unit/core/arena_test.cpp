@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-TEST_CASE("arena: what is measured is what is needed, and not a byte less") {
+TEST_CASE("arena: the measured size is the least that suffices") {
   plait::arena arena;
   auto const work = [&](std::int64_t n) {
     plait::arena::frame const outer(arena);
@@ -16,7 +16,7 @@ TEST_CASE("arena: what is measured is what is needed, and not a byte less") {
       double* const b = arena.take<double>(n);
       if (!arena.measuring()) std::memset(b, 1, static_cast<std::size_t>(n) * sizeof(double));
     }
-    char* const c = arena.take<char>(n);  // where b was
+    char* const c = arena.take<char>(n);  // in the place of b
     if (!arena.measuring()) {
       std::memset(a, 1, static_cast<std::size_t>(n) * sizeof(float));
       std::memset(c, 1, static_cast<std::size_t>(n));
@@ -34,11 +34,11 @@ TEST_CASE("arena: what is measured is what is needed, and not a byte less") {
     CHECK(arena.capacity() >= needed);
     float* const first = work(n);
     CHECK(reinterpret_cast<std::uintptr_t>(first) % 64 == 0);
-    CHECK(work(n) == first);  // frames gave everything back
+    CHECK(work(n) == first);  // frames have returned their memory
   }
 }
 
-TEST_CASE("arena and buffer: sizes beyond counting are refused") {
+TEST_CASE("arena, buffer: sizes that overflow are refused") {
   plait::arena arena;
   CHECK(test::message_of([&] {
           arena.measure([&] { arena.take<double>(INT64_MAX / 2); });

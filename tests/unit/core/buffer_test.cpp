@@ -11,8 +11,7 @@
 
 using plait::buffer;
 
-TEST_CASE(
-    "buffer: zeros, aligned, readable behind its end, of the heap and of the system's pages") {
+TEST_CASE("buffer: zeroed, aligned, readable beyond its end, on the heap and in mapped pages") {
   constexpr std::int64_t mapped = buffer<float>::mapped_bytes / 4;
   for (std::int64_t n : {std::int64_t{1}, std::int64_t{3}, std::int64_t{17}, std::int64_t{129},
                          mapped - 32, mapped - 31, mapped, 5 * mapped + 3}) {
@@ -34,7 +33,7 @@ TEST_CASE(
   CHECK(buffer<float>(0).data() == nullptr);
 }
 
-TEST_CASE("buffer: borrowed memory is read and never written, and its owner lives as long") {
+TEST_CASE("buffer: borrowed memory is read-only, and the buffer keeps its owner alive") {
   alignas(64) static float const values[64] = {1, 2, 3};
   auto owner = std::make_shared<int const>(5);
   std::weak_ptr<int const> const alive = owner;
@@ -52,10 +51,10 @@ TEST_CASE("buffer: borrowed memory is read and never written, and its owner live
     other = std::move(b);
     CHECK(std::as_const(other)[1] == 2);
     CHECK(!alive.expired());
-    other = buffer<float>(1);  // gives nothing of the owner's back to the heap
+    other = buffer<float>(1);  // does not free the owner's memory
     CHECK(alive.expired());
     other[0] = 1;
   }
-  (void)buffer<float>::borrow(values, 3, nullptr);  // of somebody who lives anyway
+  (void)buffer<float>::borrow(values, 3, nullptr);  // static memory needs no owner
   static_assert(!std::is_copy_constructible_v<buffer<float>>);
 }

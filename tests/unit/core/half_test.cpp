@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-TEST_CASE("from_f16: every one of the 65,536 values, by the format's definition") {
+TEST_CASE("from_f16: all 65,536 values by the format's definition") {
   for (std::uint32_t h = 0; h < 0x10000; ++h) {
     float const actual = plait::from_f16(static_cast<std::uint16_t>(h));
     int const exponent = static_cast<int>(h >> 10 & 31);
@@ -24,13 +24,13 @@ TEST_CASE("from_f16: every one of the 65,536 values, by the format's definition"
   }
 }
 
-TEST_CASE("from_bf16: the upper half of a float") {
+TEST_CASE("from_bf16: the upper 16 bits of a float") {
   for (std::uint32_t h = 0; h < 0x10000; ++h)
     REQUIRE(std::bit_cast<std::uint32_t>(plait::from_bf16(static_cast<std::uint16_t>(h))) ==
             h << 16);
 }
 
-TEST_CASE("to_bf16: the nearest, ties to the even one, by distance") {
+TEST_CASE("to_bf16: the nearest value, ties to even") {
   auto const narrow = [](std::uint32_t bits) {
     return std::uint32_t{plait::to_bf16(std::bit_cast<float>(bits))};
   };
@@ -47,10 +47,10 @@ TEST_CASE("to_bf16: the nearest, ties to the even one, by distance") {
     }
     REQUIRE(narrow(h << 16) == h);
     if (infinite) continue;
-    std::uint32_t const up = h + 1;  // the next in magnitude; behind the largest comes infinity
+    std::uint32_t const up = h + 1;  // the next in magnitude; after the largest, infinity
     REQUIRE(narrow(h << 16 | 0x7fff) == h);
     REQUIRE(narrow(h << 16 | 0x8001) == up);
     REQUIRE(narrow(h << 16 | 0x8000) == (h % 2 == 0 ? h : up));
   }
-  CHECK(narrow(0x7f800001) == 0x7fc0);  // a NaN whose payload would be cut off
+  CHECK(narrow(0x7f800001) == 0x7fc0);  // a NaN with no payload in the upper half
 }

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <vector>
 
-TEST_CASE("parallel: every item once, whatever the threads and the grain") {
+TEST_CASE("parallel: every item runs once, for any number of threads and any grain") {
   for (int threads : {1, 2, 3, 5}) {
     plait::exec::cpu<> exec(threads);
     for (std::int64_t items : {0, 1, 3, 17, 129})
@@ -23,7 +23,7 @@ TEST_CASE("parallel: every item once, whatever the threads and the grain") {
   }
 }
 
-TEST_CASE("parallel: nothing runs while measuring") {
+TEST_CASE("parallel: no item runs during a measurement") {
   plait::exec::reference exec;
   CHECK(exec.threads() == 1);
   int runs = 0;
@@ -33,7 +33,7 @@ TEST_CASE("parallel: nothing runs while measuring") {
   CHECK(runs == 9);
 }
 
-TEST_CASE("grain: at least one item, about eight runs a thread") {
+TEST_CASE("grain: at least one item, about eight runs per thread") {
   plait::exec::cpu<> exec(1);
   CHECK(exec.grain(0) == 1);
   CHECK(exec.grain(7) == 1);

@@ -1,5 +1,4 @@
-// Where values lie in panels, and what is stored of them: each format against its definition,
-// written once more without haste.
+// The layout and the formats of panels against a second, plain implementation of their definitions.
 #include <plait/cpu/panel_matrix.hpp>
 
 #include <support/data.hpp>
@@ -25,7 +24,7 @@ std::uint16_t half_at(std::byte const* p) {
   return bits;
 }
 
-/// The bytes of one panel whose rows are given, [rows][cols].
+/// The bytes of one panel with these rows, [rows][cols].
 template <dtype Type>
 std::vector<std::byte> expected(std::vector<float> const& values, std::int64_t rows,
                                 std::int64_t cols);
@@ -61,29 +60,29 @@ std::vector<std::byte> expected<dtype::int8>(std::vector<float> const& values, s
       auto const value = [&](std::int64_t c) {
         return c < cols ? values[static_cast<std::size_t>(r * cols + c)] : 0.0f;
       };
-      float largest = 0;
+      float max = 0;
       bool finite = true;
       for (std::int64_t c = first; c < first + 32; ++c) {
-        largest = std::fmax(largest, std::fabs(value(c)));
+        max = std::fmax(max, std::fabs(value(c)));
         finite = finite && std::isfinite(value(c));
       }
-      std::uint16_t scale = finite ? plait::to_f16(largest / 127) : std::uint16_t{0x7e00};
-      if (finite && plait::from_f16(scale) * 127.5f < largest) ++scale;
+      std::uint16_t scale = finite ? plait::to_f16(max / 127) : std::uint16_t{0x7e00};
+      if (finite && plait::from_f16(scale) * 127.5f < max) ++scale;
       std::memcpy(block + 2 * r, &scale, 2);
       for (std::int64_t c = first; c < first + 32; ++c) {
-        double whole = 0;
+        double steps = 0;
         if (finite && scale != 0)
-          whole = std::nearbyint(value(c) * (1.0f / plait::from_f16(scale)));
-        whole = std::fmin(127, std::fmax(-127, whole));
+          steps = std::nearbyint(value(c) * (1.0f / plait::from_f16(scale)));
+        steps = std::fmin(127, std::fmax(-127, steps));
         block[panel_rows * 2 + ((c - first) / 4 * panel_rows + r) * 4 + c % 4] =
-            static_cast<std::byte>(static_cast<int>(whole) + 128);
+            static_cast<std::byte>(static_cast<int>(steps) + 128);
       }
     }
   return out;
 }
 
-/// Rows of ordinary values, of tiny and huge ones, of exact halves of a step, and some with what is
-/// no number.
+/// Rows of ordinary values, of tiny and huge ones, of exact half steps, and some with infinities
+/// and NaN.
 std::vector<float> hostile(test::random& random, std::int64_t rows, std::int64_t cols) {
   std::vector<float> v = random.values(rows * cols);
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -99,10 +98,9 @@ std::vector<float> hostile(test::random& random, std::int64_t rows, std::int64_t
     if (r % 8 == 4) row[random.below(cols)] = test::infinity;
     if (r % 8 == 5) row[random.below(cols)] = -test::nan;
     if (r % 8 == 6)
-      for (std::int64_t c = 0; c < cols; ++c)
-        row[c] *= 3e-6f;  // scales that are subnormal as binary16
+      for (std::int64_t c = 0; c < cols; ++c) row[c] *= 3e-6f;  // subnormal scales in binary16
     if (r % 8 == 7)
-      for (std::int64_t c = 0; c < cols; ++c) row[c] *= 1.5e-8f;  // and none
+      for (std::int64_t c = 0; c < cols; ++c) row[c] *= 1.5e-8f;  // scales of 0
   }
   return v;
 }
@@ -120,9 +118,9 @@ void check(std::int64_t rows, std::int64_t cols) {
       parts.set_part(1, r, c, std::min<std::int64_t>(32, cols - c), values.data() + r * cols + c);
   }
   for (std::int64_t p = 0; p < whole.panels(); ++p) {
-    std::int64_t const first = p * panel_rows, here = std::min(panel_rows, rows - first);
+    std::int64_t const first = p * panel_rows, count = std::min(panel_rows, rows - first);
     std::vector<std::byte> bytes = expected<Type>(
-        {values.begin() + first * cols, values.begin() + (first + here) * cols}, here, cols);
+        {values.begin() + first * cols, values.begin() + (first + count) * cols}, count, cols);
     CHECK(std::memcmp(whole.panel_data(1, p), bytes.data(), bytes.size()) == 0);
     CHECK(std::memcmp(parts.panel_data(1, p), bytes.data(), bytes.size()) == 0);
   }
@@ -143,8 +141,8 @@ void check(std::int64_t rows, std::int64_t cols) {
 }  // namespace
 
 TEST_CASE(
-    "panel_matrix: the bytes of each format, by rows and by parts, for sizes of all kinds and "
-    "values of all kinds") {
+    "panel_matrix: the bytes of each format, set by rows and by parts, for odd sizes and extreme "
+    "values") {
   for (std::int64_t const rows : {std::int64_t{1}, panel_rows - 1, panel_rows, 2 * panel_rows + 3})
     for (std::int64_t const cols : {1, 2, 31, 32, 33, 63, 64, 65, 129, 200}) {
       CAPTURE(rows);
@@ -155,7 +153,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("panel_matrix: what a block of int8 means") {
+TEST_CASE("panel_matrix: the scale and the steps of a block of int8") {
   panel_matrix<dtype::int8> m;
   m.allocate({.name = "t", .rows = 1, .cols = 32});
   std::vector<float> row(32);

@@ -11,10 +11,10 @@ namespace {
 
 namespace simd = plait::simd;
 
-constexpr float smallest = 1e-37f;  // below, halves are denormal and round coarsely
+constexpr float min_magnitude = 1e-37f;  // below, intermediate results may be subnormal
 
-/// The largest relative error of f against exact over floats from `low` to `high`, some millions of
-/// them spread evenly over their bits.
+/// The largest relative error of f against exact over the floats from `low` to `high`, every
+/// `step`-th by its bits.
 template <class F, class Exact>
 double worst_error(float low, float high, std::uint32_t step, F f, Exact exact) {
   double worst = 0;
@@ -35,10 +35,10 @@ double worst_error(float low, float high, std::uint32_t step, F f, Exact exact) 
     if (filled == simd::width) flush();
   };
   if (low < 0)
-    for (std::uint32_t b = std::bit_cast<std::uint32_t>(-smallest);
+    for (std::uint32_t b = std::bit_cast<std::uint32_t>(-min_magnitude);
          b <= std::bit_cast<std::uint32_t>(low); b += step)
       push(std::bit_cast<float>(b));
-  for (std::uint32_t b = std::bit_cast<std::uint32_t>(smallest);
+  for (std::uint32_t b = std::bit_cast<std::uint32_t>(min_magnitude);
        b <= std::bit_cast<std::uint32_t>(high); b += step)
     push(std::bit_cast<float>(b));
   push(low);
@@ -73,7 +73,7 @@ TEST_CASE("simd: exp beyond its range is clamped, exact at 0, NaN stays NaN") {
     CHECK(one(exp_of, x) == one(exp_of, -86.9f));
   CHECK(std::isfinite(one(exp_of, 88.3f)));
   CHECK(one(exp_of, -86.9f) > 0);
-  // any payload: NaN may come from a file, not only from arithmetic
+  // NaN of any payload: it may come from a file.
   for (std::uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00001u, 0x7f800001u, 0xffffffffu,
                              0x7fffffffu, 0x7f812345u}) {
     CAPTURE(bits);
@@ -89,7 +89,7 @@ TEST_CASE(
     "simd: exp2 has a relative error below 1.8e-7 and an absolute one below 1.3e-7 on [-125, 0]; "
     "exp_minus 1.8e-7 on [-86.6, 86.6]") {
   auto const negated = [](simd::packet x) { return simd::exp2(simd::sub(simd::set(0.0f), x)); };
-  CHECK(worst_error(smallest, 125.0f, 127, negated, [](double x) { return std::exp2(-x); }) <
+  CHECK(worst_error(min_magnitude, 125.0f, 127, negated, [](double x) { return std::exp2(-x); }) <
         1.8e-7);
   CHECK(worst_error(-86.6f, 86.6f, 511, exp_minus_of, [](double x) { return std::exp(-x); }) <
         1.8e-7);
@@ -99,10 +99,9 @@ TEST_CASE(
   CHECK(worst < 1.3e-7);
 }
 
-// Below 1 a rounding is at most 2^-25; the polynomial's error is 3e-7 of its slope.
-TEST_CASE(
-    "simd: towards 0, exp2's error is its rounding: factors of slow channels multiply, their "
-    "errors should not") {
+// Decay factors of slow channels are products of many values of exp2 near 0. Below 1 a rounding is
+// at most 2^-25; the polynomial's error is 3e-7 of its slope.
+TEST_CASE("simd: near 0 the error of exp2 is one rounding") {
   for (float x = 0x1p-40f; x < 0x1p-6f; x *= 1.0001f)
     REQUIRE(std::fabs(double{one(exp2_of, -x)} - std::exp2(-double{x})) <=
             0x1p-25 + 3.2e-7 * std::log(2.0) * x);
@@ -121,8 +120,8 @@ TEST_CASE(
 }
 
 #if defined(__FMA__)
-// The formulas in scalars, rounded as IEEE 754 says: what every instruction set with a fused
-// multiply-add has to give.
+// The formulas in scalar IEEE 754 arithmetic: the bits of every instruction set with a fused
+// multiply-add.
 TEST_CASE("simd: exp2 and exp_minus give the bits of the formulas in scalar arithmetic") {
   constexpr float rounder = 12582912.0f;
   auto const times_power = [](float p, float shifted) {
@@ -157,8 +156,8 @@ TEST_CASE("simd: exp2 and exp_minus give the bits of the formulas in scalar arit
 }
 #endif
 
-// An exp of 1.8e-7, an addition and a division of 6e-8 each; the exp is clamped below -86.6, where
-// the result is below 1e-35 anyway.
+// An exp of 1.8e-7, an addition and a division of 6e-8 each. The exp is clamped below -86.6, where
+// the result is below 1e-35.
 TEST_CASE("simd: silu has a relative error below 3e-7 from -86.6 up, and vanishes below") {
   CHECK(worst_error(-86.6f, 3e38f, 1023, silu_of, [](double x) { return plait::ops::silu(x); }) <
         3e-7);
@@ -181,8 +180,7 @@ TEST_CASE("simd: softplus has a relative error below 3e-7 from -86.6 up, and van
   CHECK(one(softplus_of, test::infinity) == test::infinity);
 }
 
-TEST_CASE(
-    "simd: a value's result does not depend on its lane, nor on how much of the register is used") {
+TEST_CASE("simd: a value's result depends neither on its lane nor on the number of lanes in use") {
   test::random random(32);
   for (int round = 0; round < 200; ++round) {
     std::vector<float> const x = random.values(simd::width, -30, 30);
@@ -204,10 +202,10 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("simd: partial loads read and partial stores write nothing beyond") {
+TEST_CASE("simd: partial loads and stores touch no memory beyond their values") {
   for (std::int64_t n = 1; n <= simd::width; ++n) {
-    std::vector<float> const from(static_cast<std::size_t>(n),
-                                  3.0f);  // the sanitizers watch its end
+    // Sanitizers check reads beyond its end.
+    std::vector<float> const from(static_cast<std::size_t>(n), 3.0f);
     std::vector<float> to(static_cast<std::size_t>(simd::width + 1), -1.0f);
     simd::packet const x = simd::load(from.data(), n);
     alignas(64) float lanes[simd::width];
@@ -231,7 +229,7 @@ TEST_CASE("simd: for_each_packet covers a range once") {
   }
 }
 
-TEST_CASE("simd: lane_sum is 16 chains, whatever the register, added pairwise") {
+TEST_CASE("simd: lane_sum has 16 chains for any register width, added pairwise") {
   test::random random(33);
   for (std::int64_t n : {0, 1, 3, 7, 15, 16, 17, 31, 32, 129, 1000}) {
     CAPTURE(n);

@@ -1,5 +1,5 @@
-// Benchmarks before the fake CUDA (fake_cuda.cpp), whose kernels do nothing: every launch and
-// product of the checks is looked at, and what computes nothing has no time.
+// Benchmarks with the fake CUDA (fake_cuda.cpp), whose kernels do nothing: every launch and product
+// is checked, and a result that fails its check has no time.
 #include <support/fake_cuda.hpp>
 
 #include <plait/cuda.cuh>
@@ -18,7 +18,7 @@
 
 using test::fake_cuda;
 
-TEST_CASE("a layer and a model are refused by a device that computes nothing") {
+TEST_CASE("benchmark: a layer and a model on a device that computes nothing have no time") {
   fake_cuda::reset();
   using gpu = plait::exec::cuda<plait::bf16>;
   plait::bench::register_layer<plait::single_layer<64, plait::mamba{.d_state = 16}, gpu>>(
@@ -35,7 +35,8 @@ TEST_CASE("a layer and a model are refused by a device that computes nothing") {
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
 }
 
-TEST_CASE("the roofline's product and copy, and copies until the L2 cache is full") {
+TEST_CASE(
+    "benchmark: the roofline's products and copies, and the copies that exceed the L2 cache") {
   fake_cuda::reset();
   plait::exec::cuda<plait::bf16> exec;
   CHECK(plait::bench::cold_bytes(exec) == 8 * exec.runtime.last_level_cache_bytes());
@@ -48,6 +49,6 @@ TEST_CASE("the roofline's product and copy, and copies until the L2 cache is ful
   for (std::size_t i = before; i < launches.size(); ++i)
     ++(std::string(launches[i].kernel) == "gemm" ? products : others);
   CHECK(products == 11);
-  CHECK(others == 22);  // a pause before each product and copy
+  CHECK(others == 22);  // one kernel that occupies the device before each product and copy
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
 }

@@ -1,5 +1,5 @@
-// main of the tests that need a device: without one they are skipped, with the reason;
-// PLAIT_REQUIRE_GPU=1 makes that a failure.
+// main of the tests that need a device. Without one they are skipped, with the reason; with
+// PLAIT_REQUIRE_GPU=1 they fail.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
-// Whole steps of models before the fake CUDA (fake_cuda.cpp): every launch reaches a kernel that
-// exists, with a legal grid and block; every product lies inside the memory that was allocated; a
-// step of a decode that comes again allocates nothing, waits for nothing, and is one graph.
+// Steps of models with the fake CUDA (fake_cuda.cpp): every launch reaches a registered kernel,
+// with a legal grid and block; every product is inside allocated memory; a repeated decode step
+// allocates nothing, waits for nothing, and is one graph.
 #include <support/fake_cuda.hpp>
 
 #include <plait/cuda.cuh>
@@ -18,8 +18,7 @@ using test::fake_cuda;
 
 namespace {
 
-/// What must not happen in a step that came before: allocating, waiting for all kernels, asking the
-/// device.
+/// Counts of calls that a repeated step does not make: allocations, waits, queries of the device.
 std::map<std::string, long> expensive_calls() {
   std::map<std::string, long> counts;
   for (char const* call :
@@ -30,7 +29,7 @@ std::map<std::string, long> expensive_calls() {
   return counts;
 }
 
-/// Launches since `first`, those of graphs counted as what they launch.
+/// Launches since `first`; a graph counts as its nodes.
 long launches_since(std::size_t first) {
   auto const all = fake_cuda::launches();
   long n = 0;
@@ -55,7 +54,7 @@ class run {
     net.reserve(exec, tokens, count);
     for (std::int64_t s = 0; s < count; ++s) sequences.push_back(pool.make());
   }
-  /// `tokens` more of every sequence, the last one's logits of each.
+  /// `tokens` new tokens per sequence, with logits for the last of each.
   void forward(std::vector<std::int64_t> const& tokens) {
     batch.clear();
     for (std::size_t s = 0; s < sequences.size(); ++s) {
@@ -66,8 +65,7 @@ class run {
   }
 };
 
-/// Ragged prefill, a chunk on top, and decode until its steps are kept; then once more, looked at
-/// closely.
+/// Ragged prompts, a further chunk, decode steps until they are captured; then one step is checked.
 template <auto C, plait::precision P>
 void steps() {
   using model = plait::model<C, plait::exec::device<P, plait::exec::cuda_runtime>>;
@@ -79,7 +77,7 @@ void steps() {
   r.forward({1, 1, 1});
   long const launched = launches_since(first);
   CHECK(launched > 0);
-  r.forward({1, 1, 1});  // kept and replayed
+  r.forward({1, 1, 1});  // captured and replayed
   auto const before = expensive_calls();
   std::size_t const second = fake_cuda::launches().size();
   r.forward({1, 1, 1});
@@ -89,7 +87,7 @@ void steps() {
   CHECK(std::string(launches.back().kernel) == "graph");
   CHECK(launches.back().nodes == launched);
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
-  MESSAGE(launched << " launches a step of " << plait::plan<C>::layers << " layers");
+  MESSAGE(launched << " launches per step of " << plait::plan<C>::layers << " layers");
 }
 
 template <auto C>
@@ -102,13 +100,17 @@ void in_every_precision() {
 
 }  // namespace
 
-TEST_CASE("everything: attention, Mamba, dense and sparse") {
+TEST_CASE("launch: attention, Mamba, dense and sparse feed-forwards") {
   in_every_precision<test::everything>();
 }
-TEST_CASE("rotary attention and renormalised experts") { in_every_precision<test::rotary>(); }
-TEST_CASE("one sublayer a layer, biases, no window") { steps<test::mamba_only, plait::bf16>(); }
+TEST_CASE("launch: rotary attention and renormalised experts") {
+  in_every_precision<test::rotary>();
+}
+TEST_CASE("launch: one sublayer per layer, biases, no window") {
+  steps<test::mamba_only, plait::bf16>();
+}
 
-TEST_CASE("Jamba v0.1 in int8, one step: fewer than 300 launches") {
+TEST_CASE("launch: a step of Jamba v0.1 in int8 has fewer than 300 launches") {
   using model = plait::model<plait::configs::jamba_v0_1, plait::exec::cuda<plait::int8>>;
   fake_cuda::reset();
   for (std::int64_t sequences : {1, 64}) {
@@ -116,11 +118,9 @@ TEST_CASE("Jamba v0.1 in int8, one step: fewer than 300 launches") {
     std::size_t const first = fake_cuda::launches().size();
     r->forward(std::vector<std::int64_t>(std::size_t(sequences), 1));
     long const launched = launches_since(first);
-    MESSAGE(launched << " launches a step of " << sequences << " sequences");
-    CHECK(launched <
-          (sequences <= 8
-               ? 300
-               : 320));  // beyond, routing is a launch of its own, beside a step of milliseconds
+    MESSAGE(launched << " launches per step of " << sequences << " sequences");
+    // Above 8 sequences routing is a launch of its own, in a step of milliseconds.
+    CHECK(launched < (sequences <= 8 ? 300 : 320));
     std::map<std::string, int> names;
     auto const launches = fake_cuda::launches();
     for (std::size_t i = first; i < launches.size(); ++i) {

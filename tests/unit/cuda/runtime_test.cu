@@ -1,6 +1,7 @@
-// exec::cuda's runtime before the fake CUDA (fake_cuda.cpp), which refuses, fails and runs out of
-// memory on request.
+// The runtime of exec::cuda with the fake CUDA (fake_cuda.cpp), which refuses, fails and runs out
+// of memory on request.
 #include <support/fake_cuda.hpp>
+#include <support/message.hpp>
 #include <support/on_device.hpp>
 
 #include <doctest/doctest.h>
@@ -9,41 +10,33 @@
 #include <string>
 
 using test::fake_cuda;
+using test::message_of;
 using exec = plait::exec::cuda<>;
 using T = plait::bf16_t;
 
 namespace {
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (plait::error const& e) {
-    return e.what();
-  }
-  return "(no error)";
-}
 std::string made() {
   return message_of([] { exec(); });
 }
 
-/// A well device of one GiB, of Hopper's kind.
-struct well_device {
-  well_device() {
+/// A working device of compute capability 9.0 with one GiB.
+struct working_device {
+  working_device() {
     fake_cuda::reset();
     fake_cuda::set("devices", 1);
     fake_cuda::set("capability", 90);
     fake_cuda::set("memory", 1L << 30);
     fake_cuda::set("driver", CUDART_VERSION);
   }
-  ~well_device() { CHECK(fake_cuda::problems() == std::vector<std::string>{}); }
+  ~working_device() { CHECK(fake_cuda::problems() == std::vector<std::string>{}); }
 };
 
 void add(exec& e, std::int64_t rows, std::int64_t cols, test::on_device<T>& x) {
   plait::ops::add_residual(e, x.view(rows, cols), plait::matrix_view<T const>(x.view(rows, cols)));
 }
 
-/// A kernel that nothing else launches.
+/// A kernel of this file alone.
 struct writes_one {
   struct args {
     float* to;
@@ -59,12 +52,12 @@ struct writes_one {
 
 }  // namespace
 
-TEST_CASE("the fake CUDA is here") { REQUIRE(fake_cuda::here()); }
+TEST_CASE("fake CUDA: preloaded") { REQUIRE(fake_cuda::preloaded()); }
 
 TEST_CASE(
-    "no device, an old driver, an old device, kernels for another one: said when the execution "
-    "policy is made") {
-  well_device const device;
+    "exec::cuda: without a device, with an old driver or device, or without kernels for it the "
+    "constructor throws") {
+  working_device const device;
   CHECK(made() == "(no error)");
   fake_cuda::set("devices", 0);
   CHECK(made() == "exec::cuda: there is no CUDA device");
@@ -89,13 +82,13 @@ TEST_CASE(
   CHECK(made() ==
         "exec::cuda: device 0 has compute capability 12.1, and this program has no kernels for it: "
         "compile it with -arch=sm_121");
-  CHECK(fake_cuda::get("cudaMalloc") ==
-        1);  // by the one that was made: nothing is begun without a device
+  CHECK(fake_cuda::get("cudaMalloc") == 1);  // by the one constructor that succeeded
   CHECK(fake_cuda::get("in_use") == 0);
 }
 
-TEST_CASE("too little memory: who needs how much, and what is free") {
-  well_device const device;
+TEST_CASE(
+    "exec::cuda: out of memory: the purpose, the bytes needed, those of the device, those free") {
+  working_device const device;
   exec e;
   fake_cuda::set("memory", 100L << 20);
   CHECK(message_of([&] { e.workspace.reserve(200L << 20); }) ==
@@ -112,7 +105,7 @@ TEST_CASE("too little memory: who needs how much, and what is free") {
   fake_cuda::fail("cudaMalloc", 1, cudaErrorMemoryAllocation);
   CHECK(message_of([] { plait::exec::cuda_memory::buffer<float> all(1000); }) ==
         "exec::cuda: out of memory: 4000 bytes in one piece are needed");
-  plait::exec::cuda_memory::buffer<float> small(1000);  // nothing is wrong with the device
+  plait::exec::cuda_memory::buffer<float> small(1000);  // the device still works
   CHECK(small.data() != nullptr);
 
   plait::single_layer<4096, plait::mlp{.d_ff = 14336}, exec> dense;
@@ -130,8 +123,8 @@ TEST_CASE("too little memory: who needs how much, and what is free") {
   CHECK(sequence.capacity() == 128);
 }
 
-TEST_CASE("memory: zero, copied and cleared") {
-  well_device const device;
+TEST_CASE("cuda_memory: zeroed, copied and cleared") {
+  working_device const device;
   std::vector<int> const values{1, 2, 3, 4, 5};
   test::on_device<int> a(values), b(5);
   CHECK(b.values() == std::vector<int>(5));
@@ -144,8 +137,8 @@ TEST_CASE("memory: zero, copied and cleared") {
   CHECK(c.values() == std::vector<int>{2, 0, 4, 0, 0});
 }
 
-TEST_CASE("launch: what reaches CUDA, and what is refused before") {
-  well_device const device;
+TEST_CASE("launch: the grid that reaches CUDA, and grids that are refused before") {
+  working_device const device;
   exec e;
   test::on_device<T> x(3 * 40);
   add(e, 3, 40, x);
@@ -157,7 +150,7 @@ TEST_CASE("launch: what reaches CUDA, and what is refused before") {
   CHECK(std::string(launches[0].kernel).find("update_rows") != std::string::npos);
   CHECK(message_of([&] { e.launch<writes_one>({.x = 1, .y = 65536}, {nullptr}); }) ==
         "exec::cuda: a launch of 1 x 65536 x 1 blocks; a device takes at most 2147483647 x 65535 x "
-        "65535: use fewer tokens a call");
+        "65535: use fewer tokens per call");
   e.launch<writes_one>({.x = 0}, {nullptr});
   e.workspace.measure([&] { e.launch<writes_one>({.x = 1}, {nullptr}); });
   CHECK(fake_cuda::launches().size() == 1);
@@ -167,61 +160,62 @@ TEST_CASE("launch: what reaches CUDA, and what is refused before") {
   CHECK(refused.find("writes_one") != std::string::npos);
   CHECK(refused.find("too many resources requested for launch (cudaErrorLaunchOutOfResources)") !=
         std::string::npos);
-  e.launch<writes_one>({.x = 1}, {nullptr});  // no harm done
+  e.launch<writes_one>({.x = 1}, {nullptr});  // the runtime still works
 }
 
 TEST_CASE(
-    "send: in order, from memory that may change at once; nothing is allocated in the steady "
-    "state") {
-  well_device const device;
+    "copy_to_device: in order, from memory that may change after the call; later calls allocate "
+    "nothing") {
+  working_device const device;
   exec e;
-  test::on_device<int> there(100);
-  std::vector<int> here(100);
+  test::on_device<int> on_device(100);
+  std::vector<int> on_host(100);
   for (int i = 0; i < 12; ++i) {
-    std::iota(here.begin(), here.end(), i);
-    e.runtime.copy_to_device(there.data(), here.data(), 400);
-    auto const sent = here;
-    std::fill(here.begin(), here.end(), -1);
-    CHECK(there.values() == sent);
+    std::iota(on_host.begin(), on_host.end(), i);
+    e.runtime.copy_to_device(on_device.data(), on_host.data(), 400);
+    auto const copied = on_host;
+    std::fill(on_host.begin(), on_host.end(), -1);
+    CHECK(on_device.values() == copied);
   }
   long const pinned = fake_cuda::get("cudaMallocHost");
-  for (int i = 0; i < 12; ++i) e.runtime.copy_to_device(there.data(), here.data(), 400);
+  for (int i = 0; i < 12; ++i) e.runtime.copy_to_device(on_device.data(), on_host.data(), 400);
   CHECK(fake_cuda::get("cudaMallocHost") == pinned);
-  e.runtime.copy_to_host(here.data(), there.data(), 8);
-  CHECK(here[0] == -1);
+  e.runtime.copy_to_host(on_host.data(), on_device.data(), 8);
+  CHECK(on_host[0] == -1);
 }
 
-TEST_CASE("capture: launches are kept, then replayed as one; a failure ends it cleanly") {
-  well_device const device;
+TEST_CASE("capture: launches are recorded and replayed as one graph; an error ends the capture") {
+  working_device const device;
   exec e;
   test::on_device<T> x(3 * 40);
-  auto const kept = e.runtime.capture([&] {
+  auto const captured = e.runtime.capture([&] {
     add(e, 3, 40, x);
     add(e, 2, 40, x);
   });
   for (auto const& l : fake_cuda::launches()) CHECK(l.captured);
-  e.runtime.replay(kept);
-  e.runtime.replay(kept);
+  e.runtime.replay(captured);
+  e.runtime.replay(captured);
   auto const launches = fake_cuda::launches();
   REQUIRE(launches.size() == 4);
   CHECK(std::string(launches[3].kernel) == "graph");
   CHECK(launches[3].nodes == 2);
   int value = 0;
-  CHECK(message_of([&] {
-          e.runtime.capture([&] { e.runtime.copy_to_host(&value, x.data(), 4); });
-        }) == "exec::cuda: a fetch while kernels are being kept");
+  CHECK(message_of(
+            [&] { e.runtime.capture([&] { e.runtime.copy_to_host(&value, x.data(), 4); }); }) ==
+        "exec::cuda: copy_to_host during a capture; a captured step copies nothing to the host");
   add(e, 3, 40, x);
   CHECK(!fake_cuda::launches().back().captured);
   CHECK(message_of([&] {
           e.execute({.sequences = 1, .rows = 1, .repeatable = true}, [] {});
           e.execute({.sequences = 1, .rows = 1, .repeatable = true},
                     [&] { e.runtime.copy_to_host(&value, x.data(), 4); });
-        }) == "exec::cuda: a fetch while kernels are being kept");
+        }) ==
+        "exec::cuda: copy_to_host during a capture; a captured step copies nothing to the host");
   CHECK(!e.in_step());
 }
 
-TEST_CASE("gemm: cuBLASLt is asked once a shape; like numbers of rows share an answer") {
-  well_device const device;
+TEST_CASE("gemm: cuBLASLt is asked once per shape; similar numbers of rows share an algorithm") {
+  working_device const device;
   exec e;
   test::on_device<T> x(1000 * 64), w(48 * 64), y(1000 * 48);
   test::on_device<float> z(1000 * 48);
@@ -255,15 +249,15 @@ TEST_CASE("gemm: cuBLASLt is asked once a shape; like numbers of rows share an a
 }
 
 TEST_CASE(
-    "a time is that between two events, behind a kernel that keeps the device busy while others "
-    "are launched") {
-  well_device const device;
+    "seconds: the time between two events, after a kernel that occupies the device during the "
+    "launches") {
+  working_device const device;
   exec e;
   test::on_device<T> x(3 * 40);
   for (int i = 0; i < 2; ++i) {
     std::size_t const first = fake_cuda::launches().size();
-    CHECK(e.runtime.seconds([&] { add(e, 3, 40, x); }) ==
-          doctest::Approx(1e-3));  // a millisecond an event
+    // The fake's events are a millisecond apart.
+    CHECK(e.runtime.seconds([&] { add(e, 3, 40, x); }) == doctest::Approx(1e-3));
     auto const launches = fake_cuda::launches();
     REQUIRE(launches.size() == first + 2);
     CHECK(std::string(launches[first].kernel).find("pause") != std::string::npos);
@@ -282,11 +276,11 @@ TEST_CASE(
   CHECK(e.runtime.probe_bytes() == 1 << 30);
 }
 
-// The last one: a process whose kernel has failed is done with the device.
+// The last test: after a failed kernel the process cannot use the device.
 TEST_CASE(
-    "a kernel that failed is the end: the error names the last one launched, and every later call "
-    "says so") {
-  well_device const device;
+    "exec::cuda: after a failed kernel every call throws, with the name of the last kernel "
+    "launched") {
+  working_device const device;
   exec e;
   test::on_device<T> x(3 * 40);
   plait::basic_cache_pool<float, plait::exec::cuda_memory> pool(
@@ -311,5 +305,5 @@ TEST_CASE(
   CHECK(message_of([&] { (void)sequence.snapshot(); }).starts_with(later));
   CHECK(made().starts_with(later));
   CHECK(made().ends_with(
-      "this process cannot use the device any more, and what its caches hold is lost"));
+      "this process cannot use the device any more, and the contents of its caches are lost"));
 }

@@ -1,5 +1,6 @@
-// The emulator does what gpu/block.hpp says, and finds the mistakes that it is there to find.
+// The emulator against the block concept (gpu/block.hpp), and the mistakes that it reports.
 #include <support/device_data.hpp>
+#include <support/kernels.hpp>
 
 #include <doctest/doctest.h>
 
@@ -11,7 +12,7 @@ using plait::emulator::memory;
 
 struct no_space {};
 
-/// Runs a body given as a plain function of block and shared memory.
+/// A kernel whose body is a function object of block, shared memory and arguments.
 template <class Args, class Shared, auto Body, int Threads = 64>
 struct kernel_of {
   using args = Args;
@@ -28,14 +29,7 @@ struct pair {
   float a, b;
 };
 
-struct collectives {
-  using args = float*;
-  static constexpr int threads = 64;
-  template <class Block>
-  struct shared {
-    typename Block::reduce_space sums;
-    typename Block::template scan_space<pair> pairs;
-  };
+struct collectives : test::collective_kernel<pair> {
   template <class Block>
   static void run(Block const& b, shared<Block>& s, float* const& to) {
     float const x = static_cast<float>(b.thread());
@@ -46,7 +40,7 @@ struct collectives {
     at[3] = b.sum(s.sums, x);
     pair v[2] = {{1, x}, {1, 100 * x}}, carry{1, 0.5f};
     b.scan(
-        s.pairs, v,
+        s.scans, v,
         [](pair l, pair r) {
           return pair{l.a * r.a, r.a * l.b + r.b};
         },
@@ -102,7 +96,7 @@ std::vector<T> fetched(memory::buffer<T> const& from) {
 
 }  // namespace
 
-TEST_CASE("every thread of every block runs once, and barriers hold in any order") {
+TEST_CASE("block: every thread of every block runs once; barriers hold in any order of threads") {
   struct space {
     int value[64];
   };
@@ -122,7 +116,7 @@ TEST_CASE("every thread of every block runs once, and barriers hold in any order
   }
 }
 
-TEST_CASE("a missing barrier shows: results depend on the order of threads" *
+TEST_CASE("block: without a barrier results depend on the order of threads" *
           doctest::skip(plait::emulator::thread_sanitizer)) {  // reported: race_test.cpp
   struct space {
     int last;
@@ -142,7 +136,7 @@ TEST_CASE("a missing barrier shows: results depend on the order of threads" *
   CHECK(seen.size() > 3);
 }
 
-TEST_CASE("a barrier that not all threads reach is an error, not a hang") {
+TEST_CASE("block: a barrier that not all threads reach is an error") {
   auto exec = test::device_with<plait::f32>();
   CHECK(message_of<misused<mistake::early_return>>(exec, {.x = 2, .y = 3}) ==
         "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)0>, block "
@@ -154,11 +148,11 @@ TEST_CASE("a barrier that not all threads reach is an error, not a hang") {
         "(0, 0, 0): "
         "a barrier that not all threads reach: 0 wait for the block, 32 for their warp, 32 of 64 "
         "have ended");
-  CHECK(message_of<misused<mistake::none>>(exec, {}) ==
-        "(no error)");  // the threads of before are gone
+  // The threads of failed launches are gone.
+  CHECK(message_of<misused<mistake::none>>(exec, {}) == "(no error)");
 }
 
-TEST_CASE("misuse of a block, a launch or a fetch is a sentence") {
+TEST_CASE("block: misuse of a block, a launch or a copy is an error") {
   auto exec = test::device_with<plait::f32>();
   std::string const at =
       "exec::emulated: (anonymous namespace)::misused<((anonymous namespace)::mistake)";
@@ -188,8 +182,8 @@ TEST_CASE("misuse of a block, a launch or a fetch is a sentence") {
 }
 
 TEST_CASE(
-    "launches are listed by the names of their kernels; a captured step adds none, and runs on a "
-    "runtime that has moved") {
+    "block: launches are listed by their kernels' names; a captured step adds none, and replays "
+    "after the runtime has moved") {
   auto exec = test::device_with<plait::f32>();
   memory::buffer<float> out(64 * 6);
   exec.launch<collectives>({}, out.data());
@@ -203,7 +197,7 @@ TEST_CASE(
   CHECK(moved.launches.size() == 1);
 }
 
-TEST_CASE("shared memory holds NaN until it is written") {
+TEST_CASE("block: shared memory holds NaN until it is written") {
   struct space {
     float value[64];
   };
@@ -217,8 +211,8 @@ TEST_CASE("shared memory holds NaN until it is written") {
 }
 
 TEST_CASE(
-    "a copy is there when its group has been waited for, and not before; zeros where there is "
-    "nothing") {
+    "block: an asynchronous copy is complete after the wait for its group, not before; without a "
+    "source it writes zeros") {
   struct space {
     alignas(16) float value[3][32][4];
   };
@@ -232,7 +226,7 @@ TEST_CASE(
     float* to;
   };
   constexpr auto body = [](auto const& b, space& s, addresses const& a) {
-    auto const look = [&](int when) {
+    auto const record = [&](int when) {
       for (int i = 0; i < 3; ++i)
         a.to[(when * 3 + i) * 32 + b.thread()] = s.value[i][b.thread()][3];
     };
@@ -240,11 +234,11 @@ TEST_CASE(
       b.copy_async(s.value[i][b.thread()], a.from + (i * 32 + b.thread()) * 4, i != 1);
       b.copies_end();
     }
-    look(0);
+    record(0);
     plait::kernels::copies_left<1>(b);
-    look(1);
+    record(1);
     plait::kernels::copies_left<0>(b);
-    look(2);
+    record(2);
   };
   exec.launch<kernel_of<addresses, space, body, 32>>({}, {from.data(), out.data()});
   auto const all = fetched(out);
@@ -262,7 +256,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("shuffles, warp and block reductions, scan") {
+TEST_CASE("block: shuffles, warp and block reductions, scan") {
   auto exec = test::device_with<plait::f32>(7);
   memory::buffer<float> out(64 * 6);
   exec.launch<collectives>({}, out.data());
@@ -280,7 +274,7 @@ TEST_CASE("shuffles, warp and block reductions, scan") {
 }
 
 // PTX ISA, fragments of mma.m16n8k16: a row-major, b column-major.
-TEST_CASE("mma is a product of 16 x 16 and 16 x 8") {
+TEST_CASE("block: mma multiplies 16 x 16 by 16 x 8") {
   struct tiles {
     float a[16][16], b[16][8], c[16][8];
   };

@@ -1,14 +1,15 @@
-// Races between the threads of an emulated device: ThreadSanitizer reports those that are there, in
-// whatever order the threads run, and no other.
+// Races between the threads of an emulated device: ThreadSanitizer reports every race, in any order
+// of the threads, and nothing else.
 #include <support/device_data.hpp>
+#include <support/kernels.hpp>
 
 #include <doctest/doctest.h>
 
 namespace {
 int reports = 0;
 }
-// Called by ThreadSanitizer for each report; races are what these tests are about, so that they are
-// no failure.
+// ThreadSanitizer calls the first for each report. Here reports are expected: the exit status stays
+// 0.
 extern "C" void __tsan_on_report(void*) { ++reports; }
 extern "C" char const* __tsan_default_options() { return "exitcode=0"; }
 
@@ -18,7 +19,7 @@ using plait::emulator::memory;
 
 enum class between { nothing, shuffle, warp_barrier, block_barrier };
 
-/// Each thread writes to shared memory, and reads what the thread `distance` on has written.
+/// Each thread writes to shared memory, then reads the value of thread (own number ^ Distance).
 template <between Order, int Distance>
 struct neighbours {
   using args = float*;
@@ -37,7 +38,7 @@ struct neighbours {
   }
 };
 
-/// Every block adds to what is there, `Shared`: to the same places.
+/// Every block adds to global memory; Shared: all to the same addresses.
 template <bool Shared>
 struct accumulate {
   using args = float*;
@@ -53,14 +54,7 @@ struct accumulate {
 };
 
 /// Collectives reuse their space after a barrier.
-struct collectives {
-  using args = float*;
-  static constexpr int threads = 64;
-  template <class Block>
-  struct shared {
-    typename Block::reduce_space sums;
-    typename Block::template scan_space<float> scans;
-  };
+struct collectives : test::collective_kernel<float> {
   template <class Block>
   static void run(Block const& b, shared<Block>& s, float* const& to) {
     float x[1] = {b.sum(s.sums, 1.0f) + b.shuffle_xor(1.0f, 1)}, carry = 0;
@@ -84,8 +78,8 @@ int races(std::int64_t blocks) {
 }  // namespace
 
 TEST_CASE(
-    "races in shared memory: a barrier of those who share orders them; a shuffle, or a warp's "
-    "barrier for another warp, does not") {
+    "races in shared memory: a barrier of both threads orders their accesses; a shuffle, or the "
+    "barrier of one warp for another, does not") {
   CHECK(races<neighbours<between::nothing, 1>>(1) > 0);
   CHECK(races<neighbours<between::shuffle, 1>>(1) > 0);
   CHECK(races<neighbours<between::warp_barrier, 32>>(1) > 0);
@@ -95,8 +89,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "races in the device's memory: no barrier orders blocks, a launch is ordered with the next one "
-    "and with this machine") {
+    "races in global memory: no barrier orders blocks; a launch is ordered with the next one and "
+    "with the host") {
   CHECK(races<accumulate<true>>(2) > 0);
   CHECK(races<accumulate<false>>(2) == 0);
   auto exec = test::device_with<plait::f32>(4);
@@ -111,6 +105,6 @@ TEST_CASE(
   CHECK(reports == 0);
 }
 
-TEST_CASE("races: a block's sums, maxima and scans have none of their own") {
+TEST_CASE("races: a block's sums, maxima and scans have none") {
   CHECK(races<collectives>(2) == 0);
 }

@@ -16,7 +16,7 @@ std::vector<T> read(T const* from, std::int64_t n) {
   return to;
 }
 
-/// Three sequences with 70, 0 and 5 tokens behind them, and 1, 2 and 0 new ones.
+/// Three sequences with 70, 0 and 5 cached tokens, and 1, 2 and 0 new ones.
 struct call {
   std::vector<std::int64_t> first_row = {0, 1, 3, 3}, length = {70, 0, 5}, wanted = {2, 0};
   std::vector<std::int32_t> ids = {7, 8, 9};
@@ -42,10 +42,10 @@ struct call {
 
 }  // namespace
 
-TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") {
+TEST_CASE("stage: a call's lists are in the device's memory, its numbers on the host") {
   device exec;
   call c;
-  for (int again = 0; again < 2; ++again) {
+  for (int call_number = 0; call_number < 2; ++call_number) {  // the second reuses the memory
     plait::call_inputs<plait::bf16_t> const in = exec.stage(c.inputs());
     CHECK(in.seqs.count == 3);
     CHECK(in.seqs.total() == 3);
@@ -61,14 +61,14 @@ TEST_CASE("stage: a call's lists are in the device's memory, its numbers here") 
     auto const tables = read(in.seqs.pages, 3);
     CHECK(read(tables[0], 2) == c.pages[0]);
     CHECK(read(tables[1], 1) == c.pages[1]);
-    memory::access const here;
+    memory::access const access;
     CHECK(in.seqs.tokens(1) == 2);
     CHECK(in.seqs.state_of(2) == c.state.data() + 5);
     CHECK(static_cast<void*>(in.seqs.page_of<std::byte>(0, 1)) == c.page_bytes.data() + 1);
   }
 }
 
-TEST_CASE("stage: that nothing is cached is known here, and that something is") {
+TEST_CASE("stage: the host knows an upper bound of the cached tokens, and 0 exactly") {
   device exec;
   for (std::int64_t cached : {0, 1, 3}) {
     call c;
@@ -79,8 +79,8 @@ TEST_CASE("stage: that nothing is cached is known here, and that something is") 
 }
 
 TEST_CASE(
-    "execute: a step that comes again is kept, and launched as it was; what differs is not "
-    "mistaken for it") {
+    "execute: a step of the same shape is captured and replayed; a step of another shape is not "
+    "replaced by it") {
   device exec;
   exec.workspace.reserve(1024);
   auto const table =
@@ -106,9 +106,9 @@ TEST_CASE(
                           .repeatable = true};
   CHECK(step(shape, 0) == 2.0f);
   CHECK(runs == 1);
-  CHECK(step(shape, 1) == 4.0f);  // kept, and launched
+  CHECK(step(shape, 1) == 4.0f);  // captured and replayed
   CHECK(runs == 2);
-  CHECK(step(shape, 2) == 6.0f);  // launched with what was sent since
+  CHECK(step(shape, 2) == 6.0f);  // replayed with the current ids
   CHECK(step(shape, 0) == 2.0f);
   CHECK(runs == 2);
   plait::call_shape other = shape;
@@ -124,22 +124,22 @@ TEST_CASE(
   CHECK(step(other, 2) == 6.0f);
   CHECK(!exec.in_step());
   other = shape;
-  other.sequences = other.rows = other.longest =
-      2;  // two tokens of one sequence, none of the other
+  // Two tokens of one sequence, none of the other.
+  other.sequences = other.rows = other.longest = 2;
   exec.execute(other, [&] { CHECK(!exec.in_step()); });
-  exec.workspace.reserve(1 << 20);  // it has moved: what was kept points to where it was
+  exec.workspace.reserve(1 << 20);  // it moves: captured steps hold its former address
   CHECK(step(shape, 1) == 4.0f);
   CHECK(runs == 6);
 }
 
-TEST_CASE("kernels may follow the device's addresses, this machine may not" *
-          doctest::description("with AddressSanitizer it dies")) {
+TEST_CASE(
+    "memory: the host cannot read device memory outside of an access, with AddressSanitizer") {
   memory::buffer<float> m(8);
 #if PLAIT_EMULATOR_ASAN
   CHECK(__asan_address_is_poisoned(m.data()) != 0);
-  memory::access const here;
+  memory::access const access;
   CHECK(__asan_address_is_poisoned(m.data()) == 0);
-  CHECK(__asan_address_is_poisoned(m.data() + 8) != 0);  // nor kernels past its end
+  CHECK(__asan_address_is_poisoned(m.data() + 8) != 0);  // beyond its end, for kernels too
 #else
   CHECK(m.size() == 8);
 #endif

@@ -9,7 +9,8 @@
 
 using plait::dtype;
 
-TEST_CASE("device_weights: every value of an int8 map has a byte and a scale of its own") {
+TEST_CASE(
+    "device_weights: every value of an int8 matrix has its own byte, every block its own scale") {
   for (std::int64_t rows : {1, 16, 17, 33})
     for (std::int64_t cols : {1, 31, 32, 65}) {
       plait::device_weights<dtype::int8> const w{nullptr, nullptr, 1, rows, cols};
@@ -27,24 +28,24 @@ TEST_CASE("device_weights: every value of an int8 map has a byte and a scale of 
     }
 }
 
-// mma.m16n8k16 of bf16 (PTX ISA, matrix fragments): lane 4 g + t holds of a: rows g and g + 8,
-// columns 2 t, 2 t + 1 and 2 t + 8, 2 t + 9. Columns may be permuted as long as the other operand's
-// are, too: a lane's eight columns of 32 are neighbours here.
-TEST_CASE("device_weights: a lane's 16 bytes are rows g and g + 8 of eight neighbouring columns") {
+// mma.m16n8k16 of bf16 (PTX ISA, matrix fragments): of a, lane 4 g + t holds rows g and g + 8,
+// columns 2 t, 2 t + 1, 2 t + 8 and 2 t + 9. A permutation of the columns of both operands leaves
+// the product: here a lane's eight columns of 32 are adjacent.
+TEST_CASE("device_weights: a lane's 16 bytes are rows g and g + 8 of eight adjacent columns") {
   plait::device_weights<dtype::int8> const w{nullptr, nullptr, 1, 16, 32};
   for (std::int64_t r = 0; r < 16; ++r)
     for (std::int64_t c = 0; c < 32; ++c) CHECK(w.place(r, c) / 16 == r % 8 * 4 + c / 8);
 }
 
-TEST_CASE_TEMPLATE("device_matrix: what is set is read, before and after upload, in parts too",
-                   Type, std::integral_constant<dtype, dtype::f32>,
+TEST_CASE_TEMPLATE("device_matrix: rows and parts are read as set, before and after upload", Type,
+                   std::integral_constant<dtype, dtype::f32>,
                    std::integral_constant<dtype, dtype::bf16>,
                    std::integral_constant<dtype, dtype::int8>) {
   test::random random(5);
   for (std::int64_t rows : {1, 17, 40})
     for (std::int64_t cols : {1, 3, 32, 129}) {
       plait::device_matrix<Type::value, plait::emulator::memory> m;
-      plait::panel_matrix<Type::value> panels;  // the CPU's: the same numbers
+      plait::panel_matrix<Type::value> panels;  // the CPU's storage holds the same numbers
       plait::tensor const shape{.name = "m", .rows = rows, .cols = cols, .copies = 3};
       m.allocate(shape);
       panels.allocate(shape);
@@ -76,21 +77,21 @@ TEST_CASE_TEMPLATE("device_matrix: what is set is read, before and after upload,
       CHECK(m.device_view().data != nullptr);
       check();
       {
-        plait::emulator::memory::access const here;  // as a kernel sees it
+        plait::emulator::memory::access const access;  // the view of a kernel
         panels.get_row(2, rows - 1, row.data());
         for (std::int64_t c = 0; c < cols; ++c)
           CHECK(m.device_view().copy(2).at(rows - 1, c) == row[std::size_t(c)]);
       }
-      row.assign(std::size_t(cols), 2.0f);  // set again, and moved again
+      row.assign(std::size_t(cols), 2.0f);  // a second set and upload
       m.set_row(0, 0, row.data());
       m.upload();
-      plait::emulator::memory::access const here;
-      CHECK(m.device_view().at(0, cols - 1) ==
-            doctest::Approx(2).epsilon(1e-3));  // the scale of int8 has 11 bits
+      plait::emulator::memory::access const access;
+      // The scale of int8 has 11 bits.
+      CHECK(m.device_view().at(0, cols - 1) == doctest::Approx(2).epsilon(1e-3));
     }
 }
 
-TEST_CASE("device_vector and device_state: channels side by side") {
+TEST_CASE("device_vector, device_state: column-major, adjacent channels") {
   test::random random(6);
   auto const values = random.values(5 * 3);
   plait::device_vector<plait::emulator::memory> v;
@@ -109,7 +110,7 @@ TEST_CASE("device_vector and device_state: channels side by side") {
   a.set_row(0, 4, again.data());
   v.upload();
   a.upload();
-  plait::emulator::memory::access const here;
+  plait::emulator::memory::access const access;
   CHECK(v.device_view()[2 * 5 + 4] == 3);
   CHECK(a.device_view()[0 * 5 + 4] ==
         doctest::Approx(-std::exp(1.0) / std::log(2.0)).epsilon(1e-6));

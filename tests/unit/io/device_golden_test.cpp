@@ -1,4 +1,4 @@
-// A golden checkpoint on a device: loaded there, what transformers computes, and saved from there.
+// A golden checkpoint on a device: loaded, compared with transformers, and saved from there.
 // Built once for each directory, whose architecture comes from its config.json.
 #include <support/files.hpp>
 #include <support/golden.hpp>
@@ -39,7 +39,7 @@ struct session {
     test::poison(exec);
     for (std::int64_t s = 0; s < sequences; ++s) caches.push_back(pool.make());
   }
-  /// The next tokens of each; none for some, if there are none.
+  /// The next tokens of each sequence, possibly none.
   void forward(std::vector<std::span<std::int32_t const>> const& ids) {
     plait::batch<Model> batch;
     for (std::size_t s = 0; s < ids.size(); ++s) {
@@ -59,7 +59,7 @@ struct session {
   }
 };
 
-/// All tokens, `chunk` a call of each sequence, all sequences in one call.
+/// All tokens, in calls of `chunk` tokens of every sequence.
 template <class Model>
 session<Model> prompts(Model const& net, test::golden const& g, std::int64_t chunk) {
   std::vector<std::vector<std::int32_t>> ids;
@@ -77,7 +77,7 @@ session<Model> prompts(Model const& net, test::golden const& g, std::int64_t chu
   return on;
 }
 
-/// Every value of every tensor, as the model has it.
+/// All values of all tensors of the model.
 template <class Model>
 std::vector<float> values(Model const& m) {
   std::vector<float> all;
@@ -106,7 +106,7 @@ double worst_of_prompts() {
 
 }  // namespace
 
-// What the CPU is held to, for the same reasons (golden_test.cpp): f32 sums in other orders.
+// The CPU's tolerances, for the same reasons (golden_test.cpp): f32 sums in other orders.
 TEST_CASE(
     "golden on a device: logits in f32, all sequences at once, whole and in chunks, and greedy "
     "continuations") {
@@ -150,14 +150,14 @@ TEST_CASE(
 // Weights and activations are rounded to bf16, 2^-9 of each some ten times a layer; int8 rounds
 // weights by up to a 254th of the largest of 32. 0.02 to 0.03 and 0.03 to 0.07 on these
 // checkpoints, where a wrong kernel is off by 1.
-TEST_CASE("golden on a device: bf16 and int8 are as near as their roundings let them be") {
+TEST_CASE("golden on a device: bf16 and int8 differ by no more than their roundings") {
   double const bf16 = worst_of_prompts<plait::bf16>(), int8 = worst_of_prompts<plait::int8>();
   MESSAGE("of the norm: bf16 " << bf16 << ", int8 " << int8);
   CHECK(bf16 < 0.05);
   CHECK(int8 < 0.1);
 }
 
-TEST_CASE("golden on a device: weights that are there are read back and saved") {
+TEST_CASE("golden on a device: weights on the device are read back and saved") {
   using on_reference = plait::model<checkpoint_architecture::config, plait::exec::reference>;
   auto const here = plait::io::load<on_reference>(directory);
   auto const there = plait::io::load<on_device<plait::f32>>(directory);
@@ -170,7 +170,7 @@ TEST_CASE("golden on a device: weights that are there are read back and saved") 
 }
 
 #if !defined(__CUDACC__)
-TEST_CASE("golden on a device: int8 weights are the numbers that the CPU keeps") {
+TEST_CASE("golden on a device: int8 weights equal the CPU's") {
   auto const here =
       plait::io::load<plait::model<checkpoint_architecture::config, plait::exec::cpu<plait::int8>>>(
           directory);

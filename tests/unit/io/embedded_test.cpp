@@ -56,20 +56,22 @@ TEST_CASE("bits per byte on the held-back text equal transformers'") {
 TEST_CASE("logits and greedy continuation equal transformers'") {
   auto const net = plait::io::load<model>(directory);
   plait::io::safetensors const golden(directory + "/golden.safetensors");
-  auto const ids = plait::io::read<std::int32_t>(golden.at("input_ids")),
-             greedy = plait::io::read<std::int32_t>(golden.at("greedy_ids"));
+  auto const ids = plait::io::read<std::int32_t>(golden.at("input_ids"));
+  auto const greedy = plait::io::read<std::int32_t>(golden.at("greedy_ids"));
   auto const expected = plait::io::read<float>(golden.at("logits"));
   plait::exec::cpu<> exec;
   net->reserve(exec, 512);
   plait::cache_pool<model> pool;
   auto cache = pool.make();
   std::vector<float> logits = logits_of(*net, exec, cache, ids);
-  double worst = 0, most = 0;
+  double max_difference = 0;
+  double max_expected = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    worst = std::max(worst, std::fabs(double{logits[i]} - double{expected[i]}));
-    most = std::max(most, std::fabs(double{expected[i]}));
+    max_difference = std::max(max_difference, std::fabs(double{logits[i]} - double{expected[i]}));
+    max_expected = std::max(max_expected, std::fabs(double{expected[i]}));
   }
-  CHECK(worst / most < 2e-5);  // two f32 computations, each within a few 1e-6 of the exact one
+  // Two f32 computations, each within a few 1e-6 of the exact result.
+  CHECK(max_difference / max_expected < 2e-5);
 
   std::vector<std::int32_t> tokens;
   for (std::size_t i = 0; i < greedy.size(); ++i) {

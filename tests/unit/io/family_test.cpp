@@ -1,6 +1,6 @@
 // io/family.hpp, io/architecture/plait_config.hpp, io/architecture/plait_architecture.hpp and
-// io/architecture/plait_source.hpp: which family a config.json and an architecture are of, and
-// plait's own.
+// io/architecture/plait_source.hpp: the family of a config.json and of an architecture, and
+// model type plait.
 #include <support/files.hpp>
 #include <support/tensor_bag.hpp>
 
@@ -14,7 +14,7 @@ namespace mine {
 
 enum class kind : unsigned char { slow, fast };
 
-/// A mixer of one's own, with a name and hyperparameters.
+/// A user's mixer with a checkpoint name and hyperparameters.
 struct ring {
   int slots = 0;
   bool gated = false;
@@ -37,7 +37,7 @@ constexpr void hyperparameters(ring const& p, int, Visit&& visit) {
   visit("kind", p.kind == kind::fast ? "fast" : "slow");
 }
 
-/// A feed-forward of one's own that says nothing of itself, and a norm with more than a weight.
+/// A user's feed-forward without optional declarations, and a norm with more than a weight.
 struct plain {
   friend constexpr bool operator==(plain const&, plain const&) = default;
 };
@@ -118,7 +118,7 @@ constexpr hybrid<mine::ring, mamba, mine::plain, none, interleave, mine::layer_n
 
 }  // namespace
 
-TEST_CASE("an architecture takes the first family that has words for it") {
+TEST_CASE("an architecture takes the first family that can express it") {
   CHECK(type_of(jamba) == "jamba");
   CHECK(type_of(configs::jamba_v0_1) == "jamba");
   CHECK(type_of(configs::jamba_1_5_large) == "jamba");
@@ -154,7 +154,7 @@ TEST_CASE("an architecture takes the first family that has words for it") {
   CHECK(type_of(no_ffn) == "plait");
 }
 
-TEST_CASE("jamba: periods and offsets are found from what sits where") {
+TEST_CASE("jamba: periods and offsets are recovered from the layers") {
   json const c = config_json(jamba);
   CHECK(c.at("attn_layer_period") == 3);
   CHECK(c.at("attn_layer_offset") == 1);
@@ -188,7 +188,7 @@ TEST_CASE("jamba: periods and offsets are found from what sits where") {
   CHECK(config_json(dim).at("head_dim") == 6);
 }
 
-TEST_CASE("a config.json of another family, by the first thing that differs") {
+TEST_CASE("a config.json of another family is refused by its first difference") {
   CHECK(refused(config_json(jamba), jamba) == "");
   CHECK(refused(config_json(mixtral), mixtral) == "");
   CHECK(refused(config_json(own), own) == "");
@@ -214,7 +214,7 @@ TEST_CASE("a config.json of another family, by the first thing that differs") {
                  "has no model_type; plait reads \"jamba\", \"mixtral\", \"plait\""));
 }
 
-TEST_CASE("plait: what config.json says") {
+TEST_CASE("plait: the keys of config.json") {
   json const c = config_json(own);
   CHECK(c.at("hidden_size") == 8);
   CHECK(c.at("norm") == json{{"name", "norm"}});
@@ -243,7 +243,7 @@ TEST_CASE("plait: what config.json says") {
   CHECK(l.at("layers")[3].at("ffn").is_null());
 }
 
-TEST_CASE("plait: each difference, by its key and both values") {
+TEST_CASE("plait: each difference is refused with its key and both values") {
   json const c = config_json(own);
   auto const with = [&](char const* pointer, json const& value) {
     json changed = c;
@@ -300,7 +300,7 @@ TEST_CASE("plait: each difference, by its key and both values") {
       "layers[3].ffn.name is \"feed_forward\", but this model was built with nothing there"));
 }
 
-TEST_CASE("plait: files that say nothing sensible") {
+TEST_CASE("plait: malformed config.json") {
   json const c = config_json(own);
   auto const with = [&](char const* pointer, json const& value) {
     json changed = c;
@@ -345,9 +345,9 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
   auto two = jamba;
   two.layers.attend = 2;
   two.layers.recur = 4;
-  CHECK(
-      body(config_json(two)) ==
-      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config{
+  CHECK(body(config_json(two)) ==
+        R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe>)"
+        R"( config{
     .d_model = 8,
     .vocab_size = 5,
     .layers = {.blocks = 1, .layers_per_block = 6, .attend = 2, .recur = 4, .moe_every = 2},
@@ -380,13 +380,14 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
       .dense = {.d_ff = 3},
       .norm_eps = 1e-5f,
       .rope_theta = 5e5f};
-  CHECK(
-      body(config_json(sparse_mixers)) ==
-      R"(inline constexpr plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none> config{
+  CHECK(body(config_json(sparse_mixers)) ==
+        R"(inline constexpr plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none>)"
+        R"( config{
     .d_model = 8,
     .vocab_size = plait::no_vocabulary,
     .layers = {.blocks = 2, .layers_per_block = 2, .attend = 1, .recur = 1},
-    .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2, .positions = plait::positions::rotary},
+    .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2,)"
+        R"( .positions = plait::positions::rotary},
     .dense = {.d_ff = 3},
     .norm_eps = 1e-05f,
     .rope_theta = 5e+05f,
@@ -408,7 +409,7 @@ TEST_CASE("plait: the header, an architecture that lists its layers") {
   CHECK(contains(text, "constexpr int of_layer[] = {0, 0, 0, 1, 1};"));
 }
 
-TEST_CASE("plait: components in one's own code have no header") {
+TEST_CASE("plait: a user's components have no generated header") {
   PLAIT_REFUSED(architecture_source(config_file(config_json(own).dump(), "dir/config.json")),
                 "dir/config.json: norm is \"norm\"", "your own code");
   json c = config_json(own);
@@ -428,7 +429,7 @@ TEST_CASE("plait: components in one's own code have no header") {
                 "layers[0].mixer is \"self_attn\"");
 }
 
-TEST_CASE("names of tensors: components under their names, norms with all they have") {
+TEST_CASE("tensor names: components under their checkpoint names, norms with all their tensors") {
   io::tensor_names const names(own, require_same(config_of(own, "f", "float32"), own));
   std::vector<std::string> all;
   tensor_bag<own>::describe_tensors([&](int layer, std::string_view part, tensor const& t) {
@@ -443,7 +444,7 @@ TEST_CASE("names of tensors: components under their names, norms with all they h
                    "model.layers.1.ffn.w.weight"});
 }
 
-TEST_CASE("find_run: periods of marks") {
+TEST_CASE("find_run: periodic patterns") {
   auto const run = [](std::string_view marks) {
     std::vector<bool> v;
     for (char const c : marks) v.push_back(c == 'x');

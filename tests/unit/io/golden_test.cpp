@@ -1,5 +1,5 @@
-// Golden checkpoints: what transformers computes, and what the double reference computes, against
-// plait. The types come from each config.json (golden_checkpoints.hpp, which CMake writes).
+// Golden checkpoints: plait against the results of transformers and of the double reference.
+// The types come from each config.json (golden_checkpoints.hpp, which CMake writes).
 #include <support/golden.hpp>
 
 #include <plait/io.hpp>
@@ -20,7 +20,7 @@ namespace {
 
 using test::golden;
 using test::relative_difference;
-/// One sequence on the CPU, `chunk` tokens a call; keeps what an observer sees.
+/// One sequence on the CPU, in calls of `chunk` tokens; stores the values that an observer sees.
 template <class Model>
 struct run {
   static constexpr std::int64_t vocab = Model::vocab_size;
@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_
     }
     CHECK(whole.seen.size() >= 3 + 3 * std::size_t(model::config.num_layers()));
 
-    // What the cache holds, in plait's layouts: conv [W-1][d] where transformers keeps [d][W], ssm
+    // The cache, in plait's layouts: conv [W-1][d] for transformers' [d][W], ssm
     // [N][d] for [d][N], keys by page.
     auto& state = const_cast<run<model>&>(whole);
     std::vector<std::byte*> pages(std::size_t(length / plait::page_tokens + 1));
@@ -123,33 +123,39 @@ TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_
       std::string const cache = "cache." + std::to_string(i) + ".";
       if (g.file.find(cache + "k") != nullptr) {
         auto const& shape = g.file.at(cache + "k").shape;
-        std::int64_t const heads = shape[1], rows = shape[2], dim = shape[3];
-        auto const kept = g.kept(b);
-        auto const k = g.part(cache + "k", b), v = g.part(cache + "v", b);
-        std::vector<double> ours, theirs;
+        std::int64_t const heads = shape[1];
+        std::int64_t const rows = shape[2];
+        std::int64_t const dim = shape[3];
+        auto const positions = g.stored_positions(b);
+        auto const k = g.part(cache + "k", b);
+        auto const v = g.part(cache + "v", b);
+        std::vector<double> ours;
+        std::vector<double> theirs;
         for (std::int64_t h = 0; h < heads; ++h)
-          for (std::size_t r = 0; r < kept.size(); ++r)
+          for (std::size_t r = 0; r < positions.size(); ++r)
             for (std::int64_t d = 0; d < dim; ++d) {
-              std::int64_t const t = kept[r];
+              std::int64_t const t = positions[r];
               plait::page_layout const at{heads, dim};
               float const* const page =
                   reinterpret_cast<float const*>(pages[std::size_t(t / plait::page_tokens)]) +
                   place.page_offset;
-              std::size_t const there =
-                  std::size_t(((h + 1) * rows - std::int64_t(kept.size() - r)) * dim + d);
+              std::size_t const index =
+                  std::size_t(((h + 1) * rows - std::int64_t(positions.size() - r)) * dim + d);
               ours.push_back(page[at.key(h, d, t % plait::page_tokens)]);
-              theirs.push_back(k[there]);
+              theirs.push_back(k[index]);
               ours.push_back(page[at.value(h, t % plait::page_tokens, d)]);
-              theirs.push_back(v[there]);
+              theirs.push_back(v[index]);
             }
         CHECK(relative_difference(ours, theirs) < 5e-5);
       } else {
-        std::int64_t const d = g.file.at(cache + "conv").shape[1],
-                           w = g.file.at(cache + "conv").shape[2],
-                           n = g.file.at(cache + "ssm").shape[2];
-        auto const conv = g.part(cache + "conv", b), ssm = g.part(cache + "ssm", b);
+        std::int64_t const d = g.file.at(cache + "conv").shape[1];
+        std::int64_t const w = g.file.at(cache + "conv").shape[2];
+        std::int64_t const n = g.file.at(cache + "ssm").shape[2];
+        auto const conv = g.part(cache + "conv", b);
+        auto const ssm = g.part(cache + "ssm", b);
         float const* const window = state.cache.state() + place.state_offset;
-        std::vector<double> ours, theirs;
+        std::vector<double> ours;
+        std::vector<double> theirs;
         for (std::int64_t c = 0; c < d; ++c)
           for (std::int64_t k = 1; k < w; ++k) {
             ours.push_back(window[(k - 1) * d + c]);
@@ -167,7 +173,7 @@ TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_
       }
     }
 
-    // Chunks give the same bits. (Token by token is for the short ones; a long one has the steps
+    // Chunks give the same bits. (Token by token for short sequences; long ones have the steps
     // below.)
     for (std::int64_t chunk : {1, 2, 5, 7, 64, 100, 1000})
       if (chunk < length && length / chunk < 200)
@@ -203,7 +209,7 @@ TEST_CASE_TEMPLATE("logits, intermediates and caches", Checkpoint, PLAIT_GOLDEN_
   }
 }
 
-TEST_CASE_TEMPLATE("a padded batch is its sequences, ragged", Checkpoint,
+TEST_CASE_TEMPLATE("a padded batch equals its ragged sequences", Checkpoint,
                    PLAIT_GOLDEN_CHECKPOINTS) {
   using model = plait::model<Checkpoint::config>;
   constexpr std::int64_t vocab = model::vocab_size;

@@ -1,5 +1,5 @@
-// What loading takes at its peak: the packed weights and a tenth, whatever they are stored as,
-// though the files are mapped.
+// The peak memory of loading: the packed weights and a tenth, for every stored type, although
+// the files are mapped.
 #include <support/files.hpp>
 
 #include <plait/io/files/safetensors_writer.hpp>
@@ -41,14 +41,14 @@ inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait
     .sparse = {.d_ff = 512, .num_experts = 4, .top_k = 2},
     .tie_embeddings = true};
 
-/// A field of /proc/self/status in bytes, 0 where there is none.
+/// A field of /proc/self/status in bytes, or 0 if it does not exist.
 std::int64_t status(std::string_view field) {
   std::ifstream in("/proc/self/status");
   for (std::string line; std::getline(in, line);)
     if (line.starts_with(field)) return std::stoll(line.substr(field.size() + 1)) * 1024;
   return 0;
 }
-/// Makes the peak of the memory in use what is in use now.
+/// Resets the peak of the memory in use.
 bool forget_peak() {
   std::ofstream out("/proc/self/clear_refs");
   out << "5" << std::flush;
@@ -56,7 +56,7 @@ bool forget_peak() {
 }
 
 void write_checkpoint(std::string const& directory, bool wide) {
-  // by hand, as no model need be there for it: zeros but for a few
+  // Written without a model: zeros except for a few values.
   plait::io::config_file const about = plait::io::config_of(large_table, "config.json", "float32");
   std::ofstream(directory + "/config.json") << about.text();
   plait::io::tensor_names const names(large_table, plait::io::require_same(about, large_table));

@@ -1,5 +1,5 @@
-// What load takes and what it refuses: a golden checkpoint, rewritten with one thing changed. Built
-// for tiny-headdim (fused experts, untied) and tiny-bias (an expert a tensor, tied, in shards),
+// What load accepts and refuses: a golden checkpoint, rewritten with one change. Built
+// for tiny-headdim (fused experts, untied) and tiny-bias (one tensor per expert, tied, in shards),
 // whose types come from their config.json.
 #include <support/files.hpp>
 
@@ -78,7 +78,7 @@ values part_of(values const& t, std::int64_t first_row, std::int64_t rows) {
           {t.data.begin() + first_row * cols, t.data.begin() + (first_row + rows) * cols}};
 }
 
-/// The tensors of a layer's fused experts as one an expert each: gate rows come first, then up.
+/// A layer's fused experts as separate tensors: gate rows come first, then up.
 tensors taken_apart(tensors const& t, int layer) {
   values const &gate_up = t.at(experts_name(layer, "gate_up_proj")),
                &down = t.at(experts_name(layer, "down_proj"));
@@ -126,8 +126,8 @@ tensors fused(tensors t) {
   return t;
 }
 
-/// A directory with these tensors and this config.json; `hastily` without waiting for the disk, as
-/// most that are refused may be.
+/// A directory with these tensors and this config.json; `hastily` does not wait for the disk, which
+/// suffices for most checkpoints that are refused.
 struct rewritten {
   plait::test::temporary_directory where;
 
@@ -157,7 +157,7 @@ struct rewritten {
   std::unique_ptr<model> load() const { return plait::io::load<model>(path()); }
 };
 
-/// Every position's logits of a text that reaches every expert.
+/// The logits at all positions of a text that reaches every expert.
 std::vector<float> logits_of(model const& net) {
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 48; ++i)
@@ -186,7 +186,8 @@ void check_equal(tensors const& all, nlohmann::json const& about = original_conf
   rewritten const r(all, about);
   CHECK(same_bits(logits_of(*r.load()), original_logits()));
 }
-/// Refused with a message that begins with the file of the weights and contains the parts.
+/// Loading is refused with an error that begins with the file of the weights and contains the
+/// parts.
 void check_refused(tensors const& all, std::vector<std::string> const& parts) {
   rewritten const r(all, original_config(), true);
   std::string const message = plait::test::refusal([&] { (void)r.load(); });
@@ -226,7 +227,7 @@ TEST_CASE("a rewrite in one file gives the same bits") {
   check_equal(original());
 }
 
-TEST_CASE("experts fused or one by one, in all layers or in some, give the same bits") {
+TEST_CASE("fused and separate experts, in all layers or in some, give the same bits") {
   REQUIRE(routed().size() >= 2);
   CHECK(fused(per_expert(original())) == fused(original()));
   CHECK(per_expert(fused(original())) == per_expert(original()));
@@ -239,7 +240,7 @@ TEST_CASE("experts fused or one by one, in all layers or in some, give the same 
   check_equal(some);
 }
 
-TEST_CASE("the order of fused rows matters, and the logits here tell") {
+TEST_CASE("the logits depend on the order of fused rows") {
   tensors t = fused(original());
   int const layer = routed().front();
   values& gate_up = t.at(experts_name(layer, "gate_up_proj"));
@@ -250,8 +251,7 @@ TEST_CASE("the order of fused rows matters, and the logits here tell") {
   CHECK_FALSE(same_bits(logits_of(*r.load()), original_logits()));
 }
 
-TEST_CASE(
-    "fused and single experts in one layer: the fused are the layer's, the others unexpected") {
+TEST_CASE("fused and separate experts in one layer: the separate ones are unexpected") {
   for (int const layer : routed()) {
     CAPTURE(layer);
     tensors const whole = fused(original()), apart = taken_apart(whole, layer);
@@ -266,10 +266,10 @@ TEST_CASE(
     check_unexpected(without(both, expert_name(layer, 0, "down_proj")),
                      expert_name(layer, 0, "gate_proj"));
 
-    // a single one of them
+    // A separate tensor beside the fused ones.
     for (auto const& t : apart) check_unexpected(with(whole, t.first, t.second), t.first);
 
-    // half of the fused ones, with and without the others: the other half is missing
+    // Half of the fused tensors, with and without the separate ones: the other half is missing.
     tensors const single = per_expert(original());
     for (std::string const here : {"gate_up_proj", "down_proj"}) {
       std::string const missing = here == "down_proj" ? "gate_up_proj" : "down_proj";
@@ -305,7 +305,7 @@ TEST_CASE("more or fewer experts than the model has") {
     }
 }
 
-TEST_CASE("the head: its own, or the embedding's") {
+TEST_CASE("the head: a tensor of its own, or the embedding's") {
   if (tied) {
     CHECK_FALSE(original().contains("lm_head.weight"));
     check_equal(with(original(), "lm_head.weight", original().at("model.embed_tokens.weight")));
@@ -315,7 +315,7 @@ TEST_CASE("the head: its own, or the embedding's") {
 }
 
 TEST_CASE(
-    "each tensor in turn: missing, with a row more, transposed, with a dimension more, flat") {
+    "each tensor in turn: missing, with an extra row, transposed, with an extra dimension, flat") {
   for (tensors const& all : {fused(original()), per_expert(original())})
     for (auto const& entry : all) {
       std::string const& name = entry.first;
@@ -351,7 +351,7 @@ TEST_CASE("a convolution without its channel dimension") {
                  plait::io::shape_text(t.shape)});
 }
 
-TEST_CASE("tensors without a place") {
+TEST_CASE("unexpected tensors") {
   std::vector<std::string> names = {"model.layers.0.extra",
                                     "extra",
                                     "__extra__",
@@ -434,7 +434,7 @@ TEST_CASE("a config.json that differs in one key") {
     bool const was = about.at(key);
     changes.push_back({key, !was, is(key, was ? "false" : "true", was ? "true" : "false")});
   }
-  // What sits where: the keys, and the first layer that differs.
+  // Placement: the keys, and the first layer that differs.
   std::string const period = std::to_string(int{about.at("attn_layer_period")}),
                     every = std::to_string(int{about.at("expert_layer_period")}),
                     experts = std::to_string(num_experts);
@@ -483,7 +483,7 @@ TEST_CASE("a config.json that differs in one key") {
   }
 }
 
-TEST_CASE("a config.json that says the same otherwise") {
+TEST_CASE("equivalent spellings of a config.json") {
   nlohmann::json about = original_config();
   about["head_dim"] = config.attention.dim(config.d_model);
   about["mamba_dt_rank"] = config.recurrent.rank(config.d_model);
@@ -496,7 +496,7 @@ TEST_CASE("a config.json that says the same otherwise") {
   }
 }
 
-TEST_CASE("files that are not there") {
+TEST_CASE("missing files") {
   rewritten const r(original());
   std::filesystem::remove(r.weights());
   PLAIT_REFUSED(r.load(),

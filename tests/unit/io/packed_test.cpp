@@ -1,5 +1,5 @@
-// io/save_packed.hpp, io/load_packed.hpp and io/files/packed_file.hpp: the same bits back, and
-// every way in which a file is not what it should be.
+// io/save_packed.hpp, io/load_packed.hpp and io/files/packed_*.hpp: the same bits are read back,
+// and every kind of malformed file is refused.
 #include <support/files.hpp>
 
 #include <plait/io/load_packed.hpp>
@@ -33,7 +33,7 @@ template <auto C, plait::precision P = plait::f32>
 using model_of = plait::model<C, plait::exec::cpu<P>>;
 using small = model_of<test::mixers_only>;
 
-/// The logits of a text, all rows.
+/// The logits of a text at all positions.
 template <class Model>
 std::vector<typename Model::value_type> logits_of(Model const& net) {
   test::random random(5);
@@ -64,7 +64,7 @@ void check_same_logits() {
   CHECK(where.list().size() == 2);  // no temporaries
 }
 
-/// A packed file taken apart: its header as JSON and its data, to be put together again with one
+/// A packed file as prefix, JSON header and data, from which files with one change are built.
 /// thing changed.
 struct parts {
   packed_prefix prefix;
@@ -97,8 +97,8 @@ struct saved {
   std::string file = where / "model.packed";
   saved() { save_packed(test::model_with_weights<small>(), file); }
 
-  /// Refused with a message that begins with the file; without and with verification, and both ways
-  /// to open.
+  /// Loading is refused with an error that begins with the file, without and with verification,
+  /// from a file and from memory.
   void check(std::string const& bytes, std::vector<std::string> const& expected) const {
     std::string const path = where.write("changed", bytes);
     for (bool const verify : {false, true}) {
@@ -180,7 +180,7 @@ TEST_CASE("packed: from memory, which must be aligned") {
   std::memcpy(memory.data() + 32, bytes.data(), bytes.size());
   PLAIT_REFUSED(packed_file("memory", std::span(std::as_const(memory).data() + 32, bytes.size())),
                 "memory: begins at an address that is not a multiple of 64, where its weights "
-                "could not be used");
+                "cannot be used");
 }
 
 TEST_CASE("packed: the prefix") {
@@ -197,10 +197,10 @@ TEST_CASE("packed: the prefix") {
   s.check_prefix([](packed_prefix& p) { p.magic[3] ^= 1; },
                  {"is not a packed file: it does not begin with \"PLAITPKD\""});
   s.check_prefix([](packed_prefix& p) { p.order = 0x04030201; },
-                 {"was packed on a machine with the other byte order; load the checkpoint here and "
-                  "pack it again"});
+                 {"was packed on a machine of the other byte order; load the checkpoint and pack "
+                  "it again"});
   s.check_prefix([](packed_prefix& p) { p.order = 7; },
-                 {"has a byte order that no machine has; the file is damaged"});
+                 {"has an impossible byte order; the file is damaged"});
   s.check_prefix([](packed_prefix& p) { p.version = 2; },
                  {"is of version 2 of the format, but this program reads version 1; load the "
                   "checkpoint and pack it again"},
@@ -295,7 +295,7 @@ TEST_CASE("packed: tensors outside the file, overlapping, apart, too few and too
   }
 }
 
-TEST_CASE("packed: another model's") {
+TEST_CASE("packed: the file of another model") {
   saved const s;
   s.check_header([](json& h) { h["config"]["hidden_size"] = 25; },
                  {"hidden_size is 25, but this model was built for 24"});
@@ -303,12 +303,13 @@ TEST_CASE("packed: another model's") {
                  {"d_state is 4, but this model was built for 8"});
   PLAIT_REFUSED(load_packed<model_of<test::attention_only>>(s.file),
                 "hidden_size is 24, but this model was built for 40");
-  PLAIT_REFUSED((load_packed<model_of<test::mixers_only, plait::int8>>(s.file)),
-                s.file + ": tensor \"embedding.weight\"",
-                "is kept as \"f32\", but this model keeps it as \"int8\"; load the checkpoint into "
-                "this type and pack it again");
+  PLAIT_REFUSED(
+      (load_packed<model_of<test::mixers_only, plait::int8>>(s.file)),
+      s.file + ": tensor \"embedding.weight\"",
+      "is stored as \"f32\", but this model stores it as \"int8\"; load the checkpoint into "
+      "this type and pack it again");
   PLAIT_REFUSED((load_packed<plait::model<test::mixers_only, plait::exec::reference>>(s.file)),
-                "is kept as \"f32\", but this model keeps it as \"rows\"");
+                "is stored as \"f32\", but this model stores it as \"rows\"");
   s.check_header(
       [](json& h) { h["panel_rows"] = plait::panel_rows / 2; },
       {"was packed in panels of " + std::to_string(plait::panel_rows / 2) +
@@ -344,7 +345,7 @@ TEST_CASE("packed: another model's") {
   }
 }
 
-TEST_CASE("packed: every flipped bit is noticed, those of the data by verification") {
+TEST_CASE("packed: every flipped bit is detected, those of the data by verification") {
   saved const s;
   std::string bytes = contents(s.file);
   parts const p(s.file);
@@ -379,7 +380,7 @@ TEST_CASE(
   CHECK(net->embedding()(1, 0) != test::model_with_weights<small>().embedding()(1, 0));
 }
 
-TEST_CASE("packed: what is refused leaves nothing behind") {
+TEST_CASE("packed: a refused save leaves no file") {
   saved const s;
   std::string const before = contents(s.file);
   {

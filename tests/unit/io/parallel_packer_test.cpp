@@ -1,4 +1,4 @@
-// Loading by several threads: the same bits as row by row, progress, exceptions from anywhere.
+// Loading on several threads: the same bits as row by row, progress, exceptions from any place.
 #include <support/files.hpp>
 
 #include <plait/io/files/safetensors_writer.hpp>
@@ -23,7 +23,7 @@ using plait::io::load_progress;
 
 namespace {
 
-// Rows beyond two panels, columns beyond what is read at once, none a multiple of anything.
+// More rows than two panels, more columns than one read, no size a multiple of another.
 inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> wide{
     .d_model = 77,
     .vocab_size = 151,
@@ -36,7 +36,7 @@ inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait
 template <plait::precision P>
 using model_in = plait::model<wide, plait::exec::cpu<P>>;
 
-/// All bytes of a model: panels as they lie, everything else by rows.
+/// All bytes of a model: panels in memory order, other tensors by rows.
 template <class Model>
 std::vector<std::string> bytes_of(Model const& net) {
   std::vector<std::string> out;
@@ -57,7 +57,7 @@ std::vector<std::string> bytes_of(Model const& net) {
   return out;
 }
 
-/// A checkpoint with weights of every size, and in each tensor a value that is not finite.
+/// A checkpoint with weights of every size, and a non-finite value in each tensor.
 struct written {
   plait::test::temporary_directory where;
   std::unique_ptr<model_in<plait::f32>> net = std::make_unique<model_in<plait::f32>>();
@@ -76,7 +76,7 @@ struct written {
     plait::io::save(*net, where.path(), {.shard_bytes = 3'000'000, .type = type});
   }
 
-  /// As load did it before there were threads: every row by set_row, from what the files hold.
+  /// The single-threaded reference: every row by set_row, from the files.
   template <class Model>
   std::unique_ptr<Model> row_by_row() const {
     auto model = std::make_unique<Model>();
@@ -122,7 +122,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("load: progress begins at nothing, never falls and ends at everything") {
+TEST_CASE("load: progress begins at 0, never falls and ends at the total") {
   written const w;
   std::int64_t values = 0;
   model_in<plait::f32>::describe_tensors(
@@ -145,8 +145,7 @@ TEST_CASE("load: progress begins at nothing, never falls and ends at everything"
   }
 }
 
-TEST_CASE(
-    "load: what progress throws leaves load, wherever it is thrown, and no later call is made") {
+TEST_CASE("load: an exception from any progress call leaves load, and no later call is made") {
   written const w;
   int calls = 0;
   (void)load<model_in<plait::bf16>>(w.where.path(),
@@ -164,7 +163,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("load_progress: the first exception is kept, and nothing is run behind it") {
+TEST_CASE("load_progress: the first exception is stored, and later work is skipped") {
   load_progress progress({}, 10);
   progress.add(10);  // nobody listens
   int run = 0;
@@ -177,7 +176,7 @@ TEST_CASE("load_progress: the first exception is kept, and nothing is run behind
 }
 
 TEST_CASE(
-    "a dropped page is read again, and dropping is for whole runs of pages inside the file alone") {
+    "a dropped page is read again, and only whole runs of pages inside the file are dropped") {
   plait::test::temporary_directory where;
   std::string bytes(300'001, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 + i / 251);

@@ -1,4 +1,4 @@
-// Loads a checkpoint, of the first golden architecture that is its own, and saves it again.
+// Loads a checkpoint as the golden architecture that its config.json describes, and saves it again.
 //   resave FROM TO SHARD_BYTES f32|bf16
 #include <plait/io.hpp>
 #include <plait/plait.hpp>
@@ -11,7 +11,7 @@
 
 namespace {
 
-/// Whether config.json describes this architecture; then the checkpoint is saved.
+/// Saves the checkpoint if its config.json describes this architecture; returns whether it does.
 template <class Checkpoint>
 bool resave(char** argv) {
   plait::io::config_file const about(argv[1]);

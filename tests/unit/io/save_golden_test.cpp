@@ -88,7 +88,7 @@ TEST_CASE_TEMPLATE(
   CHECK(bits(*plait::io::load<bag<Checkpoint>>(dir.path())) == original<Checkpoint>());
 }
 
-TEST_CASE_TEMPLATE("the tensors are those of the original, by name", Checkpoint,
+TEST_CASE_TEMPLATE("the tensors have the names of the original", Checkpoint,
                    PLAIT_GOLDEN_CHECKPOINTS) {
   std::string const directory = Checkpoint::directory;
   plait::io::checkpoint const was(directory);

@@ -1,6 +1,6 @@
-// io/files/checkpoint_writer.hpp: whatever happens to a save, at whatever moment, the directory
-// loads as the old or as the new checkpoint. The system calls that change names pass through here:
-// before each, the directory is loaded; each in turn is made to fail.
+// io/files/checkpoint_writer.hpp: whenever a save fails or is killed, the directory
+// loads as the old or as the new checkpoint. This file intercepts the system calls that change
+// names: before each, the directory is loaded; each in turn fails.
 #include <support/files.hpp>
 #include <support/tensor_bag.hpp>
 
@@ -21,7 +21,7 @@
 
 namespace {
 
-/// Called before each of these calls; a number other than 0 is the errno it fails with.
+/// Called before each intercepted call; a nonzero result is the errno with which the call fails.
 std::function<int(std::string const&)> before_call;
 
 int intercepted(std::string const& call) {
@@ -78,7 +78,7 @@ bag filled(std::uint32_t seed) {
   b.fill(seed);
   return b;
 }
-/// Which of the seeds a directory holds; -1 if it does not load, -2 if it is none of them.
+/// The seed of a directory's values; -1 if it does not load, -2 for other values.
 int held(std::string const& directory, std::vector<std::uint32_t> const& seeds) {
   std::vector<float> values;
   try {
@@ -92,8 +92,7 @@ int held(std::string const& directory, std::vector<std::uint32_t> const& seeds) 
   return -2;
 }
 
-io::save_options const whole{};
-shards{.shard_bytes = 2000};
+io::save_options const whole{}, shards{.shard_bytes = 2000};
 struct change {
   char const* name;
   io::save_options from, to;
@@ -139,8 +138,8 @@ TEST_CASE(
     for (int const s : states) CHECK((s == 1 || s == 2));
     CHECK(held(dir.path(), {1, 2}) == 2);
     CHECK_FALSE(has_temporaries(dir.path()));
-    // Nothing is renamed that has not reached the disk, and the directory is synchronized before
-    // the one change.
+    // Files are synchronized before they are renamed, and the directory before
+    // the change.
     std::size_t const at =
         static_cast<std::size_t>(std::find(states.begin(), states.end(), 2) - states.begin());
     REQUIRE(at >= 2);
@@ -150,8 +149,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE(
-    "each call in turn fails: an error leaves what was there, to the byte, and no temporary") {
+TEST_CASE("each call in turn fails: an error leaves the old files, to the byte, and no temporary") {
   for (change const& c : changes) {
     CAPTURE(c.name);
     int failures = 0;
@@ -191,7 +189,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("each call in turn fails while a directory is made: it is gone again") {
+TEST_CASE("each call in turn fails while a directory is created: it is removed again") {
   for (io::save_options const& to : {whole, shards})
     for (int nth = 0, more = 1; more != 0; ++nth) {
       temporary_directory const dir;
@@ -205,7 +203,7 @@ TEST_CASE("each call in turn fails while a directory is made: it is gone again")
     }
 }
 
-TEST_CASE("a limit on the size of files: a sentence, and the old checkpoint") {
+TEST_CASE("a limit on the size of files is an error, and leaves the old checkpoint") {
   for (change const& c : changes)
     for (rlim_t const limit : {100u, 1000u, 2500u, 4000u}) {
       CAPTURE(c.name);
@@ -227,7 +225,7 @@ TEST_CASE("a limit on the size of files: a sentence, and the old checkpoint") {
     }
 }
 
-TEST_CASE("a full disk, of any size and any number of files: a sentence, and the old checkpoint") {
+TEST_CASE("a full disk, at any byte or file, is an error, and leaves the old checkpoint") {
   temporary_directory const at;
   if (::mount("tmpfs", at.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
     std::printf("SKIPPED: saving to a full disk: a file system cannot be mounted here (%s)\n",
@@ -353,7 +351,7 @@ TEST_CASE("two saves to one directory exclude each other") {
   CHECK(held(dir.path(), {2}) == 2);
 }
 
-TEST_CASE("temporaries of processes that live, and files that only look like one, stay") {
+TEST_CASE("temporaries of live processes, and files with similar names, stay") {
   temporary_directory const dir;
   std::string const living = ".plait-" + std::to_string(::getpid()) + "-0.tmp";
   for (std::string const& name :

@@ -1,4 +1,4 @@
-// io/save.hpp: what is written, what is kept, what is refused.
+// io/save.hpp: written files, preserved files and errors.
 #include <support/files.hpp>
 #include <support/tensor_bag.hpp>
 
@@ -31,7 +31,7 @@ constexpr void hyperparameters(ring const& p, int, Visit&& visit) {
   visit("slots", p.slots);
   visit("decay", p.decay);
 }
-/// Called as the feed-forwards are, and its tensor as one of theirs.
+/// Its checkpoint name and its tensor's are those of a feed-forward.
 struct clash {
   friend constexpr bool operator==(clash const&, clash const&) = default;
 };
@@ -109,7 +109,7 @@ std::vector<std::string> sorted(std::vector<std::string> names) {
 }
 using names = std::vector<std::string>;
 
-/// The same bits, with one file and with shards, over and over in one directory.
+/// The same bits, in one file and in shards, saved repeatedly to one directory.
 template <auto C>
 void round_trips(char const* type) {
   CAPTURE(type);
@@ -137,7 +137,7 @@ void round_trips(char const* type) {
 
 }  // namespace
 
-TEST_CASE("save: every family, a user's own policies, no vocabulary: the same bits come back") {
+TEST_CASE("save: every family, a user's policies, no vocabulary: the same bits are loaded") {
   round_trips<jamba>("jamba");
   round_trips<tied>("jamba");
   round_trips<mixtral>("mixtral");
@@ -219,7 +219,7 @@ TEST_CASE("save: shards and their index") {
   CHECK(parsed(dir / "model.safetensors.index.json") == index);
 }
 
-TEST_CASE("save: bf16 rounds, and says so in config.json") {
+TEST_CASE("save: bf16 values are rounded, and config.json has the dtype") {
   temporary_directory const dir;
   auto const b = bag<jamba>();
   save(b, dir.path(), {.type = io::stored_type::bf16});
@@ -234,7 +234,7 @@ TEST_CASE("save: bf16 rounds, and says so in config.json") {
   CHECK(load<tensor_bag<jamba>>(dir.path())->values() == coarse.values());
 }
 
-TEST_CASE("save: a config.json that describes the architecture stays, and decides the names") {
+TEST_CASE("save: an existing config.json stays and decides the names") {
   temporary_directory const dir;
   auto const b = bag<jamba>();
   save(b, dir.path());
@@ -288,21 +288,21 @@ TEST_CASE("save: another model's directory is refused before anything is written
   PLAIT_REFUSED(save(bag<jamba>(), dir.path()), dir / "config.json: cannot be opened");
 }
 
-TEST_CASE("save: what cannot be saved, or not there") {
+TEST_CASE("save: invalid options and targets") {
   temporary_directory const dir;
   auto const b = bag<jamba>();
   PLAIT_REFUSED(save(b, dir / "x", {.shard_bytes = 0}), "shard_bytes is 0; expected at least 1");
   PLAIT_REFUSED(save(b, dir / "x", {.type = io::stored_type::f16}), "F32 or BF16, not F16");
-  PLAIT_REFUSED(save(b, dir / "x/y"), dir / "x/y: cannot be made: No such file");
+  PLAIT_REFUSED(save(b, dir / "x/y"), dir / "x/y: cannot be created: No such file");
   PLAIT_REFUSED(save(b, ""), "is not a directory that can be written");
   PLAIT_REFUSED(save(b, std::string("a\0b", 3)), "is not a directory that can be written");
   PLAIT_REFUSED(save(b, dir.write("file", "")), dir / "file: is not a directory");
   PLAIT_REFUSED(save(bag<clash>(), dir / "x"),
-                "two tensors would be called \"model.layers.0.feed_forward.up_proj.weight\"");
+                "two tensors would have the name \"model.layers.0.feed_forward.up_proj.weight\"");
   CHECK(dir.list() == names{"file"});  // and no directory is left behind
 }
 
-TEST_CASE("save: what an old checkpoint leaves goes, and nothing else") {
+TEST_CASE("save: the remains of an old checkpoint are removed, other files stay") {
   temporary_directory const dir;
   auto const b = bag<jamba>();
   save(b, dir.path(), {.shard_bytes = 1000});
@@ -327,7 +327,7 @@ TEST_CASE("save: what an old checkpoint leaves goes, and nothing else") {
   CHECK_FALSE(std::filesystem::exists(dir / "model.safetensors"));
 }
 
-TEST_CASE("save: the working directory, and names with a slash behind") {
+TEST_CASE("save: the working directory, and names with a trailing slash") {
   temporary_directory const dir;
   auto const before = std::filesystem::current_path();
   std::filesystem::current_path(dir.path());

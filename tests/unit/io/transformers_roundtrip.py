@@ -1,8 +1,10 @@
-"""What plait saves is what transformers loads: the same tensors, nothing missing or left over, and to the last bit the same logits.
+"""transformers loads what plait saves: the same tensors, none missing or unexpected, the same logits.
+
+Logits are equal to the last bit.
 
     transformers_roundtrip.py RESAVE DIRECTORY [RESAVE DIRECTORY]...
 
-RESAVE is the program of tests/unit/io/resave.cpp, with the architecture of the checkpoint in DIRECTORY.
+RESAVE is the program of tests/unit/io/resave.cpp, with the architecture of DIRECTORY's checkpoint.
 """
 
 import json
@@ -30,7 +32,11 @@ def check(condition, what):
 
 def load(directory):
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager", output_loading_info=True
+        directory,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        experts_implementation="eager",
+        output_loading_info=True,
     )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         check(not info[kind], f"{directory}: {kind}: {info[kind]}")
@@ -43,10 +49,19 @@ def logits(model, inputs):
 
 
 def same_config(new, old, what):
-    """What describes the architecture; token ids and training's keys are not an architecture's."""
-    of_tokens = {"bos_token_id", "eos_token_id", "pad_token_id", "use_mamba_kernels", "max_position_embeddings", "dtype", "transformers_version", "_name_or_path"}
-    placed = {"attn_layer_period", "attn_layer_offset", "expert_layer_period", "expert_layer_offset"}
-    for key in sorted(set(old) & set(new) - of_tokens - placed):
+    """Compares the keys that describe the architecture."""
+    other = {
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "use_mamba_kernels",
+        "max_position_embeddings",
+        "dtype",
+        "transformers_version",
+        "_name_or_path",
+    }
+    placement = {f"{part}_layer_{key}" for part in ("attn", "expert") for key in ("period", "offset")}
+    for key in sorted(set(old) & set(new) - other - placement):
         check(new[key] == old[key], f"{what}: {key} is {new[key]}, was {old[key]}")
 
 
@@ -54,10 +69,11 @@ def round_trip(resave, directory):
     name = os.path.basename(os.path.normpath(directory))
     original = load(directory)
     with safe_open(os.path.join(directory, "golden.safetensors"), "pt") as golden:
-        inputs = {k: golden.get_tensor(k) for k in ("input_ids", "attention_mask") if k in golden.keys()}
+        keys = [k for k in ("input_ids", "attention_mask") if k in golden.keys()]
+        inputs = {k: golden.get_tensor(k) for k in keys}
     expected, state = logits(original, inputs), original.state_dict()
     for shard_bytes, kind in ((10**9, "f32"), (30_000, "f32"), (10**9, "bf16"), (30_000, "bf16")):
-        what = f"{name}, {kind}, {shard_bytes} bytes a file"
+        what = f"{name}, {kind}, {shard_bytes} bytes per file"
         with tempfile.TemporaryDirectory() as work:
             to = os.path.join(work, "saved")
             subprocess.run([resave, directory, to, str(shard_bytes), kind], check=True)
@@ -75,13 +91,15 @@ def round_trip(resave, directory):
             check(type(saved) is type(original), f"{what}: {type(saved)}")
             with open(os.path.join(to, "config.json")) as file:
                 raw = json.load(file)
-            check(raw["dtype"] == {"f32": "float32", "bf16": "bfloat16"}[kind], f"{what}: dtype {raw['dtype']}")
+            dtype = {"f32": "float32", "bf16": "bfloat16"}[kind]
+            check(raw["dtype"] == dtype, f"{what}: dtype {raw['dtype']}")
             same_config(saved.config.to_dict(), original.config.to_dict(), what)
-            for placed in ("layers_block_type", "layers_num_experts"):
-                check(getattr(saved.config, placed, None) == getattr(original.config, placed, None), f"{what}: {placed}")
-            # and by the type that config.json names
+            for key in ("layers_block_type", "layers_num_experts"):
+                new, old = (getattr(m.config, key, None) for m in (saved, original))
+                check(new == old, f"{what}: {key}")
+            # transformers takes the dtype of config.json.
             own = transformers.AutoModelForCausalLM.from_pretrained(to, dtype="auto")
-            check(own.dtype == {"f32": torch.float32, "bf16": torch.bfloat16}[kind], f"{what}: loaded as {own.dtype}")
+            check(own.dtype == getattr(torch, dtype), f"{what}: loaded as {own.dtype}")
     print(f"{name}: {len(state)} tensors, {expected.numel()} logits")
 
 

@@ -1,6 +1,5 @@
-// The mixture of experts of Jamba v0.1 at its full width: 16 experts of 3 x 4096 x 14336 weights
-// are 11.3 GB in f32, so this is neither built nor run with the other tests. It needs 12 GB of free
-// memory and a minute or two:
+// The mixture of experts of Jamba v0.1 at its full width. 16 experts of 3 x 4096 x 14336 weights
+// are 11.3 GB in f32: a target of its own, which needs 12 GB of free memory and a minute or two:
 //   cmake --build build --target full_width_moe
 // As in full_width_test.cpp, 64 channels of the output are compared with plain loops in double, and
 // one call with two.
@@ -36,8 +35,8 @@ TEST_CASE("full width: moe") {
     auto order = all(moe.num_experts);
     std::sort(order.begin(), order.end(),
               [&](std::int64_t a, std::int64_t b) { return logits(t, a) > logits(t, b); });
-    REQUIRE(logits(t, order[1]) - logits(t, order[2]) >
-            1e-3);  // otherwise f32 might choose otherwise
+    // Clear enough for f32 to choose the same experts.
+    REQUIRE(logits(t, order[1]) - logits(t, order[2]) > 1e-3);
     double total = 0;
     for (std::int64_t e = 0; e < moe.num_experts; ++e) total += std::exp(logits(t, e));
     std::copy_n(in.view().row(t), width, one.view().row(0));
@@ -53,10 +52,10 @@ TEST_CASE("full width: moe") {
   CHECK(experts > 4);
 
   auto const y = forward_split(layer, x);
-  REQUIRE(y.rows() == tokens);  // one call and two gave the same bits
-  double const off = test::difference(chosen(y, outputs), expected);
-  MESSAGE("difference ", off, ", ", experts, " experts");
-  CHECK(off < 1e-5);  // full_width_test.cpp says why
+  REQUIRE(y.rows() == tokens);  // one call and two give the same bits
+  double const error = test::difference(chosen(y, outputs), expected);
+  MESSAGE("difference ", error, ", ", experts, " experts");
+  CHECK(error < 1e-5);  // the tolerance of full_width_test.cpp
 }
 
 }  // namespace

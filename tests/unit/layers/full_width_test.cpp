@@ -1,6 +1,6 @@
 // Attention, Mamba and the dense feed-forward of Jamba v0.1 at their full width, 4096, on a few
-// tokens, against plain loops in double that share nothing with the ops: 64 channels of the output,
-// and in full whatever every channel needs. (The mixture of experts is 11.3 GB in f32:
+// tokens, against plain loops in double that share no code with the ops: 64 channels of the output,
+// and all intermediate values that these depend on. (The mixture of experts is 11.3 GB in f32:
 // full_width_moe.cpp.)
 #include <plait/plait.hpp>
 
@@ -16,10 +16,9 @@ constexpr auto jamba = plait::configs::jamba_v0_1;
 constexpr std::int64_t width = jamba.d_model, tokens = 5;
 static_assert(width == 4096);
 
-// A chain of n rounded additions of terms of random sign wanders by about 2^-24 sqrt(n / 2) of its
-// result's size: 3e-6 for 4096 to 14336 terms, and a layer has two to four such products behind one
-// another. Three times as much is allowed; a wrong head, tap or weight is an error of 1e-2 and
-// more.
+// A chain of n rounded additions of terms of random sign has an error of about 2^-24 sqrt(n / 2) of
+// its result: 3e-6 for 4096 to 14336 terms; a layer has two to four such products in a row. The
+// tolerance is three times that; a wrong head, tap or weight is an error of 1e-2 and more.
 constexpr double tolerance = 1e-5;
 
 test::matrix<float> input(std::uint64_t seed) {
@@ -31,15 +30,14 @@ template <class Layer>
 void compare(Layer& layer, test::matrix<float> const& x, doubles const& expected,
              std::vector<std::int64_t> const& outputs) {
   auto const y = forward_split(layer, x);
-  REQUIRE(y.rows() == tokens);  // one call and two gave the same bits
-  double const off = test::difference(chosen(y, outputs), expected);
-  MESSAGE("difference ", off);
-  CHECK(off < tolerance);
+  REQUIRE(y.rows() == tokens);  // one call and two give the same bits
+  double const error = test::difference(chosen(y, outputs), expected);
+  MESSAGE("difference ", error);
+  CHECK(error < tolerance);
   double sum = 0;
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t i = 0; i < expected.cols(); ++i) sum += expected(t, i) * expected(t, i);
-  CHECK(sum / double(tokens * expected.cols()) >
-        1e-3);  // the values are of order 1: there is something to compare
+  CHECK(sum / double(tokens * expected.cols()) > 1e-3);  // values are of order 1
 }
 
 TEST_CASE("full width: attention") {

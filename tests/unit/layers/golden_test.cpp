@@ -71,10 +71,10 @@ class golden {
   std::string prefix_;
 };
 
-// The limits for an f32 implementation: 2e-5 of the largest for outputs, 5e-5 for states (f32
-// implementations stay within 1.4e-6 of these results). The reference computes in double from the
-// same f32 weights and differs by the order of its sums only; where eps or a coefficient enters,
-// both begin with the same f32 or decimal number, which may cost 1e-9.
+// Limits of an f32 implementation: 2e-5 of the largest output, 5e-5 of the largest state (f32
+// implementations are within 1.4e-6 of these results). The reference computes in double from the
+// same f32 weights and differs by the order of its sums; eps and coefficients in f32 instead of
+// decimal numbers cost up to 1e-9.
 template <class Exec>
 inline constexpr bool exact = std::is_same_v<typename Exec::value_type, double>;
 template <class Exec>
@@ -90,8 +90,7 @@ Exec executor() {
     return test::cpu_with(2);
 }
 
-/// [cols][rows] as this library keeps states, from [rows][cols] as the files do, from column
-/// `first` on.
+/// A state [cols][rows] of this library from the files' [rows][cols], from column `first` on.
 template <class T, class U>
 void transpose_in(T* state, std::vector<U> const& values, std::int64_t rows, std::int64_t cols,
                   std::int64_t first = 0) {
@@ -108,8 +107,7 @@ double state_error(T const* state, std::vector<double> const& values, std::int64
   return test::difference(state, expected.data(), static_cast<std::int64_t>(expected.size()));
 }
 
-/// Weights by their names in the file: NAME or NAME.weight; experts.E.NAME.weight for the copies of
-/// a mixture.
+/// Weights by their names in the file: NAME or NAME.weight; experts.E.NAME.weight for experts.
 template <auto Policy, int D, class Exec>
 auto weights_of(golden const& g) {
   plait::weights<Policy, D, typename Exec::storage_type> w;
@@ -234,13 +232,13 @@ TEST_CASE_TEMPLATE("golden: rmsnorm", Exec, test::cpu, test::reference) {
     test::matrix<T> x = g.activation<T>("x"), y(x.rows(), x.cols());
     auto const weight = g.tensor<Exec, role::vector>("weight");
     plait::ops::add_norm(exec, x.view(), plait::matrix_view<T>(), weight, eps[number], y.view());
-    // eps is 1e-6 as a float here and as a decimal there: 3e-8 of it, and case 2 has inputs whose
-    // square is about eps
+    // eps is the float 1e-6 here and the decimal number there, 3e-8 of it apart; in case 2 the
+    // inputs' squares are about eps.
     CHECK(g.error_of(y, "y") < (exact<Exec> ? 5e-8 : 2e-6));
   }
 }
 
-TEST_CASE("golden: activations, extreme arguments included") {
+TEST_CASE("golden: activations, of extreme arguments too") {
   golden const g("activation", 0);
   std::vector<float> const x = g.f32("x");
   std::vector<double> const silu = g.f64("silu"), softplus = g.f64("softplus");
@@ -249,7 +247,7 @@ TEST_CASE("golden: activations, extreme arguments included") {
     CAPTURE(x[i]);
     float const s = Eigen::internal::pfirst(plait::simd::silu(plait::simd::set(x[i]))),
                 p = Eigen::internal::pfirst(plait::simd::softplus(plait::simd::set(x[i])));
-    // relative, but for results that vanish: the exp is clamped, so that silu(-1000) is -4e-36
+    // Relative, but for results near 0: the exp is clamped, so that silu(-1000) is -4e-36.
     worst_silu =
         std::max(worst_silu, std::fabs(double{s} - silu[i]) / (std::fabs(silu[i]) + 1e-28));
     worst_softplus = std::max(

@@ -41,7 +41,7 @@ Exec executor() {
     return test::oracle();
 }
 
-/// Calls of several sequences on top of one another.
+/// Successive calls on one batch.
 template <int D, auto Policy, class Exec>
 std::vector<test::matrix<double>> run_mixer(std::vector<std::vector<std::int64_t>> const& calls) {
   using T = typename Exec::value_type;
@@ -79,7 +79,7 @@ test::matrix<double> run_ffn(std::int64_t tokens) {
 }
 
 // Products of some tens to a hundred terms with scores and states between them: 1e-5 of the largest
-// output. What the ops themselves promise is in tests/unit/ops.
+// output. tests/unit/ops has the bounds of the ops.
 constexpr double tolerance = 1e-5;
 
 template <int D, auto Policy>
@@ -147,7 +147,7 @@ TEST_CASE("layer: norm") {
   CHECK(test::difference(got.second, expected.second) < 1e-6);
 }
 
-TEST_CASE("layer: moe shows its router logits, experts and weights") {
+TEST_CASE("layer: the observer of moe gets router logits, experts and weights") {
   static constexpr moe policy{.d_ff = 19, .num_experts = 5, .top_k = 3};
   auto exec = test::cpu_with(1);
   test::random random(86);
@@ -163,8 +163,7 @@ TEST_CASE("layer: moe shows its router logits, experts and weights") {
   CHECK(seen == std::vector<std::string>{"router_logits", "experts", "expert_weights"});
 }
 
-// Views: nothing is copied on the way in or out, whatever the memory belongs to.
-TEST_CASE("layer: Eigen, spans and pointers go in as they are") {
+TEST_CASE("layer: arguments are views of Eigen's matrices, spans and pointers, without a copy") {
   using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   row_major x = row_major::Random(6, 16), y(6, 16);
   std::vector<float> from(x.data(), x.data() + x.size()), to(from.size());
@@ -191,7 +190,7 @@ TEST_CASE("layer: Eigen, spans and pointers go in as they are") {
   CHECK_THROWS_WITH_AS(plait::matrix_view<float const>(std::span<float const>(from), 6, 15),
                        "a view of 6 x 15 on a span of 96 values", plait::error);
 
-  // every layer takes each of them, and writes where the caller's memory is
+  // Every layer takes each of them and writes to the caller's memory.
   auto exec = test::cpu_with(1);
   auto const check = [&](auto const& forward) {
     y.setZero();

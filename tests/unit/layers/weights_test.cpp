@@ -1,3 +1,4 @@
+#include <plait/cpu/packed_storage.hpp>
 #include <plait/layers/weights.hpp>
 #include <plait/policy.hpp>
 
@@ -18,7 +19,8 @@ using packed = plait::storage::packed<>;
 
 }  // namespace
 
-TEST_CASE("weights: by name, of the type the storage has for the role, in the described shape") {
+TEST_CASE(
+    "weights: a name gives a tensor of the storage's type for its role, in the described shape") {
   plait::weights<with_biases, 8, packed> w;
   CHECK(w.get<"in_proj">().rows() == 0);  // empty until allocated
   w.allocate();
@@ -55,7 +57,7 @@ TEST_CASE("weights: find gives null where a hyperparameter leaves a tensor out")
   CHECK(none.find<"dt_proj.bias">() != nullptr);
 }
 
-TEST_CASE("weights: for_each visits in the order of describe, each tensor its own") {
+TEST_CASE("weights: for_each visits every tensor once, in the order of describe") {
   plait::weights<with_biases, 8, packed> w;
   w.allocate();
   std::vector<std::string> described, visited;
@@ -69,9 +71,8 @@ TEST_CASE("weights: for_each visits in the order of describe, each tensor its ow
   CHECK(w.count == 14);
 }
 
-// Rows of several copies, panels with a tail, channels: what went in comes out, to the bit, and
-// nothing else has changed.
-TEST_CASE("storage: every tensor type returns the rows it was given") {
+// Rows of several copies, panels with a tail, channels.
+TEST_CASE("storage: every tensor type returns its rows bit for bit") {
   test::random random(70);
   auto const check = [&]<class Tensor>(Tensor t, std::int64_t rows, std::int64_t cols,
                                        std::int64_t copies) {
@@ -95,8 +96,8 @@ TEST_CASE("storage: every tensor type returns the rows it was given") {
 }
 
 TEST_CASE(
-    "storage: a state tensor keeps A log2(e), A = -exp(A_log), in blocks beside the logarithm; "
-    "panels are padded with zeros") {
+    "storage: a state tensor holds A log2(e), A = -exp(A_log), in blocks beside A_log; panels are "
+    "padded with zeros") {
   constexpr std::int64_t block = plait::state_tensor::block, rows = block + 1, cols = 2;
   std::vector<float> a_log(static_cast<std::size_t>(rows * cols), 0.0f);
   a_log[1] = std::log(2.0f);

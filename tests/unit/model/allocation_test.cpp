@@ -1,5 +1,5 @@
-// forward allocates nothing once room is reserved: malloc itself is watched, for Eigen and
-// std::aligned_alloc pass operator new by.
+// forward allocates nothing after reserve. malloc itself is counted: Eigen and std::aligned_alloc
+// do not call operator new.
 #include <support/models.hpp>
 
 #include <doctest/doctest.h>
@@ -30,8 +30,8 @@
 namespace {
 std::atomic<bool> armed{false};
 std::atomic<std::int64_t> calls{0};
-bytes{0};
-frees{0};
+std::atomic<std::int64_t> bytes{0};
+std::atomic<std::int64_t> frees{0};
 void count(std::size_t n) {
   if (armed.load(std::memory_order_relaxed)) {
     ++calls;
@@ -40,8 +40,7 @@ void count(std::size_t n) {
 }
 }  // namespace
 
-// glibc's own names for its allocator: no dlsym, which would allocate while the first malloc is
-// still looking for it.
+// glibc's internal names of its allocator. (dlsym allocates, within the first malloc.)
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
@@ -85,6 +84,7 @@ namespace {
 struct tally {
   std::int64_t calls, bytes, frees;
 };
+/// Allocations, their bytes and frees of f.
 template <class F>
 tally watch(F&& f) {
   calls = bytes = frees = 0;
@@ -94,7 +94,7 @@ tally watch(F&& f) {
   return {calls, bytes, frees};
 }
 
-void* volatile sink;  // so that the compiler does not leave an allocation out
+void* volatile sink;  // keeps the compiler from removing an allocation
 void* seen(void* p) {
   sink = p;
   return p;
@@ -137,12 +137,12 @@ void check_forward(int threads) {
   for (int i = 0; i < 5; ++i) forward("chunks", {3, 2, 17}, plait::rows::all);
   CHECK(a.length() == 189);
   CHECK(a.truncate(160) >= 0);
-  CHECK(a.length() > 100);  // moments were kept
+  CHECK(a.length() > 100);  // snapshots were kept
 }
 
 }  // namespace
 
-TEST_CASE("allocation: the watch counts every door to the allocator") {
+TEST_CASE("allocation: every function that allocates is counted") {
   CHECK(watch([] {
           std::vector<int> v(100);
           sink = v.data();
@@ -180,7 +180,7 @@ TEST_CASE("allocation: forward allocates nothing after reserve") {
   }
 }
 
-TEST_CASE("allocation: a session allocates nothing per token after reserve") {
+TEST_CASE("allocation: a session allocates nothing after reserve") {
   using model = plait::model<test::everything>;
   plait::exec::cpu<> exec(1);
   plait::session chat(test::model_with_weights<model>(), exec,
@@ -200,8 +200,8 @@ TEST_CASE("allocation: a session allocates nothing per token after reserve") {
 }
 
 TEST_CASE(
-    "allocation: a snapshot takes the recurrent state, a small header and page references; restore "
-    "evaluates nothing and takes less") {
+    "allocation: a snapshot allocates the recurrent state, a small header and page references; "
+    "restore allocates nothing") {
   using model = plait::model<test::everything>;
   plait::exec::cpu<> exec(1);
   test::executor<model>(exec);
@@ -214,8 +214,7 @@ TEST_CASE(
   std::optional<plait::snapshot<model>> s;
   tally const t = watch([&] { s.emplace(sequence.snapshot()); });
   CHECK(t.bytes >= state + references);
-  CHECK(t.bytes <=
-        state + references + 256);  // whole cache lines and the registers' slack behind a buffer
+  CHECK(t.bytes <= state + references + 256);  // cache lines, and the slack behind a buffer
   CHECK(std::abs(s->bytes() - t.bytes) <= 256);
   test::forward<model>(exec, sequence, test::random_ids(random, 100, model::vocab_size));
   CHECK(watch([&] { sequence.restore(*s); }).calls == 0);

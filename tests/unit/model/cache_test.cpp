@@ -18,13 +18,12 @@ plait::exec::cpu<>& executor() {
   return test::executor<Model>(exec, 512, 8);
 }
 
-/// Goes on with one token and returns its logits.
+/// Forwards one token; its logits.
 template <class Model>
 std::vector<float> next(plait::cache<Model>& sequence, std::int32_t id) {
   return test::forward<Model>(executor<Model>(), sequence, std::span(&id, 1));
 }
-/// What the sequence with this history must answer to a further token: recomputed from nothing, in
-/// one call.
+/// The logits of one token after this history, computed by one call from an empty cache.
 template <class Model>
 std::vector<float> expected_next(std::vector<std::int32_t> history, std::int32_t id) {
   history.push_back(id);
@@ -44,7 +43,8 @@ std::vector<std::int32_t> first(std::vector<std::int32_t> const& a, std::int64_t
   return {a.begin(), a.begin() + n};
 }
 
-/// Several sequences in one call, any of them without a token; the logits of each, a row a token.
+/// Several sequences in one call, any of them without tokens; the logits of each, one row per
+/// token.
 template <class Model>
 std::vector<std::vector<float>> forward_together(
     std::vector<std::pair<plait::cache<Model>*, std::vector<std::int32_t>>> const& entries,
@@ -67,7 +67,7 @@ std::vector<std::vector<float>> forward_together(
 
 }  // namespace
 
-TEST_CASE("cache: reserve refuses what cannot be, and changes nothing") {
+TEST_CASE("cache: reserve refuses impossible sizes and changes nothing") {
   plait::cache_pool<full> pool;
   auto sequence = pool.make();
   auto const history = ids_of(1, 70);
@@ -83,8 +83,7 @@ TEST_CASE("cache: reserve refuses what cannot be, and changes nothing") {
   CHECK(message_of([&] {
           sequence.reserve(INT64_MAX / 2 - 69);
         }).find("more than can be counted") != std::string::npos);
-  // more than the machine's memory, which is what a pool is limited to unless told otherwise:
-  // refused before anything is allocated
+  // A pool's default limit is the machine's memory: refused before an allocation.
   CHECK(message_of([&] {
           sequence.reserve(4'000'000'000'000'000);
         }).find("the cache pool is full") == 0);
@@ -99,7 +98,7 @@ TEST_CASE("cache: reserve refuses what cannot be, and changes nothing") {
   CHECK(test::same_bits(next<full>(sequence, 5), expected_next<full>(history, 5)));
 }
 
-TEST_CASE("cache: without attention there is nothing to reserve") {
+TEST_CASE("cache: without attention reserve needs no memory") {
   plait::cache_pool<recurrent> pool;
   auto sequence = pool.make();
   CHECK(sequence.capacity() == INT64_MAX);
@@ -108,7 +107,7 @@ TEST_CASE("cache: without attention there is nothing to reserve") {
   CHECK(message_of([&] { sequence.reserve(-3); }) == "reserve of -3 tokens: must not be negative");
 }
 
-TEST_CASE("cache: options that make no sense") {
+TEST_CASE("cache: invalid options are refused") {
   plait::cache_pool<full> pool;
   CHECK(message_of([&] { pool.make({.keep_snapshots = -1}); }) ==
         "a cache keeps 0 or more snapshots, at least 1 token apart; asked for -1 snapshots, 1 "
@@ -118,7 +117,7 @@ TEST_CASE("cache: options that make no sense") {
         "tokens apart");
 }
 
-TEST_CASE("cache: a full pool refuses, and everything stays usable") {
+TEST_CASE("cache: a full pool refuses, and its caches stay usable") {
   std::int64_t const page = full::layout.page_bytes;
   plait::cache_pool<full> pool({.max_page_bytes = 3 * page + page / 2});
   auto a = pool.make();
@@ -141,7 +140,7 @@ TEST_CASE("cache: a full pool refuses, and everything stays usable") {
     CHECK(test::same_bits(next<full>(a, 3), expected_next<full>(history, 3)));
   }
   CHECK(pool.pages_in_use() == 2);
-  // a copy on write that finds no room
+  // Copy on write in a full pool.
   auto c = a.fork();
   auto b = pool.make();
   b.reserve(1);
@@ -154,8 +153,8 @@ TEST_CASE("cache: a full pool refuses, and everything stays usable") {
   CHECK(test::same_bits(next<full>(a, 8), expected_next<full>(longer, 8)));
 }
 
-TEST_CASE_TEMPLATE("cache: fork, then both go on, each on its own", Model, full, attending,
-                   recurrent) {
+TEST_CASE_TEMPLATE("cache: after a fork both sequences continue independently", Model, full,
+                   attending, recurrent) {
   for (std::int64_t n : {1, 63, 64, 65, 100, 128}) {
     CAPTURE(n);
     plait::cache_pool<Model> pool;
@@ -164,22 +163,25 @@ TEST_CASE_TEMPLATE("cache: fork, then both go on, each on its own", Model, full,
     test::forward<Model>(executor<Model>(), parent, past);
     auto child = parent.fork();
     CHECK(child.length() == n);
-    // in turns, so that each could overwrite the other's page
-    std::vector<std::int32_t> mine = past, its = past;
+    // In turns, so that a shared page would be overwritten.
+    std::vector<std::int32_t> of_parent = past, of_child = past;
     for (std::size_t i = 0; i < 3; ++i) {
-      CHECK(test::same_bits(next<Model>(parent, more[i]), expected_next<Model>(mine, more[i])));
-      CHECK(test::same_bits(next<Model>(child, other[i]), expected_next<Model>(its, other[i])));
-      mine.push_back(more[i]);
-      its.push_back(other[i]);
+      CHECK(
+          test::same_bits(next<Model>(parent, more[i]), expected_next<Model>(of_parent, more[i])));
+      CHECK(
+          test::same_bits(next<Model>(child, other[i]), expected_next<Model>(of_child, other[i])));
+      of_parent.push_back(more[i]);
+      of_child.push_back(other[i]);
     }
     test::forward<Model>(executor<Model>(), parent, more);
     test::forward<Model>(executor<Model>(), child, other);
-    CHECK(test::same_bits(next<Model>(parent, 1), expected_next<Model>(joined(mine, more), 1)));
-    CHECK(test::same_bits(next<Model>(child, 1), expected_next<Model>(joined(its, other), 1)));
+    CHECK(
+        test::same_bits(next<Model>(parent, 1), expected_next<Model>(joined(of_parent, more), 1)));
+    CHECK(test::same_bits(next<Model>(child, 1), expected_next<Model>(joined(of_child, other), 1)));
   }
 }
 
-TEST_CASE("cache: pages are shared until written to, and given back") {
+TEST_CASE("cache: pages are shared until written, and returned to the pool") {
   plait::cache_pool<full> pool;
   auto const past = ids_of(6, 100);
   {
@@ -189,12 +191,12 @@ TEST_CASE("cache: pages are shared until written to, and given back") {
     auto child = parent.fork();
     auto const kept = parent.snapshot();
     CHECK(pool.pages_in_use() == 2);
-    next<full>(parent, 1);  // goes on writing behind what the others see of the last page
+    next<full>(parent, 1);  // writes beyond the others' part of the last page
     CHECK(pool.pages_in_use() == 2);
-    next<full>(child, 1);  // has to copy it
+    next<full>(child, 1);  // copies the page
     CHECK(pool.pages_in_use() == 3);
     parent.truncate(0);
-    CHECK(pool.pages_in_use() == 3);  // the snapshot holds both, the child its copy
+    CHECK(pool.pages_in_use() == 3);  // the snapshot holds two, the child its copy
     { auto const gone = std::move(child); }
     CHECK(pool.pages_in_use() == 2);
   }
@@ -205,7 +207,7 @@ TEST_CASE("cache: pages are shared until written to, and given back") {
   CHECK(pool.page_bytes() == 3 * full::layout.page_bytes);
 }
 
-TEST_CASE_TEMPLATE("cache: the parent dies first, a snapshot outlives its cache, a cache its pool",
+TEST_CASE_TEMPLATE("cache: a fork outlives its parent, a snapshot its cache, a cache its pool",
                    Model, full, attending, recurrent) {
   auto const past = ids_of(7, 70);
   std::optional<plait::cache_pool<Model>> pool(std::in_place);
@@ -224,8 +226,8 @@ TEST_CASE_TEMPLATE("cache: the parent dies first, a snapshot outlives its cache,
   CHECK(test::same_bits(next<Model>(child, 6), expected_next<Model>(past, 6)));
 }
 
-TEST_CASE_TEMPLATE("cache: restore goes back, again and again, while others hold the pages", Model,
-                   full, attending, recurrent) {
+TEST_CASE_TEMPLATE("cache: restore, any number of times, while forks share the pages", Model, full,
+                   attending, recurrent) {
   plait::cache_pool<Model> pool;
   auto sequence = pool.make();
   auto const past = ids_of(8, 200);
@@ -254,7 +256,7 @@ TEST_CASE_TEMPLATE("cache: restore goes back, again and again, while others hold
   CHECK(test::same_bits(next<Model>(last, 2), expected_next<Model>(past, 2)));
 }
 
-TEST_CASE("cache: restore of another pool's snapshot") {
+TEST_CASE("cache: a snapshot of another pool is refused") {
   plait::cache_pool<full> a, b;
   auto sequence = a.make();
   auto const foreign = b.make().snapshot();
@@ -279,7 +281,7 @@ TEST_CASE("cache: a snapshot owns the recurrent state, a header and page referen
   check(static_cast<recurrent const*>(nullptr));
 }
 
-TEST_CASE("cache: truncate without recurrent state cuts, and needs no replay") {
+TEST_CASE("cache: truncate without recurrent state needs no replay") {
   plait::cache_pool<attending> pool;
   auto sequence = pool.make();
   auto const past = ids_of(11, 200);
@@ -300,11 +302,12 @@ TEST_CASE("cache: truncate without recurrent state cuts, and needs no replay") {
 }
 
 TEST_CASE_TEMPLATE(
-    "cache: truncate with recurrent state returns to a kept cache_state and tells what to replay",
+    "cache: truncate with recurrent state returns to a kept snapshot and says how many tokens to "
+    "replay",
     Model, full, recurrent) {
   auto const past = ids_of(12, 150);
   struct expectation {
-    std::int64_t n, stands_at;
+    std::int64_t n, length;
   };
   struct scenario {
     plait::cache_options options;
@@ -312,13 +315,13 @@ TEST_CASE_TEMPLATE(
     std::vector<expectation> cuts;
   };
   for (scenario const& s :
-       {scenario{{}, 150, {{150, 150}, {149, 0}, {0, 0}}},  // keeps none: from the beginning
+       {scenario{{}, 150, {{150, 150}, {149, 0}, {0, 0}}},  // without snapshots: from token 0
         scenario{{.keep_snapshots = 3, .snapshot_interval = 30},
                  10,
                  {{149, 120}, {100, 90}}},  // 90, 120, 150 are kept
         scenario{{.keep_snapshots = 3, .snapshot_interval = 30},
                  10,
-                 {{90, 90}, {89, 0}}},  // older ones gave way
+                 {{90, 90}, {89, 0}}},  // older ones were dropped
         scenario{{.keep_snapshots = 2, .snapshot_interval = 25},
                  70,
                  {{140, 140}, {139, 70}, {69, 0}}},  // at the ends of calls only
@@ -337,19 +340,19 @@ TEST_CASE_TEMPLATE(
     for (expectation const& cut : s.cuts) {
       CAPTURE(cut.n);
       std::int64_t const replay = sequence.truncate(cut.n);
-      CHECK(sequence.length() == cut.stands_at);
-      CHECK(replay == cut.n - cut.stands_at);
+      CHECK(sequence.length() == cut.length);
+      CHECK(replay == cut.n - cut.length);
       auto copy = sequence.fork();
       test::forward<Model>(
           executor<Model>(), copy,
-          std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(cut.stands_at),
+          std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(cut.length),
                                                       static_cast<std::size_t>(replay)));
       CHECK(test::same_bits(next<Model>(copy, 4), expected_next<Model>(first(past, cut.n), 4)));
     }
   }
 }
 
-TEST_CASE("cache: truncate refuses lengths that are not there") {
+TEST_CASE("cache: truncate refuses lengths beyond the sequence") {
   plait::cache_pool<full> pool;
   auto sequence = pool.make();
   test::forward<full>(executor<full>(), sequence, ids_of(13, 5));
@@ -358,14 +361,14 @@ TEST_CASE("cache: truncate refuses lengths that are not there") {
   CHECK(sequence.length() == 5);
 }
 
-TEST_CASE_TEMPLATE("cache: kept moments of a past that restore has left behind are forgotten",
-                   Model, full, recurrent) {
+TEST_CASE_TEMPLATE("cache: restore drops kept snapshots that are not of the restored past", Model,
+                   full, recurrent) {
   plait::cache_pool<Model> pool;
   auto a = pool.make({.keep_snapshots = 4, .snapshot_interval = 10}), b = pool.make();
   auto const x = ids_of(14, 20), y = ids_of(15, 30);
   test::forward<Model>(executor<Model>(), a, first(x, 10));
   test::forward<Model>(executor<Model>(), b, y);
-  SUBCASE("another sequence's") {
+  SUBCASE("a snapshot of another sequence") {
     a.restore(b.snapshot());
     std::int64_t const replay = a.truncate(15);
     test::forward<Model>(
@@ -375,14 +378,14 @@ TEST_CASE_TEMPLATE("cache: kept moments of a past that restore has left behind a
     CHECK(a.length() == 15);
     CHECK(test::same_bits(next<Model>(a, 4), expected_next<Model>(first(y, 15), 4)));
   }
-  SUBCASE("its own, from before it took another turn") {
+  SUBCASE("its own snapshot, from before another continuation") {
     test::forward<Model>(executor<Model>(), a, std::span<std::int32_t const>(x).subspan(10, 5));
     auto const later = a.snapshot();  // x[0, 15), and 10 is kept
     CHECK(a.truncate(10) == 0);
-    test::forward<Model>(executor<Model>(), a, first(y, 10));  // the other turn: 20 is kept as well
+    test::forward<Model>(executor<Model>(), a, first(y, 10));  // another continuation: 20 is kept
     auto early = a.fork();
     a.restore(later);
-    CHECK(a.truncate(10) == 0);  // still the same past up to here
+    CHECK(a.truncate(10) == 0);  // both have the same past up to 10
     CHECK(test::same_bits(next<Model>(a, 4), expected_next<Model>(first(x, 10), 4)));
     early.restore(later);
     test::forward<Model>(executor<Model>(), early, std::span<std::int32_t const>(x).subspan(15));
@@ -393,7 +396,7 @@ TEST_CASE_TEMPLATE("cache: kept moments of a past that restore has left behind a
   }
 }
 
-TEST_CASE_TEMPLATE("cache: a call without tokens claims nothing", Model, full, attending,
+TEST_CASE_TEMPLATE("cache: an entry without tokens takes no page", Model, full, attending,
                    recurrent) {
   auto const past = ids_of(17, 6), other = ids_of(18, 3);
   for (std::int64_t at : {0, 3, 5, 6}) {
@@ -401,10 +404,10 @@ TEST_CASE_TEMPLATE("cache: a call without tokens claims nothing", Model, full, a
     plait::cache_pool<Model> pool;
     auto a = pool.make(), b = pool.make();
     test::forward<Model>(executor<Model>(), a, first(past, at));
-    auto const cache_state = a.snapshot();
+    auto const snapshot = a.snapshot();
     test::forward<Model>(executor<Model>(), a,
                          std::span<std::int32_t const>(past).subspan(static_cast<std::size_t>(at)));
-    b.restore(cache_state);
+    b.restore(snapshot);
     CHECK(forward_together<Model>({{&b, {}}}).at(0).empty());
     CHECK(b.length() == at);
     test::forward<Model>(executor<Model>(), b, other);
@@ -415,7 +418,7 @@ TEST_CASE_TEMPLATE("cache: a call without tokens claims nothing", Model, full, a
   }
 }
 
-TEST_CASE_TEMPLATE("cache: a call without tokens takes no right to write from the one who has it",
+TEST_CASE_TEMPLATE("cache: an entry without tokens does not take the right to write a shared page",
                    Model, full, attending, recurrent) {
   plait::cache_pool<Model> pool;
   auto const past = ids_of(19, 6);
@@ -431,8 +434,8 @@ TEST_CASE_TEMPLATE("cache: a call without tokens takes no right to write from th
   CHECK(test::same_bits(next<Model>(a, 3), expected_next<Model>(joined(past, {1}), 3)));
 }
 
-TEST_CASE_TEMPLATE("cache: entries without tokens beside others change no bit of anyone's", Model,
-                   full, attending, recurrent) {
+TEST_CASE_TEMPLATE("cache: entries without tokens change no bit of the other entries", Model, full,
+                   attending, recurrent) {
   for (std::int64_t n : {0, 1, 63, 64, 65}) {
     CAPTURE(n);
     plait::cache_pool<Model> pool;
@@ -450,7 +453,7 @@ TEST_CASE_TEMPLATE("cache: entries without tokens beside others change no bit of
       CHECK(test::same_bits(together[leading ? 1 : 0], expected));
       CHECK(together[leading ? 0 : 1].empty());
     }
-    // and the row of the last token, which those without one do not have
+    // rows::last: an entry without tokens has no row.
     CHECK(forward_together<Model>({{&b, {}}, {&a, {7}}}, plait::rows::last)[1].size() ==
           static_cast<std::size_t>(Model::vocab_size));
     CHECK(b.length() == n);
@@ -462,12 +465,12 @@ TEST_CASE_TEMPLATE("cache: entries without tokens beside others change no bit of
   }
 }
 
-TEST_CASE("cache: moved from and to") {
+TEST_CASE("cache: a moved cache continues") {
   plait::cache_pool<full> pool;
   auto const past = ids_of(16, 66);
   auto a = pool.make();
   test::forward<full>(executor<full>(), a, past);
-  auto const fork = a.fork();  // so that writing rights matter
+  auto const fork = a.fork();  // so that the last page is shared
   plait::cache<full> b = std::move(a);
   CHECK(b.length() == 66);
   CHECK(test::same_bits(next<full>(b, 1), expected_next<full>(past, 1)));
@@ -479,8 +482,7 @@ TEST_CASE("cache: moved from and to") {
 
 namespace {
 
-/// Thousands of random operations on a few caches and snapshots, beside the token history each must
-/// stand for.
+/// Random operations on a few caches and snapshots, each compared with its token history.
 template <class Model>
 void random_operations(std::uint64_t seed, int operations) {
   test::random random(seed);
@@ -489,12 +491,12 @@ void random_operations(std::uint64_t seed, int operations) {
     plait::cache<Model> sequence;
     std::vector<std::int32_t> history;
   };
-  struct cache_state {
+  struct saved {
     plait::snapshot<Model> snapshot;
     std::vector<std::int32_t> history;
   };
   std::vector<entry> entries;
-  std::vector<cache_state> moments;
+  std::vector<saved> snapshots;
   auto const pick = [&](auto& list) -> auto& {
     return list[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(list.size())))];
   };
@@ -534,19 +536,19 @@ void random_operations(std::uint64_t seed, int operations) {
         }
         break;
       case 3:
-        if (moments.size() < 6) moments.push_back({e.sequence.snapshot(), e.history});
+        if (snapshots.size() < 6) snapshots.push_back({e.sequence.snapshot(), e.history});
         break;
       case 4:
-        if (!moments.empty()) {
-          cache_state const& m = pick(moments);
-          e.sequence.restore(m.snapshot);
-          e.history = m.history;
+        if (!snapshots.empty()) {
+          saved const& s = pick(snapshots);
+          e.sequence.restore(s.snapshot);
+          e.history = s.history;
         }
         break;
       case 5:
-        if (moments.size() > 2) {
-          std::swap(pick(moments), moments.back());
-          moments.pop_back();
+        if (snapshots.size() > 2) {
+          std::swap(pick(snapshots), snapshots.back());
+          snapshots.pop_back();
         }
         break;
       case 6:
@@ -566,15 +568,14 @@ void random_operations(std::uint64_t seed, int operations) {
         e.sequence.keep();
         break;
       case 10:
-      case 11: {  // a call with entries without tokens: some sequences, of which at most one goes
-                  // on
+      case 11: {  // some sequences in one call, at most one of them with tokens
         std::vector<std::pair<plait::cache<Model>*, std::vector<std::int32_t>>> together;
-        std::size_t const goes_on =
+        std::size_t const with_tokens =
             static_cast<std::size_t>(random.below(2 * static_cast<std::int64_t>(entries.size())));
         for (std::size_t k = 0; k < entries.size(); ++k) {
           if (random.below(3) == 0) continue;
           std::int64_t const n =
-              k == goes_on && entries[k].history.size() < 200 ? 1 + random.below(4) : 0;
+              k == with_tokens && entries[k].history.size() < 200 ? 1 + random.below(4) : 0;
           together.emplace_back(&entries[k].sequence,
                                 test::random_ids(random, n, Model::vocab_size));
           entries[k].history.insert(entries[k].history.end(), together.back().second.begin(),
@@ -590,7 +591,7 @@ void random_operations(std::uint64_t seed, int operations) {
   }
   for (entry& e : entries) check(e);
   entries.clear();
-  moments.clear();
+  snapshots.clear();
   CHECK(pool.pages_in_use() == 0);
 }
 

@@ -1,5 +1,4 @@
-// Whole models on a device: the kernels, layers and calls that exec::cuda runs, against the double
-// reference.
+// Models on a device: the kernels, layers and calls of exec::cuda, against the double reference.
 
 #include <support/device_data.hpp>
 #include <support/device_ops.hpp>
@@ -16,7 +15,7 @@ using on_device = plait::model<C, test::device<P>>;
 template <auto C>
 using on_reference = plait::model<C, plait::exec::reference>;
 
-/// One sequence of a model on the device; logits come back to this machine.
+/// Calls of a model on the device; logits are copied to the host.
 template <class Model>
 class run {
  public:
@@ -27,7 +26,7 @@ class run {
     net().reserve(exec, 128, 4);
     test::poison(exec);
   }
-  /// Random weights, moved to the device once.
+  /// Random weights, uploaded once.
   static Model const& net() { return test::model_with_weights<Model>(); }
 
   plait::cache<Model> make() { return pool.make({.keep_snapshots = 2}); }
@@ -56,7 +55,7 @@ class run {
   test::device_memory::buffer<float> out{64 * Model::vocab_size};
 };
 
-/// Of the weights that the device keeps, in double.
+/// A model of the reference with the values of the device's weights.
 template <class Model, class Reference>
 Reference const& same_weights() {
   static Reference const m = [] {
@@ -103,26 +102,26 @@ void append(std::vector<float>& to, std::vector<float> const& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
-/// Prefill, a chunk on top, decode steps that are kept and replayed.
+/// A prompt, a further chunk, decode steps that are captured and replayed.
 template <auto C, plait::precision P>
 void check(double tolerance, std::uint64_t seed) {
   using model = on_device<C, P>;
   test::random random(seed);
   auto const ids = test::random_ids(random, 86, model::vocab_size);
-  auto const want = expected<C, P>(ids);
+  auto const oracle = expected<C, P>(ids);
   run<model> r(seed);
   auto cache = r.make();
   std::vector<float> got = r.forward(cache, slice(ids, 0, 70));
   append(got, r.forward(cache, slice(ids, 70, 9)));
   for (std::size_t i = 79; i < ids.size(); ++i) append(got, r.forward(cache, slice(ids, i, 1)));
-  double const d = test::norm_difference(got, want);
+  double const d = test::norm_difference(got, oracle);
   MESSAGE("relative error " << d);
   CHECK(d < tolerance);
 }
 
 }  // namespace
 
-// f32 sums in other orders, through a handful of layers.
+// f32 sums in another order, through a few layers.
 TEST_CASE("device: f32 against the double reference") {
   check<test::everything, plait::f32>(2e-5, 1);
   check<test::mamba_only, plait::f32>(2e-5, 2);
@@ -131,10 +130,10 @@ TEST_CASE("device: f32 against the double reference") {
   check<test::one_expert, plait::f32>(2e-5, 5);
 }
 
-// Activations are rounded to bf16 (2^-9) some ten times a layer, and weights this large do not damp
-// what is lost; an expert whose turn comes by a hair may be another one. So it is some percent of
-// the norm here (0.01 to 0.09), where a wrong kernel is off by 1. Each kernel alone is held to what
-// its own roundings allow (tests/unit/ops/cuda).
+// Activations are rounded to bf16 (2^-9) about ten times per layer, large weights carry the errors
+// on, and the choice of experts with close logits may change: some percent of the norm (0.01 to
+// 0.09), where a wrong kernel is an error of 1. The tests of each kernel
+// (tests/unit/ops/*/*_gpu_test.cpp) have the bounds of its own roundings.
 TEST_CASE("device: bf16 and int8 against the double reference with the same weights") {
   check<test::mamba_only, plait::bf16>(0.12, 11);
   check<test::sparse_mixers, plait::bf16>(0.12, 12);
@@ -146,7 +145,7 @@ TEST_CASE("device: bf16 and int8 against the double reference with the same weig
   check<test::rotary, plait::int8>(0.12, 18);
 }
 
-TEST_CASE("device: a decode step is kept, and goes on as caches change places") {
+TEST_CASE("device: a captured decode step holds while caches change places in the batch") {
   using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(21);
   auto const a = test::random_ids(random, 40, model::vocab_size),
@@ -158,21 +157,21 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
   std::vector<float> got_a = r.forward(first, slice(a, 0, 20)),
                      got_b = r.forward(second, slice(b, 0, 33));
   std::size_t launched = 0;
-  for (std::size_t i = 0; i < 7; ++i) {  // two sequences, in turns in front, one step each
-    bool const turned = i % 2 == 1;
+  for (std::size_t i = 0; i < 7; ++i) {  // one step of two sequences, in alternating order
+    bool const swapped = i % 2 == 1;
     std::size_t const before = r.exec.runtime.launches.size();
     auto const logits =
-        turned ? r.forward({{&second, slice(b, 33 + i, 1)}, {&first, slice(a, 20 + i, 1)}})
-               : r.forward({{&first, slice(a, 20 + i, 1)}, {&second, slice(b, 33 + i, 1)}});
+        swapped ? r.forward({{&second, slice(b, 33 + i, 1)}, {&first, slice(a, 20 + i, 1)}})
+                : r.forward({{&first, slice(a, 20 + i, 1)}, {&second, slice(b, 33 + i, 1)}});
     if (i == 0)
       launched = r.exec.runtime.launches.size() - before;
     else
-      CHECK(r.exec.runtime.launches.size() == before);  // all of it was kept
+      CHECK(r.exec.runtime.launches.size() == before);  // a replay launches no kernel by itself
     std::ptrdiff_t const v = model::vocab_size;
     std::vector<float> const front(logits.begin(), logits.begin() + v),
         back(logits.begin() + v, logits.end());
-    append(got_a, turned ? back : front);
-    append(got_b, turned ? front : back);
+    append(got_a, swapped ? back : front);
+    append(got_b, swapped ? front : back);
   }
   CHECK(launched > 0);
   CHECK(r.exec.runtime.copies_to_host == 0);
@@ -183,7 +182,7 @@ TEST_CASE("device: a decode step is kept, and goes on as caches change places") 
 }
 
 TEST_CASE(
-    "device: two tokens of one sequence and none of another are not the kept step of one each") {
+    "device: two tokens of one sequence and none of another do not replay the step of one each") {
   using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(24);
   auto const a = test::random_ids(random, 30, model::vocab_size),
@@ -199,31 +198,30 @@ TEST_CASE(
   CHECK(test::norm_difference(got, {want.begin() + 23 * 53, want.begin() + 25 * 53}) < 2e-5);
 }
 
-TEST_CASE(
-    "device: snapshot, restore, fork and truncate are those of the CPU, in the device's memory") {
+TEST_CASE("device: snapshot, restore, fork and truncate work in the device's memory") {
   using model = plait::model<test::everything, test::device<plait::f32>>;
   test::random random(22);
   auto const ids = test::random_ids(random, 80, model::vocab_size);
   run<model> r(22);
   auto cache = r.make();
   (void)r.forward(cache, slice(ids, 0, 70));
-  auto const then = cache.snapshot();
+  auto const snapshot = cache.snapshot();
   auto const next = r.forward(cache, slice(ids, 70, 5));
   auto other = cache.fork();
   auto const after = r.forward(cache, slice(ids, 75, 5));
-  cache.restore(then);
+  cache.restore(snapshot);
   CHECK(test::same_bits(r.forward(cache, slice(ids, 70, 5)), next));
   CHECK(test::same_bits(r.forward(other, slice(ids, 75, 5)), after));
   std::int64_t const replay = other.truncate(77);
   CHECK(other.length() == 77 - replay);
   (void)r.forward(other, slice(ids, std::size_t(77 - replay), std::size_t(replay)));
   auto const again = r.forward(other, slice(ids, 77, 3));
-  CHECK(test::norm_difference(again, {after.end() - 3 * 53, after.end()}) <
-        2e-5);  // replayed in other chunks
+  // Replayed in other chunks.
+  CHECK(test::norm_difference(again, {after.end() - 3 * 53, after.end()}) < 2e-5);
 }
 
 TEST_CASE("device: the order of threads changes no bit" *
-          doctest::skip(test::finds_races)) {  // no race, no order
+          doctest::skip(test::finds_races)) {  // then the order of threads is not varied
   using model = plait::model<test::everything, test::device<plait::int8>>;
   test::random random(23);
   auto const ids = test::random_ids(random, 30, model::vocab_size);
@@ -238,9 +236,8 @@ TEST_CASE("device: the order of threads changes no bit" *
   }
 }
 
-// The session's logits are those of the same calls by hand, in this machine's memory; its steps are
-// kept and replayed.
-TEST_CASE("device: a session") {
+// Its steps are captured and replayed; its logits are in host memory.
+TEST_CASE("device: a session gives the logits of the same calls by hand") {
   using model = on_device<test::everything, plait::bf16>;
   test::random random(40);
   auto const ids = test::random_ids(random, 37, model::vocab_size);

@@ -1,5 +1,5 @@
-// The promise: a sequence's logits are the same to the last bit however its tokens are split into
-// calls, whatever else is in the batch and however many threads run. Everything here compares bits.
+// Invariance: a sequence's logits are the same to the last bit for any split of its tokens into
+// calls, any batch around it and any number of threads.
 #include <support/models.hpp>
 
 #include <doctest/doctest.h>
@@ -82,7 +82,7 @@ void check_batches(test::random& random) {
       }
       std::vector<std::size_t> done(lengths.size(), 0);
       plait::batch<Model> batch;
-      while (true) {  // every call takes a random piece of each sequence, of some none
+      while (true) {  // every call takes a random number of tokens of each sequence, 0 too
         batch.clear();
         std::vector<std::int64_t> row(lengths.size(), 0), piece(lengths.size(), 0);
         for (std::size_t s : order) {
@@ -120,7 +120,7 @@ void check_rows_and_embeddings(test::random& random) {
   logits const whole = test::forward_alone<Model>(exec, ids);
 
   std::vector<float> rows_of_table(static_cast<std::size_t>(n * d));
-  auto& changeable = const_cast<Model&>(model);  // only to read: for_each_tensor visits for writing
+  auto& changeable = const_cast<Model&>(model);  // to read: for_each_tensor visits for writing
   changeable.for_each_tensor(
       [&](int layer, std::string_view part, plait::tensor const&, auto& data) {
         if (layer == -1 && part == (Model::tied ? "head" : "embedding"))
@@ -146,7 +146,7 @@ void check_rows_and_embeddings(test::random& random) {
     CHECK(batch.add(sequence, embeddings, plait::rows::all) == 0);
     CHECK(test::same_bits(run(batch), whole));
   }
-  {  // in one batch: ids before and behind embeddings
+  {  // ids before and after embeddings in one batch
     plait::batch<Model> batch;
     auto a = fresh(), b = fresh(), c = fresh();
     batch.add(a, ids, plait::rows::last);
@@ -160,8 +160,8 @@ void check_rows_and_embeddings(test::random& random) {
   {
     plait::batch<Model> batch;
     auto a = fresh(), b = fresh(), c = fresh();
-    auto const other = test::random_ids(
-        random, n, Model::vocab_size);  // in front, or its rows could be taken for a's unseen
+    // First in the batch, so that its rows differ from those of `a`.
+    auto const other = test::random_ids(random, n, Model::vocab_size);
     std::vector<std::int64_t> const chosen = {69, 0, 64, 64};
     CHECK(batch.add(b, other, plait::rows::none) == 0);
     CHECK(batch.add(a, std::span<std::int32_t const>(ids), chosen) == 0);
@@ -172,7 +172,7 @@ void check_rows_and_embeddings(test::random& random) {
       CHECK(test::same_bits(out.data() + i * V,
                             whole.data() + static_cast<std::size_t>(chosen[i % 4]) * V,
                             Model::vocab_size));
-    CHECK(b.length() == n);  // no rows wanted, but it moved on
+    CHECK(b.length() == n);  // without output rows, too
   }
 }
 
@@ -186,7 +186,7 @@ void check_all(std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("invariance: attention, Mamba, dense and three experts a token, odd widths") {
+TEST_CASE("invariance: attention, Mamba, dense and three experts per token, odd widths") {
   check_all<model_of<test::everything>>(41);
 }
 TEST_CASE("invariance: attention only") { check_all<model_of<test::attention_only>>(42); }
@@ -194,7 +194,7 @@ TEST_CASE("invariance: Mamba only, tied, with biases, without a window") {
   check_all<model_of<test::mamba_only>>(43);
 }
 TEST_CASE("invariance: mixers only") { check_all<model_of<test::mixers_only>>(44); }
-TEST_CASE("invariance: one expert a token, tied, a long window") {
+TEST_CASE("invariance: one expert per token, tied, a long window") {
   check_all<model_of<test::one_expert>>(45);
 }
 TEST_CASE("invariance: rotary positions, renormalised experts") {
@@ -202,7 +202,7 @@ TEST_CASE("invariance: rotary positions, renormalised experts") {
 }
 TEST_CASE("invariance: layers without a mixer") { check_all<model_of<test::sparse_mixers>>(46); }
 
-// In every precision, narrow arithmetic included: its activations are rounded row by row.
+// Every precision, and low-precision arithmetic, which rounds activations row by row.
 TEST_CASE("invariance: bf16") { check_all<model_of<test::everything, plait::bf16>>(47); }
 TEST_CASE("invariance: bf16 arithmetic") {
   check_all<model_of<test::everything, plait::with_compute(plait::bf16, plait::dtype::bf16)>>(48);

@@ -24,10 +24,10 @@ typename Model::exec_type& executor() {
 
 }  // namespace
 
-// In f32 against f64. Each sublayer errs by about 1e-6 of its output, which residuals carry on; a
-// handful of layers stay below 2e-5 of the largest logit, the limit for f32 implementations of the
-// published checkpoints. Expert choices agree as long as no two router logits are closer than that:
-// so it is with this seed.
+// f32 against f64. The error of a sublayer is about 1e-6 of its output, and residuals carry it on:
+// for a few layers below 2e-5 of the largest logit, the limit for f32 implementations of the
+// published checkpoints. Expert choices agree where no two router logits are closer: so with this
+// seed.
 TEST_CASE("model: exec::cpu against exec::reference") {
   auto const check = []<class Cpu, class Reference>(Cpu const*, Reference const*) {
     test::random random(60);
@@ -48,7 +48,7 @@ TEST_CASE("model: exec::cpu against exec::reference") {
         static_cast<on_reference<test::rotary> const*>(nullptr));
 }
 
-TEST_CASE("model: the reference continues, too, to rounding") {
+TEST_CASE("model: the reference gives the same in one call and in two, to rounding") {
   test::random random(61);
   auto const ids = test::random_ids(random, 80, test::everything.vocab_size);
   using model = on_reference<test::everything>;
@@ -109,7 +109,7 @@ TEST_CASE("model: an observer sees every point once, in order, with its shape") 
   CHECK(observe(static_cast<on_cpu<test::sparse_mixers> const*>(nullptr)) == feed_forward_between);
 }
 
-TEST_CASE("model: what an observer sees adds up") {
+TEST_CASE("model: the values that an observer sees add up to the residual stream") {
   test::random random(62);
   auto const ids = test::random_ids(random, 9, full::vocab_size);
   std::map<std::pair<int, std::string>, std::vector<float>> seen;
@@ -137,7 +137,7 @@ TEST_CASE("model: what an observer sees adds up") {
   CHECK(test::same_bits(seen[{-1, "logits"}], logits));
 }
 
-TEST_CASE("model: forward_hidden gives the rows before the head") {
+TEST_CASE("model: forward_hidden gives the output of the final norm") {
   test::random random(63);
   auto const ids = test::random_ids(random, 70, full::vocab_size);
   auto const& model = test::model_with_weights<full>();
@@ -203,11 +203,11 @@ TEST_CASE("model: errors of forward change nothing") {
   batch.clear();
   batch.add(b, ids{1});
   batch.add(a, ids{3, 4, 52}, plait::rows::all);
-  CHECK(forward(2) == "forward: the output is 2 x 53, the batch wants 4 x 53");
-  CHECK(forward(4, 52) == "forward: the output is 4 x 52, the batch wants 4 x 53");
+  CHECK(forward(2) == "forward: the output is 2 x 53, the batch needs 4 x 53");
+  CHECK(forward(4, 52) == "forward: the output is 4 x 52, the batch needs 4 x 53");
   CHECK(message_of([&] {
           model.forward_hidden(exec, batch, {out.data(), 4, 53});
-        }) == "forward: the output is 4 x 53, the batch wants 4 x 35");
+        }) == "forward: the output is 4 x 53, the batch needs 4 x 35");
   batch.clear();
   batch.add(a, ids{1});
   batch.add(b, ids{1});
@@ -252,9 +252,9 @@ TEST_CASE("model: errors of forward change nothing") {
     CHECK(sentence.find("forward: 71 tokens need ") == 0);
     CHECK(sentence.find(" are reserved: call the model's reserve") != std::string::npos);
     CHECK(message_of([&] { model.reserve(small, 0); }) ==
-          "reserve: between 1 and 4194304 tokens and sequences a call, not 0 and 1");
+          "reserve: between 1 and 4194304 tokens and sequences per call, not 0 and 1");
     CHECK(message_of([&] { model.reserve(small, 1, 0); }) ==
-          "reserve: between 1 and 4194304 tokens and sequences a call, not 1 and 0");
+          "reserve: between 1 and 4194304 tokens and sequences per call, not 1 and 0");
   }
   CHECK(a.length() == 64);
   CHECK(b.length() == 0);
@@ -265,7 +265,7 @@ TEST_CASE("model: errors of forward change nothing") {
   CHECK(a.length() == 65);
 }
 
-TEST_CASE("model: a batch runs once; its sequences may not have moved on") {
+TEST_CASE("model: a batch is refused after its sequences have changed") {
   auto const& model = test::model_with_weights<full>();
   auto& exec = executor<full>();
   test::random random(65);
@@ -278,7 +278,7 @@ TEST_CASE("model: a batch runs once; its sequences may not have moved on") {
   batch.add(a, std::vector<std::int32_t>{7});
   model.forward(exec, batch, {out.data(), 1, 53});
   CHECK(a.length() == 64);
-  // its page table was made for 64 tokens: another would be written behind its end
+  // Its page table is of 64 tokens: a 65th would be written beyond its end.
   CHECK(message_of([&] {
           model.forward(exec, batch, {out.data(), 1, 53});
         }) ==
@@ -293,7 +293,7 @@ TEST_CASE("model: a batch runs once; its sequences may not have moved on") {
         }).find("has moved on since it was added") != std::string::npos);
 }
 
-TEST_CASE("model: a chosen row that is not there") {
+TEST_CASE("model: an output row beyond the tokens is refused") {
   plait::cache_pool<full> pool;
   auto a = pool.make();
   plait::batch<full> batch;
@@ -310,7 +310,7 @@ TEST_CASE("model: an empty batch") {
   CHECK(batch.rows_wanted() == 0);
 }
 
-TEST_CASE("initialize: the same for any storage, and as published") {
+TEST_CASE("initialize: the same values in any storage, distributed as published") {
   full packed, again, other;
   on_reference<test::everything> plain;
   plait::initialize(packed, 5);
@@ -349,9 +349,9 @@ TEST_CASE("initialize: the same for any storage, and as published") {
         squares += std::pow(x / 0.02, 2);
         fourth += std::pow(x / 0.02, 4);
       }
-      for (auto const& [another, its] : a)
-        if (another != name && its.second.size() == v.size())
-          CHECK(!test::same_bits(v, its.second));
+      for (auto const& [other_name, other_entry] : a)
+        if (other_name != name && other_entry.second.size() == v.size())
+          CHECK(!test::same_bits(v, other_entry.second));
     }
     for (std::size_t i = 0; i < v.size(); ++i) {
       if (t.start == plait::initial::zero) REQUIRE(v[i] == 0);
@@ -366,16 +366,16 @@ TEST_CASE("initialize: the same for any storage, and as published") {
   CHECK(a.at("0.mixer.D").first.start == plait::initial::one);
   CHECK(a.at("0.mixer_norm.weight").first.start == plait::initial::one);
   CHECK(a.at("0.mixer.A_log").first.start == plait::initial::log_index);
-  // moments of N(0, 1), within five standard errors of their estimates
+  // Moments of N(0, 1), within five standard errors of their estimates.
   CHECK(std::fabs(sum / count) < 5 / std::sqrt(count));
   CHECK(std::fabs(squares / count - 1) < 5 * std::sqrt(2 / count));
   CHECK(std::fabs(fourth / count - 3) < 5 * std::sqrt(96 / count));
 }
 
-// Without positions a single attention layer sees a set of earlier tokens; a Mamba layer sees their
-// order.
+// Without positions one attention layer depends on the set of earlier tokens, a Mamba layer on
+// their order.
 TEST_CASE(
-    "model: permuting earlier tokens changes nothing for one attention layer, but for a Mamba "
+    "model: the order of earlier tokens does not matter to one attention layer, but to a Mamba "
     "layer") {
   static constexpr auto attention_layer = [] {
     auto c = test::attention_only;

@@ -1,6 +1,6 @@
-// Prefill and decode are one function, but must not be one loop over tokens: a prompt of 512 tokens
-// has to run at a multiple of decode's tokens per second. Recorded, not gated: a busy machine must
-// not fail a build.
+// Prefill and decode are one function, but prefill is not a loop over decode steps: a prompt of 512
+// tokens runs at a multiple of decode's tokens per second. The factor is printed and not compared:
+// it depends on the machine's load.
 #include <plait/plait.hpp>
 
 #include <doctest/doctest.h>

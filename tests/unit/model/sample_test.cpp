@@ -9,12 +9,12 @@
 #include <limits>
 #include <vector>
 
-TEST_CASE("sample_greedy: the first of the largest") {
+TEST_CASE("sample_greedy: the first of the largest logits") {
   CHECK(plait::sample_greedy(std::vector<float>{-3}) == 0);
   CHECK(plait::sample_greedy(std::vector<float>{1, 4, -2, 4}) == 1);
 }
 
-TEST_CASE("sampler: the same seed, the same tokens; temperature 0 is greedy") {
+TEST_CASE("sampler: the same seed gives the same tokens; temperature 0 is greedy") {
   std::vector<float> const logits{0.5f, 2, -1, 1.5f};
   plait::sampler a(0.7, 5), b(0.7, 5), other(0.7, 6), greedy(0);
   int different = 0;
@@ -27,9 +27,9 @@ TEST_CASE("sampler: the same seed, the same tokens; temperature 0 is greedy") {
   CHECK(different > 0);
 }
 
-// 40,000 draws: a share has a standard deviation of at most 0.0025; four of them.
+// 40,000 draws: a frequency has a standard deviation of at most 0.0025; four of them.
 TEST_CASE(
-    "sampler: shares are softmax(logits / temperature), and what has no probability is never "
+    "sampler: frequencies are softmax(logits / temperature); an id of probability 0 is never "
     "drawn") {
   std::vector<float> const logits{-std::numeric_limits<float>::infinity(), 0, 1, 2, -1000};
   for (double temperature : {0.5, 1.0, 3.0}) {
@@ -45,7 +45,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("sampler: a temperature that is none is refused") {
+TEST_CASE("sampler: a temperature that is negative or not finite is refused") {
   for (double bad :
        {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
     CHECK(test::message_of([&] { plait::sampler{bad}; }).starts_with("sampler: temperature is "));

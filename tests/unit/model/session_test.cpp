@@ -1,4 +1,4 @@
-// A session against the model, cache and batch that it owns, by hand: the same bits.
+// A session against calls of a model with a cache and a batch: the same bits.
 #include <support/models.hpp>
 
 #include <doctest/doctest.h>
@@ -27,7 +27,7 @@ ids joined(ids a, ids const& b) {
 }
 ids tokens_of(auto const& session) { return {session.tokens().begin(), session.tokens().end()}; }
 
-/// The logits after the last of these tokens, by hand: from nothing, in one call.
+/// The logits after the last of these tokens, by one call from an empty cache.
 template <class Model>
 std::vector<float> by_hand(ids const& tokens) {
   typename Model::exec_type exec;
@@ -85,11 +85,11 @@ void check_rewind(plait::session_options options) {
     chat.rewind(std::int64_t(n));
     CHECK(chat.length() == std::int64_t(n));
     CHECK(stands_at(chat, all));
-    chat.rewind(std::int64_t(n));  // to where it stands
+    chat.rewind(std::int64_t(n));  // to its own length
     CHECK(stands_at(chat, all));
     chat.feed(other);
     CHECK(stands_at(chat, joined(all, other)));
-    chat.rewind(std::int64_t(n));  // and on without asking for logits in between
+    chat.rewind(std::int64_t(n));  // then feed, without logits in between
     chat.feed(std::span(other).first(3));
     CHECK(stands_at(chat, joined(all, {other[0], other[1], other[2]})));
     chat.rewind(std::int64_t(n));
@@ -102,7 +102,7 @@ void check_rewind(plait::session_options options) {
   CHECK(stands_at(chat, prompt));
 }
 
-/// A sampler that throws instead of choosing once too often.
+/// A sampler that throws after `left` choices.
 struct countdown {
   int left;
   std::int32_t operator()(std::span<float const> logits) {
@@ -113,7 +113,7 @@ struct countdown {
 
 }  // namespace
 
-TEST_CASE("session: logits are those of the model, whatever the chunk") {
+TEST_CASE("session: logits are those of the model, for any chunk size") {
   check_chunks<full>();
   check_chunks<attending>();
   check_chunks<recurrent>();
@@ -130,11 +130,11 @@ TEST_CASE("session: every precision, and the reference") {
   check(test::model_with_weights<plait::model<test::everything, plait::exec::cpu<plait::int8>>>());
   plait::session chat(
       test::model_with_weights<plait::model<test::everything, plait::exec::reference>>());
-  chat.feed(prompt);  // one call, as the reference continues to rounding
+  chat.feed(prompt);  // one call: the reference gives other bits in several
   CHECK(stands_at(chat, prompt));
 }
 
-TEST_CASE("session: next chooses, adds, and forwards when it has to") {
+TEST_CASE("session: next chooses a token and appends it; forward runs when logits are needed") {
   ids const prompt = ids_of(5, 20, full::vocab_size), expected = greedy_by_hand<full>(prompt, 6);
   plait::session chat(test::model_with_weights<full>());
   chat.feed(std::span(prompt).first(13));
@@ -145,7 +145,7 @@ TEST_CASE("session: next chooses, adds, and forwards when it has to") {
   CHECK(chosen == expected);
   CHECK(tokens_of(chat) == joined(prompt, expected));
   ids const more{1, 2};
-  chat.feed(more);  // with the last of the chosen ones
+  chat.feed(more);  // forwards the last chosen token, too
   CHECK(stands_at(chat, joined(joined(prompt, expected), more)));
 
   plait::session same(test::model_with_weights<full>()), again(test::model_with_weights<full>());
@@ -156,9 +156,8 @@ TEST_CASE("session: next chooses, adds, and forwards when it has to") {
   CHECK(tokens_of(same) != joined(prompt, expected));
 }
 
-TEST_CASE("session: no forward is for nothing") {
-  // The pool has room for 64 tokens, and none for a 65th: the last token is chosen, but never
-  // forwarded.
+TEST_CASE("session: the last token is not forwarded before its logits are needed") {
+  // The pool has room for 64 tokens, so that forwarding a 65th fails.
   ids const prompt = ids_of(6, 60, attending::vocab_size);
   plait::session chat(test::model_with_weights<attending>(),
                       {.pool = {.max_page_bytes = attending::layout.page_bytes}});
@@ -170,7 +169,7 @@ TEST_CASE("session: no forward is for nothing") {
   CHECK(stands_at(chat, joined(prompt, {chosen.begin(), chosen.begin() + 4})));
 }
 
-TEST_CASE("session: generate ends at max_tokens, at an end token, or when the callback says so") {
+TEST_CASE("session: generate ends at max_tokens, at an end token, or by its callback") {
   ids const prompt = ids_of(7, 9, full::vocab_size), expected = greedy_by_hand<full>(prompt, 8);
   plait::session chat(test::model_with_weights<full>());
   auto const begin = [&] { chat.rewind(0); };
@@ -194,7 +193,7 @@ TEST_CASE("session: generate ends at max_tokens, at an end token, or when the ca
   CHECK(chat.generate(prompt, {.end_tokens = {-1, end}},
                       [&](std::int32_t id) { seen.push_back(id); }) == before);
   CHECK(seen == before);
-  CHECK(stands_at(chat, joined(prompt, before)));  // the end token is not part of it
+  CHECK(stands_at(chat, joined(prompt, before)));  // without the end token
 
   begin();
   int calls = 0;
@@ -209,11 +208,11 @@ TEST_CASE("session: generate ends at max_tokens, at an end token, or when the ca
   begin();
   CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) == drawn);
   begin();
-  CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) !=
-        drawn);  // it has gone on
+  // By reference the sampler's state has changed.
+  CHECK(chat.generate(prompt, {.max_tokens = 8, .sampler = std::ref(draw)}) != drawn);
 }
 
-TEST_CASE("session: what throws leaves it usable") {
+TEST_CASE("session: after an exception of a callback or sampler it is usable") {
   ids const prompt = ids_of(8, 9, full::vocab_size), expected = greedy_by_hand<full>(prompt, 6);
   plait::session chat(test::model_with_weights<full>());
   int calls = 0;
@@ -222,34 +221,34 @@ TEST_CASE("session: what throws leaves it usable") {
                                   if (++calls == 2) throw std::runtime_error("enough");
                                 }),
                   std::runtime_error);
-  CHECK(tokens_of(chat) ==
-        joined(prompt, {expected[0], expected[1]}));  // the callback has seen both
+  // The callback has been called with both.
+  CHECK(tokens_of(chat) == joined(prompt, {expected[0], expected[1]}));
   CHECK(chat.next() == expected[2]);
   CHECK_THROWS_AS(chat.generate({}, {.sampler = countdown{1}}), std::runtime_error);
   CHECK(tokens_of(chat) == joined(prompt, {expected.begin(), expected.begin() + 4}));
   CHECK(chat.generate({}, {.max_tokens = 2}) == ids{expected[4], expected[5]});
 }
 
-TEST_CASE("session: a snapshot is the conversation as it was") {
+TEST_CASE("session: rewind to a snapshot restores its tokens and state") {
   ids const prompt = ids_of(9, 70, full::vocab_size), other = ids_of(10, 5, full::vocab_size);
   plait::session chat(test::model_with_weights<full>(), {.chunk = 32});
-  auto const nothing = chat.snapshot();
+  auto const empty = chat.snapshot();
   chat.feed(prompt);
   auto const fed = chat.snapshot();
   ids const chosen = chat.generate({}, {.max_tokens = 4});
-  auto const waiting = chat.snapshot();  // the last token is not forwarded yet
-  CHECK(nothing.length() == 0);
+  auto const pending = chat.snapshot();  // its last token is not forwarded yet
+  CHECK(empty.length() == 0);
   CHECK(fed.length() == 70);
-  CHECK(waiting.length() == 74);
+  CHECK(pending.length() == 74);
 
   chat.rewind(fed);
   CHECK(stands_at(chat, prompt));
   CHECK(chat.generate({}, {.max_tokens = 4}) == chosen);
   chat.rewind(30);
   chat.feed(other);
-  chat.rewind(waiting);  // over another past
+  chat.rewind(pending);  // from another past
   CHECK(stands_at(chat, joined(prompt, chosen)));
-  chat.rewind(nothing);
+  chat.rewind(empty);
   CHECK(message_of([&] { chat.logits(); }).find("there is no token to go on from") !=
         std::string::npos);
   chat.feed(other);
@@ -262,14 +261,14 @@ TEST_CASE("session: a snapshot is the conversation as it was") {
   CHECK(stands_at(stranger, other));
 }
 
-TEST_CASE("session: rewind to a length, with and without kept moments") {
+TEST_CASE("session: rewind to a length, with and without kept snapshots") {
   check_rewind<full>({});
   check_rewind<full>({.chunk = 8, .cache = {.keep_snapshots = 4, .snapshot_interval = 16}});
   check_rewind<attending>({.chunk = 50});
   check_rewind<recurrent>({.chunk = 30, .cache = {.keep_snapshots = 2}});
 }
 
-TEST_CASE("session: many on one model, on one execution policy, and forked") {
+TEST_CASE("session: several on one model and one execution policy, and forks") {
   full const& net = test::model_with_weights<full>();
   ids const one = ids_of(11, 30, full::vocab_size), two = ids_of(12, 45, full::vocab_size);
   plait::exec::cpu<> exec(2);
@@ -288,8 +287,8 @@ TEST_CASE("session: many on one model, on one execution policy, and forked") {
   d.feed(one);
   CHECK(b.next() == greedy_by_hand<full>(joined(two, from_two), 1)[0]);
   CHECK(stands_at(d, joined(joined(two, from_two), one)));
-  auto const there = d.snapshot();
-  b.rewind(there);  // they share a pool
+  auto const of_fork = d.snapshot();
+  b.rewind(of_fork);  // a fork shares the pool
   CHECK(stands_at(b, joined(joined(two, from_two), one)));
   plait::session moved = std::move(d);
   moved.feed(two);
@@ -357,7 +356,7 @@ TEST_CASE("session: refusals") {
           plait::session(net, {.cache = {.keep_snapshots = -1}});
         }).find("a cache keeps 0 or more") == 0);
 
-  // A full pool: feed leaves the tokens as they were, the waiting one included.
+  // A full pool: feed changes no token, the pending one neither.
   plait::session tight(net, {.chunk = 16, .pool = {.max_page_bytes = full::layout.page_bytes}});
   tight.feed(prompt);
   std::int32_t const chosen = tight.next();
@@ -365,7 +364,7 @@ TEST_CASE("session: refusals") {
   CHECK(stands_at(tight, {3, 1, 4, chosen}));
 }
 
-TEST_CASE("session: logits that are not finite are refused, and say where") {
+TEST_CASE("session: logits that are not finite are refused with their token and id") {
   attending net;
   plait::initialize(net, 7, 0.25);
   net.for_each_tensor([](int, char const* part, plait::tensor const& t, auto& data) {

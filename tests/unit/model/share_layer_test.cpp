@@ -44,7 +44,7 @@ void check() {
   }();
   auto const before = logits(shared, ids);
   plait::share_layer(shared, from, to);
-  // The same by hand: every row of the one written into the other.
+  // The same by hand: every row of one layer copied to the other.
   std::vector<std::vector<float>> rows;
   copied.for_each_tensor([&](int layer, std::string_view, plait::tensor const& t, auto& data) {
     for (std::int64_t i = 0; layer == from && i < t.copies * t.rows; ++i)
@@ -71,12 +71,12 @@ void check() {
 
 }  // namespace
 
-TEST_CASE("share_layer: a layer with another's weights, in every storage") {
+TEST_CASE("share_layer: a layer borrows the weights of another, in every storage") {
   check<plait::f32>();
   check<plait::experts_int8>();
 }
 
-TEST_CASE("share_layer: what cannot be shared is refused") {
+TEST_CASE("share_layer: layers that do not exist or differ in kind are refused") {
   model<plait::f32> m;
   CHECK(test::message_of([&] { plait::share_layer(m, 0, 6); }) ==
         "share_layer: layers 0 and 6; expected two different ones of 6");

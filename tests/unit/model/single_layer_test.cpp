@@ -76,13 +76,13 @@ void check_layer() {
   plait::exec::reference reference;
   auto const y = run<Policy>(cpu, tokens, tokens);
   auto const expected = run<Policy>(reference, tokens, tokens);
-  double largest = 0, worst = 0;
+  double max_expected = 0, max_difference = 0;
   for (std::size_t i = 0; i < y.size(); ++i) {
-    largest = std::max(largest, std::abs(expected[i]));
-    worst = std::max(worst, std::abs(expected[i] - double{y[i]}));
+    max_expected = std::max(max_expected, std::abs(expected[i]));
+    max_difference = std::max(max_difference, std::abs(expected[i] - double{y[i]}));
   }
-  CHECK(largest > 0);
-  CHECK(worst <= 2e-6 * largest);  // f32 chains of up to 80 terms, three in a row
+  CHECK(max_expected > 0);
+  CHECK(max_difference <= 2e-6 * max_expected);  // three f32 chains of up to 80 terms in a row
   for (std::int64_t chunk : {1, 7, 64, 65}) {
     CAPTURE(chunk);
     plait::exec::cpu<> one(1);
@@ -92,14 +92,14 @@ void check_layer() {
 
 }  // namespace
 
-TEST_CASE("each layer alone agrees with the reference, and with itself in chunks to the last bit") {
+TEST_CASE("single_layer: equals the reference to rounding, and itself in chunks to the last bit") {
   SUBCASE("attention") { check_layer<attention>(); }
   SUBCASE("mamba") { check_layer<mamba>(); }
   SUBCASE("mlp") { check_layer<mlp>(); }
   SUBCASE("moe") { check_layer<moe>(); }
 }
 
-TEST_CASE("weights from a seed are those of a model's layer 0") {
+TEST_CASE("single_layer: weights from a seed are those of a model's layer 0") {
   static constexpr plait::hybrid<plait::none, plait::mamba, plait::mlp, plait::none> config{
       .d_model = width,
       .vocab_size = 8,
@@ -135,7 +135,7 @@ TEST_CASE("weights from a seed are those of a model's layer 0") {
   CHECK(row == std::vector<float>(width));
 }
 
-TEST_CASE("settings reach the layer") {
+TEST_CASE("single_layer: its settings are used") {
   plait::exec::cpu<> exec(1);
   auto x = input<float>(4);
   auto const with = [&](float eps) {
@@ -150,7 +150,7 @@ TEST_CASE("settings reach the layer") {
   CHECK(with(1e-6f) != with(1.0f));
 }
 
-TEST_CASE("an observer sees what a feed-forward shows, once a call") {
+TEST_CASE("single_layer: an observer sees the values of a feed-forward once per call") {
   plait::exec::cpu<> exec(1);
   alone<moe> layer(1);
   layer.reserve(exec, 3);
@@ -164,7 +164,7 @@ TEST_CASE("an observer sees what a feed-forward shows, once a call") {
   CHECK(seen == std::vector<std::string>{"router_logits", "experts", "expert_weights"});
 }
 
-TEST_CASE("errors are sentences and change nothing") {
+TEST_CASE("single_layer: a refused call changes nothing") {
   plait::exec::cpu<> exec(1);
   alone<attention> layer(1);
   auto sequence = layer.make();
@@ -188,18 +188,18 @@ TEST_CASE("errors are sentences and change nothing") {
         "forward: the sequence grows to 70 tokens, the layer's page table has room for 64: call "
         "the layer's reserve with that context");
   CHECK(call(2, 3) ==
-        "forward: x is 2 x 40, y is 3 x 40; both must have one row a token and 40 columns");
-  CHECK(test::message_of([&] {
-          layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view());
-        }) == "forward: x is 70 x 8, y is 70 x 40; both must have one row a token and 40 columns");
+        "forward: x is 2 x 40, y is 3 x 40; both must have one row per token and 40 columns");
+  CHECK(test::message_of(
+            [&] { layer.forward(exec, sequence, x.view().middle_cols(0, 8), y.view()); }) ==
+        "forward: x is 70 x 8, y is 70 x 40; both must have one row per token and 40 columns");
   plait::single_layer<width, plait::attention{.num_heads = 4, .num_kv_heads = 4}> wider(1);
   auto foreign = wider.make();
   CHECK(test::message_of([&] {
           layer.forward(exec, foreign, x.view().middle_rows(0, 1), y.view().middle_rows(0, 1));
         }) == "forward: the sequence belongs to another layer");
-  CHECK(
-      test::message_of([&] { layer.reserve(exec, 0); }) ==
-      "reserve: between 1 and 4194304 tokens a call and a context of up to 2^40, not 0 and 65536");
+  CHECK(test::message_of([&] { layer.reserve(exec, 0); }) ==
+        "reserve: between 1 and 4194304 tokens per call and a context of up to 2^40, not 0 and "
+        "65536");
   CHECK(sequence.length() == 0);
   CHECK(std::all_of(y.values.begin(), y.values.end(), [](float v) { return v == -7; }));
 

@@ -1,4 +1,4 @@
-// A stack of layers without a vocabulary, and mixers that see later tokens.
+// Models without a vocabulary, and mixers that depend on later tokens.
 #include <support/models.hpp>
 
 #include <doctest/doctest.h>
@@ -16,7 +16,7 @@ inline constexpr auto stack = [] {
 }();
 using with_head = plait::model<test::everything>;
 
-/// Each token and the mean of all its sequence's tokens: later ones change earlier results.
+/// Each token plus the mean of its sequence's tokens: results depend on later tokens.
 struct mean {
   friend constexpr bool operator==(mean const&, mean const&) = default;
 };
@@ -59,7 +59,8 @@ struct plait::layer_of<stack_test::mean> {
 };
 namespace stack_test {
 
-TEST_CASE("stack: embeddings in, the residual stream out, as inside the model with a head") {
+TEST_CASE(
+    "stack: from embeddings to the residual stream, equal to the inside of a model with a head") {
   static_assert(!plait::model<stack>::has_vocabulary && plait::model<stack>::vocab_size == 0);
   static_assert(plait::count(stack).total_parameters ==
                 plait::count(test::everything).total_parameters - 2 * 53 * 35 - 35);
@@ -117,7 +118,7 @@ TEST_CASE("stack: embeddings in, the residual stream out, as inside the model wi
   CHECK(sequence.length() == 70);
 }
 
-TEST_CASE("stack: a mixer that sees later tokens takes a sequence in one call, and says so") {
+TEST_CASE("stack: with a mixer that depends on later tokens a sequence is one call") {
   static_assert(plait::model<stack>::continues() == plait::continuation::bitwise);
   static_assert(plait::model<encoder>::continues() == plait::continuation::none);
   plait::model<encoder> model;
@@ -151,7 +152,7 @@ TEST_CASE("stack: a mixer that sees later tokens takes a sequence in one call, a
     CHECK(b.length() == 5);
     return test::matrix<double>(out);
   };
-  // three layers of few products of values around 1
+  // Three layers of few products of values around 1.
   CHECK(test::difference(run(model, exec, 0.0f), run(oracle, reference, 0.0)) < 5e-6);
 
   plait::single_layer<12, mean{}> layer(1);

@@ -1,4 +1,4 @@
-// The counts, from the one header that needs nothing but the standard library.
+// Counts of architectures, from the header that includes the standard library alone.
 #include <plait/policy.hpp>
 
 #include <doctest/doctest.h>
@@ -15,7 +15,6 @@ using configs::mixtral_8x7b;
 constexpr std::int64_t KiB = 1024, GiB = std::int64_t{1} << 30;
 
 // ---- Jamba v0.1 as published (arXiv:2403.19887)
-// -----------------------------------------------------------------------------------------
 static_assert(count(jamba_v0_1).layers == 32);
 static_assert(count(jamba_v0_1).attention_layers == 4);
 static_assert(count(jamba_v0_1).recurrent_layers == 28);
@@ -27,7 +26,6 @@ static_assert(jamba<8, 1, 7, 2, 16, 2> == jamba_v0_1);
 static_assert(configs::jamba_1_5_mini == jamba_v0_1);
 
 // ---- its relatives
-// ----------------------------------------------------------------------------------------------------------------------
 static_assert(count(jamba_1_5_large).layers == 72 && count(jamba_1_5_large).attention_layers == 9 &&
               count(jamba_1_5_large).moe_layers == 36);
 static_assert(count(jamba_1_5_large).total_parameters / 1'000'000'000 == 398);
@@ -46,7 +44,6 @@ static_assert(count(mixtral_8x7b).expert_evaluations == 64);
 static_assert(count(mixtral_8x7b).total_parameters == 46'702'792'704);
 
 // ---- keys and values
-// --------------------------------------------------------------------------------------------------------------------
 constexpr auto all_attention = [] {
   auto c = jamba_v0_1;
   c.layers.attend = 8;
@@ -66,7 +63,6 @@ static_assert(kv_cache_bytes(jamba_v0_1, 1, 2) == 16384 &&
 static_assert(kv_cache_bytes(jamba_v0_1, 1000, 4, 3) == 3 * 1000 * 32768);
 
 // ---- recurrent state: 28 layers of 8192 channels with 3 columns of window and 16 of state
-// ------------------------------------------------
 static_assert(recurrent_state_bytes(jamba_v0_1) == 17'432'576);
 static_assert(recurrent_state_bytes(jamba_v0_1) == std::int64_t{28} * 8192 * (3 + 16) * 4);
 static_assert(recurrent_state_bytes(jamba_v0_1, 5) == 5 * recurrent_state_bytes(jamba_v0_1));
@@ -74,22 +70,22 @@ static_assert(recurrent_state_bytes(all_attention) == 0 &&
               recurrent_state_bytes(mixtral_8x7b) == 0);
 
 // ---- weights and contexts
-// ---------------------------------------------------------------------------------------------------------------
 static_assert(weight_bytes(jamba_v0_1, f32) == 4 * count(jamba_v0_1).total_parameters);
-static_assert(weight_bytes(jamba_v0_1, bf16) >
-              2 * count(jamba_v0_1).total_parameters);  // vectors, router and A stay f32
+// Vectors, the router and A stay in f32.
+static_assert(weight_bytes(jamba_v0_1, bf16) > 2 * count(jamba_v0_1).total_parameters);
 static_assert(weight_bytes(jamba_v0_1, bf16) < 2.01 * double(count(jamba_v0_1).total_parameters));
-static_assert(weight_bytes(jamba_v0_1, int8) >
-              1.06 * double(count(jamba_v0_1).total_parameters));  // 34 bytes for 32 weights
+// 34 bytes for 32 weights.
+static_assert(weight_bytes(jamba_v0_1, int8) > 1.06 * double(count(jamba_v0_1).total_parameters));
 static_assert(weight_bytes(jamba_v0_1, int8) < 1.08 * double(count(jamba_v0_1).total_parameters));
 static_assert(weight_bytes(jamba_v0_1, experts_int8) > weight_bytes(jamba_v0_1, int8) &&
               weight_bytes(jamba_v0_1, experts_int8) < weight_bytes(jamba_v0_1, bf16));
+// Tied: the table counts once.
 static_assert(weight_bytes(jamba_reasoning_3b, f32) ==
-              4 * count(jamba_reasoning_3b).total_parameters);  // tied: the table counts once
+              4 * count(jamba_reasoning_3b).total_parameters);
 static_assert(max_context(jamba_v0_1, int8, 80'000'000'000) > 140'000);
+// 8 times the keys and values, but attention's weights are smaller.
 static_assert(max_context(jamba_v0_1, int8, 80'000'000'000) >
-              7 * max_context(all_attention, int8,
-                              80'000'000'000));  // 8 times, but attention's weights are smaller
+              7 * max_context(all_attention, int8, 80'000'000'000));
 static_assert(max_context(jamba_v0_1, bf16, 80'000'000'000) == 0);
 static_assert([] {
   std::int64_t const n = max_context(jamba_v0_1, int8, 80'000'000'000),
@@ -99,7 +95,6 @@ static_assert([] {
 }());
 
 // ---- n = 1: no router, every feed-forward dense
-// -----------------------------------------------------------------------------------------
 constexpr auto dense = jamba<8, 1, 7, 2, 1, 1>;
 static_assert(count(dense).moe_layers == 0 && count(dense).expert_evaluations == 0);
 static_assert(count(dense).total_parameters == count(dense).active_parameters);
@@ -107,7 +102,6 @@ static_assert(count(jamba_v0_1).total_parameters - count(dense).total_parameters
               std::int64_t{16} * (15 * std::int64_t{3} * 4096 * 14336 + 16 * 4096));
 
 // ---- the schedule
-// -----------------------------------------------------------------------------------------------------------------------
 template <auto C>
 constexpr std::uint64_t attention_at = [] {
   std::uint64_t bits = 0;
@@ -142,7 +136,6 @@ static_assert(attention_at<jamba<4, 0, 1, 0, 4, 1, 1>> == 0 &&
 static_assert(count(with_offsets(0, 0)) == count(jamba_v0_1));
 
 // ---- values
-// -----------------------------------------------------------------------------------------------------------------------------
 static_assert(jamba_v0_1 == jamba_v0_1 && !(with_offsets(3, -1) == jamba_v0_1) &&
               jamba_1_5_large != jamba_v0_1);
 static_assert([] {
@@ -162,7 +155,6 @@ static_assert(matrix_bytes(dtype::int8, 2, 33) == 2 * (33 + 2 * 2) &&
               matrix_bytes(dtype::bf16, 3, 5) == 30 && matrix_bytes(dtype::f32, 3, 5) == 60);
 
 // ---- single-sublayer stacks: a slot with none has no norm and no parameters
-// ----------------------------------------------------------------
 constexpr hybrid<none, mamba, none, none> mamba_only{.d_model = 64,
                                                      .vocab_size = 100,
                                                      .layers = {.layers_per_block = 3, .recur = 1},
@@ -177,9 +169,8 @@ static_assert(kv_cache_bytes(mamba_only, 1000, 4) == 0 &&
               max_context(mamba_only, f32, 1000) == 0);
 
 // ---- work
-// -------------------------------------------------------------------------------------------------------------------------------
-// Two flops an active parameter of a linear map, without the embedding table; then attention grows
-// by 4 heads dim + 4 heads a key and layer.
+// Two flops per active parameter of a linear map, without the embedding table; attention adds
+// 4 heads dim + 4 heads per key and layer.
 constexpr std::int64_t table = std::int64_t{65536} * 4096;
 static_assert(decode_cost(jamba_v0_1, bf16, 0).flops >
               2 * (count(jamba_v0_1).active_parameters - table) * 99 / 100);
@@ -203,9 +194,8 @@ static_assert(prefill_cost(jamba_v0_1, bf16, 1023).flops ==
 
 }  // namespace
 
-// All of it is checked when compiled; this says so, and that the values are usable at run time as
-// well.
-TEST_CASE("policy: counts hold at run time as they do at compile time") {
+// The counts are constant expressions, checked above; here the same functions run.
+TEST_CASE("policy: counts at run time equal those at compile time") {
   auto c = configs::jamba_v0_1;
   int const blocks[] = {1, 2, 4, 9};
   for (int b : blocks) {

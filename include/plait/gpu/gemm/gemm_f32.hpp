@@ -1,13 +1,12 @@
-// Products with f32 weights: the router's, at any number of rows, and, for comparison, all of a
-// device whose weights are f32. A block computes 8 outputs of 1 or 4 rows; its warps share the
-// columns.
+// Products with f32 weights: the router's for any number of rows, and all products of a device
+// whose weights are f32. A block computes 8 outputs of 1 or 4 rows; its warps split the columns.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/sequences.hpp>
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/device_weights.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -16,9 +15,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n a block, whose warps
-/// share the columns. With `expert` [T, K], row r meets copy expert[r / K, r % K] of W, and is row
-/// r / K of x, or, `spread`, row r.
+/// y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for `Rows` rows and 8 n per block. With `expert`
+/// [T, K], row r of y uses copy expert[r / K, r % K] of W and row r / K of x, or row r if `spread`.
 template <class X, class Y, int Rows>
 struct gemm_f32 {
   struct args {
@@ -31,9 +29,11 @@ struct gemm_f32 {
     std::int64_t choices;  ///< K
     bool spread;
   };
-  static constexpr int warps = sizeof(X) == 4 ? 2 : 8, threads = warps * warp_size, outputs = 8,
-                       values = outputs * Rows;
-  static_assert(Rows == 1 || Rows == 4);  // a warp adds up at most as many values as it has lanes
+  static constexpr int warps = sizeof(X) == 4 ? 2 : 8;
+  static constexpr int threads = warps * warp_size;
+  static constexpr int outputs = 8;
+  static constexpr int values = outputs * Rows;
+  static_assert(Rows == 1 || Rows == 4);  // a warp reduces at most as many values as it has lanes
   template <class>
   struct shared {
     float sums[warps][values];
@@ -41,8 +41,11 @@ struct gemm_f32 {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const row = b.x() * Rows, n = b.y() * outputs, cols = a.weight.cols;
-    std::int64_t expert = 0, x_row = row;
+    std::int64_t const row = b.x() * Rows;
+    std::int64_t const n = b.y() * outputs;
+    std::int64_t const cols = a.weight.cols;
+    std::int64_t expert = 0;
+    std::int64_t x_row = row;
     if (Rows == 1 && a.expert.data != nullptr) {
       std::int64_t const t = row / a.choices;
       expert = a.expert.row(t)[row % a.choices];
@@ -56,8 +59,8 @@ struct gemm_f32 {
       float x[Rows][vector_elements];
       PLAIT_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        std::int64_t const its = row + r < a.rows ? x_row + r : x_row;
-        load_vector(a.x.row(its) + k, cols - k, a.x.aligned, x[r]);
+        std::int64_t const from = row + r < a.rows ? x_row + r : x_row;
+        load_vector(a.x.row(from) + k, cols - k, a.x.aligned, x[r]);
       }
       PLAIT_UNROLL
       for (int o = 0; o < outputs; ++o) {
@@ -72,22 +75,23 @@ struct gemm_f32 {
         }
       }
     }
-    // All sums at once: a lane keeps half of what it has, and adds what another lane has of that.
+    // Reduces all sums at once: each lane keeps half of its sums and adds those of another lane.
     PLAIT_UNROLL
     for (int half = values / 2; half > 0; half /= 2) {
       bool const upper = (b.lane() & half) != 0;
       PLAIT_UNROLL
       for (int i = 0; i < half; ++i) {
-        float const kept = upper ? sums[i + half] : sums[i],
-                    given = upper ? sums[i] : sums[i + half];
-        sums[i] = kept + b.shuffle_xor(given, half);
+        float const own = upper ? sums[i + half] : sums[i];
+        float const sent = upper ? sums[i] : sums[i + half];
+        sums[i] = own + b.shuffle_xor(sent, half);
       }
     }
     PLAIT_UNROLL
     for (int mask = values; mask < warp_size; mask *= 2) sums[0] += b.shuffle_xor(sums[0], mask);
     if (b.lane() < values) s.sums[b.warp()][b.lane()] = sums[0];
     b.sync();
-    int const r = b.thread() / outputs, o = b.thread() % outputs;
+    int const r = b.thread() / outputs;
+    int const o = b.thread() % outputs;
     if (r >= Rows || row + r >= a.rows || n + o >= a.weight.rows) return;
     float y = a.bias != nullptr ? a.bias[n + o] : 0.0f;
     for (int i = 0; i < warps; ++i) y += s.sums[i][b.thread()];
@@ -99,12 +103,13 @@ struct gemm_f32 {
 
 namespace ops {
 
-/// Launches gemm_f32. `expert` [T, K] is empty where all rows meet copy 0; else y has T K rows, and
-/// x T or, spread, T K.
-/// Equation: y[r, n] = (bias[n] +) sum over k of x[r, k] W[n, k]; a lane takes 8 columns at a time,
-///   lanes are added in pairs, then warps in order. With `expert` [T, K] row r meets copy expert[r
-///   / K, r % K], and is row r / K of x, or, `spread`, row r
-/// Cost: W is read once for 4 rows, 1 where there are at most 64, x once for 8 outputs
+/// Launches kernels::gemm_f32.
+///
+/// Equation: y[r, n] = (bias[n] +) sum over k of x[r, k] W[n, k]; a lane sums 8 columns at a time,
+///   lanes are added in pairs, then warps in order. Row r of y uses copy 0 of W, or, with `expert`,
+///   copy expert[r / K, r % K] and row r / K of x, or row r if `spread`
+/// Shapes: `expert` is [T, K] or empty; with it y has T K rows, x has T, or T K if `spread`
+/// Cost: W is read once per 4 rows, or per row where there are at most 64; x once per 8 outputs
 /// Test: tests/unit/ops/linear/linear_gpu_test.cpp, tests/unit/ops/routing/experts_gpu_test.cpp
 template <class Exec, class X, class Y>
 void gemm_f32(Exec& exec, matrix_view<X const> x, device_weights<dtype::f32> const& weight,

@@ -1,19 +1,18 @@
-// Products of few rows with bf16 and int8 weights on tensor cores: time goes into reading the
+// Products of few rows with bf16 and int8 weights on tensor cores. The time is that of reading the
 // weights, once.
 //
-// The weights are the M operand of mma.m16n8k16 and eight rows of activations are N. K is permuted
-// within blocks of 32 columns, the same for both operands, so that a lane's part of either is 16
-// consecutive bytes of a row (of int8 weights: of a tile, gpu/device_storage.hpp). The warps of a
-// block share its columns, and add up what they have in a fixed order. The weights, 16 rows at a
-// time, are the first operand of mma.m16n8k16 and 8 rows of activations the second, so that time
-// goes into reading weights, past the L1 cache, with several tiles a warp on their way.
+// The weights, 16 rows at a time, are the M operand of mma.m16n8k16; eight rows of activations are
+// N. K is permuted within blocks of 32 columns, the same for both operands, so that a lane's part
+// of either is 16 consecutive bytes of a row (of int8 weights: of a tile, gpu/device_weights.hpp).
+// Weights bypass the L1 cache, with several tiles per warp pending. The warps of a block split its
+// columns and add their sums in a fixed order.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/sequences.hpp>
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/device_weights.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -22,13 +21,16 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// What becomes of the first `channels` columns of y where row s is the one new token of sequence
-/// s: y is not written; it is the convolution's next input, the window moves on, and u[s, n] is the
-/// result (ops/short_conv/conv_silu.hpp).
+/// Epilogue that applies the short convolution and SiLU to the first `channels` columns of y, where
+/// row s is the one new token of sequence s (ops/short_conv/conv_silu.hpp): y is the convolution's
+/// next input and is not written, the window moves on by one, and u[s, n] is the result.
 struct conv_epilogue {
-  bf16_t* u = nullptr;  ///< null: nothing is convolved
-  std::int64_t u_stride = 0, channels = 0, width = 0;
-  float const *taps = nullptr, *bias = nullptr;  ///< [width][channels], [channels] or null
+  bf16_t* u = nullptr;  ///< null: no epilogue
+  std::int64_t u_stride = 0;
+  std::int64_t channels = 0;
+  std::int64_t width = 0;
+  float const* taps = nullptr;  ///< [width][channels]
+  float const* bias = nullptr;  ///< [channels] or null
   float* const* state = nullptr;
   std::int64_t state_offset = 0;
 
@@ -45,15 +47,14 @@ struct conv_epilogue {
   }
 };
 
-/// What gemm_skinny computes: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to
-/// `max_outputs`
-/// W, or, gated, silu(x W^T) * (x up^T). x must stand at multiples of 16 bytes and be finite up to
-/// the next multiple of 8 columns.
+/// Arguments of gemm_skinny: y[row, n] = sum_k x[row, k] W[n, k] (+ bias[n]) for up to
+/// `max_outputs` W, or, gated, silu(x W^T) * (x up^T).
 ///
-/// Without `first` rows are [0, rows). With it they are [begin, end) of rows grouped by expert
-/// (ops/routing/route.hpp), and each expert has its own copy of the weights; row r of them is row
-/// token[r]
+/// Without `first`, rows are [0, rows). With it, rows are [begin, end) of rows grouped by expert
+/// (ops/routing/route.hpp), and each expert has its own copy of the weights: row r is row token[r]
 /// of x, or r - begin without `token`, and row r - y_from of y.
+///
+/// Shapes: x at multiples of 16 bytes and finite up to the next multiple of 8 columns
 template <dtype Stored>
 struct gemm_skinny_args {
   static constexpr int max_outputs = 4;
@@ -62,8 +63,8 @@ struct gemm_skinny_args {
     float const* bias = nullptr;
     void* y = nullptr;
     std::int64_t y_stride = 0;
-    std::int64_t y_cols = 0;       ///< gated: up to 15 more than there are rows of W, to be zero
-    std::int64_t first_block = 0;  ///< of the launch
+    std::int64_t y_cols = 0;       ///< gated: rows of W and up to 15 columns of zeros
+    std::int64_t first_block = 0;  ///< of this output in the launch
   };
 
   output outputs[max_outputs];
@@ -73,42 +74,46 @@ struct gemm_skinny_args {
   bf16_t const* x = nullptr;
   std::int64_t x_stride = 0;
   std::int64_t rows = 0;    ///< without `first`
-  std::int64_t groups = 1;  ///< of 8 Tiles rows; with `first` at least as many as there are
-  int k_warps = 1;          ///< warps of a block that share the columns; a power of two
+  std::int64_t groups = 1;  ///< of 8 Tiles rows; with `first` an upper bound
+  int k_warps = 1;          ///< warps of a block that split the columns; a power of two
   std::int32_t const* first = nullptr;
   std::int32_t const* token = nullptr;
-  std::int64_t experts = 0, begin = 0, end = 0, y_from = 0;
+  std::int64_t experts = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t y_from = 0;
   conv_epilogue conv;
 };
 
-/// Group `group` of the rows [begin, end) of all experts, each expert's cut into groups of `size`.
-/// False if there are fewer groups. Every lane of the warp gets the same.
+/// Finds group `group` of the rows [begin, end), each expert's rows cut into groups of `size`: its
+/// expert, first row and number of rows, the same for every lane. False if there are fewer groups.
 template <class Block>
 PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::int64_t experts,
                                 std::int64_t begin, std::int64_t end, int size, std::int64_t group,
                                 std::int64_t& expert, std::int64_t& row, std::int64_t& rows) {
   int const lane = b.lane();
   for (std::int64_t base = 0; base < experts; base += warp_size) {
-    std::int64_t low = 0, high = 0;
+    std::int64_t low = 0;
+    std::int64_t high = 0;
     if (base + lane < experts) {
       low = first[base + lane];
       high = first[base + lane + 1];
       low = low < begin ? begin : low;
       high = high > end ? end : high;
     }
-    int const here = high > low ? static_cast<int>((high - low + size - 1) / size) : 0;
-    int until = here;  // groups of this lane's expert and of those before it
+    int const groups = high > low ? static_cast<int>((high - low + size - 1) / size) : 0;
+    int scan = groups;  // groups of this lane's expert and of those before it
     PLAIT_UNROLL
     for (int step = 1; step < warp_size; step *= 2) {
-      int const before = b.shuffle(until, lane >= step ? lane - step : lane);
-      if (lane >= step) until += before;
+      int const before = b.shuffle(scan, lane >= step ? lane - step : lane);
+      if (lane >= step) scan += before;
     }
-    int const all = b.shuffle(until, warp_size - 1);
+    int const all = b.shuffle(scan, warp_size - 1);
     if (group < all) {
-      int owner = until <= group ? 1 : 0;
+      int owner = scan <= group ? 1 : 0;
       PLAIT_UNROLL
       for (int mask = warp_size / 2; mask > 0; mask /= 2) owner += b.shuffle_xor(owner, mask);
-      int const nth = static_cast<int>(group) - b.shuffle(until - here, owner);
+      int const nth = static_cast<int>(group) - b.shuffle(scan - groups, owner);
       std::int64_t const last = b.shuffle(static_cast<int>(high), owner);
       expert = base + owner;
       row = b.shuffle(static_cast<int>(low), owner) + std::int64_t{nth} * size;
@@ -120,49 +125,51 @@ PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::
   return false;
 }
 
-/// Groups of 8 Tiles rows. Block g + groups * p computes part p of the outputs' rows for group g,
-/// so that blocks that read the same weights run at the same time.
-/// Equation: y = x W^T (+ bias), or silu(x W^T) * (x up^T). int8 becomes bf16 exactly; the sum over
-///   32 columns, which share a scale, is f32, and is added with one multiply-add by the scale.
+/// Skinny product of groups of 8 Tiles rows. Block g + groups p computes part p of the outputs'
+/// rows for group g: blocks that read the same weights run at the same time.
+///
+/// Equation: y = x W^T (+ bias), or silu(x W^T) * (x up^T). int8 widens to bf16 exactly; the sum
+///   over 32 columns, which share a scale, is f32, and is added with one multiply-add by the scale.
 ///   Nothing but y is rounded
-/// Shapes: Tiles of 8 rows, 1, 2, 4 or 8, share what is read of the weights. x stands at multiples
-///   of 16 bytes and is finite up to the next multiple of 8 columns
-/// Cost: weights once for 64 rows, x once a block; one launch for all outputs
+/// Shapes: 1, 2, 4 or 8 tiles of 8 rows share each load of weights. x at multiples of 16 bytes and
+///   finite up to the next multiple of 8 columns
+/// Cost: weights are read once per 64 rows, x once per block; one launch for all outputs
 /// Test: tests/unit/ops/linear/linear_gpu_test.cpp,
 ///   tests/unit/ops/linear/gated_linear_gpu_test.cpp, tests/unit/ops/routing/experts_gpu_test.cpp
 template <dtype Stored, int Tiles, bool Gated>
 struct gemm_skinny {
   static_assert(Stored != dtype::f32);
   using args = gemm_skinny_args<Stored>;
-  static constexpr int warps = 8, threads = warps * warp_size,
-                       blocks = (Gated ? Tiles < 2 : Tiles <= 4) ? 2 : 0;
+  static constexpr int warps = 8;
+  static constexpr int threads = warps * warp_size;
+  static constexpr int min_blocks_per_multiprocessor = (Gated ? Tiles < 2 : Tiles <= 4) ? 2 : 0;
   static constexpr int rows_per_group = 8 * Tiles;
-  /// Tiles of 16 weight rows a warp: two share what was read of x, gate and up among them.
+  /// Tiles of 16 weight rows per warp: two share each load of x, as gate and up do.
   static constexpr int sets = Gated || Tiles > 4 ? 2 : 1;
-  static constexpr int row_tiles = Gated ? 1 : sets;  ///< that become rows of y
-  static constexpr int parts = Stored == dtype::int8 ? 1 : 2;
-  /// Blocks of 32 columns that a warp has on their way.
+  static constexpr int row_tiles = Gated ? 1 : sets;           ///< sets that are rows of y
+  static constexpr int parts = Stored == dtype::int8 ? 1 : 2;  ///< loads per tile and lane
+  /// Blocks of 32 columns that a warp has pending.
   static constexpr int depth = Stored == dtype::int8    ? (Tiles < 4 && sets == 1 ? 8 : 4)
                                : Tiles < 4 && sets == 1 ? 4
                                                         : 2;
-  static_assert(Stored != dtype::int8 || depth % 4 == 0);  // scales come four tiles at a time
-  static constexpr int tiles_at_once =
-      Tiles < 2 ? Tiles : 2;  ///< of rows, when the warps' sums are added
+  static_assert(Stored != dtype::int8 || depth % 4 == 0);  // scales are loaded for four tiles
+  /// Tiles of rows that the warps add up together.
+  static constexpr int tiles_per_sum = Tiles < 2 ? Tiles : 2;
 
   template <class>
   struct shared {
-    float sums[warps][tiles_at_once][sets][4][warp_size];
+    float sums[warps][tiles_per_sum][sets][4][warp_size];
   };
 
-  /// This lane's part of a tile of 16 rows and 32 columns of weights, a set each.
+  /// This lane's part of a tile of 16 rows and 32 columns of weights, for each set.
   struct tile_words {
     words4 words[sets][parts];
   };
-  /// Lane l has the scales of two rows in tile l / 8 of four.
+  /// Scales of four tiles: lane l has those of two rows of tile l / 8.
   struct scale_words {
     std::uint32_t words[Stored == dtype::int8 ? depth / 4 : 1][sets];
   };
-  /// What mma takes.
+  /// Weights as operands of mma.
   struct fragments {
     std::uint32_t a[sets][2][4];
     float scales[sets][2];
@@ -170,8 +177,11 @@ struct gemm_skinny {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const group = b.x() % a.groups, part = b.x() / a.groups;
-    std::int64_t expert = 0, row = group * rows_per_group, rows = a.rows - row;
+    std::int64_t const group = b.x() % a.groups;
+    std::int64_t const part = b.x() / a.groups;
+    std::int64_t expert = 0;
+    std::int64_t row = group * rows_per_group;
+    std::int64_t rows = a.rows - row;
     if (a.first != nullptr) {
       if (!find_group(b, a.first, a.experts, a.begin, a.end, rows_per_group, group, expert, row,
                       rows))
@@ -184,14 +194,16 @@ struct gemm_skinny {
     for (int i = 1; i < args::max_outputs; ++i)
       if (i < a.count && part >= a.outputs[i].first_block) out = a.outputs[i];
 
-    int const lane = b.lane(), k_warp = b.warp() % a.k_warps, m_warp = b.warp() / a.k_warps,
-              m_warps = warps / a.k_warps;
-    std::int64_t const block_tile = (part - out.first_block) * m_warps * row_tiles,
-                       tile = block_tile + m_warp * row_tiles;
-    std::int64_t const cols = out.weight.cols, k_blocks = out.weight.col_tiles();
+    int const lane = b.lane();
+    int const k_warp = b.warp() % a.k_warps;
+    int const m_warp = b.warp() / a.k_warps;
+    int const m_warps = warps / a.k_warps;
+    std::int64_t const block_tile = (part - out.first_block) * m_warps * row_tiles;
+    std::int64_t const tile = block_tile + m_warp * row_tiles;
+    std::int64_t const cols = out.weight.cols;
+    std::int64_t const k_blocks = out.weight.col_tiles();
 
-    // Where this lane's part of the weights begins; a tile beyond the last is the last, and not
-    // written.
+    // This lane's part of the weights. Tiles beyond the last read the last; their y is not written.
     std::byte const* weights[sets];
     std::uint16_t const* scales[sets];
     PLAIT_UNROLL
@@ -207,7 +219,7 @@ struct gemm_skinny {
         scales[i] = nullptr;
       }
     }
-    // And of x; a row beyond the last is the last, and not written.
+    // And of x. Rows beyond the last read the last; their y is not written.
     bf16_t const* x[Tiles];
     PLAIT_UNROLL
     for (int t = 0; t < Tiles; ++t) {
@@ -216,7 +228,8 @@ struct gemm_skinny {
     }
 
     float sums[sets][Tiles][4] = {};
-    std::int64_t const step = std::int64_t{a.k_warps} * depth, stride = out.weight.stride();
+    std::int64_t const step = std::int64_t{a.k_warps} * depth;
+    std::int64_t const stride = out.weight.stride();
     std::int64_t k = k_warp * depth;
     tile_words words[depth];
     scale_words next;
@@ -234,19 +247,18 @@ struct gemm_skinny {
           unpack(words[i].words[j], f.a[j]);
           if constexpr (Stored == dtype::int8) unpack(b, now.words[i / 4][j], i % 4, f.scales[j]);
         }
-        // What was unpacked makes room for what comes depth - 1 tiles later, so that that many are
-        // always on their way.
+        // The unpacked words are free for a load: those of depth - 1 tiles are always pending.
         load(words[i], weights, stride, k + step + i, k_blocks);
         multiply(b, f, x, (k + i) * 32, cols - lane % 4 * 8, rows, sums);
       }
     }
 
     PLAIT_UNROLL
-    for (int from = 0; from < Tiles; from += tiles_at_once) {
+    for (int from = 0; from < Tiles; from += tiles_per_sum) {
       if (from * 8 >= rows) break;
       if (from > 0) b.sync();
       PLAIT_UNROLL
-      for (int t = 0; t < tiles_at_once; ++t) {
+      for (int t = 0; t < tiles_per_sum; ++t) {
         PLAIT_UNROLL
         for (int i = 0; i < sets; ++i) {
           PLAIT_UNROLL
@@ -254,22 +266,25 @@ struct gemm_skinny {
         }
       }
       b.sync();
-      // Neighbouring threads have neighbouring rows of the weights, as y has them side by side.
-      constexpr int columns = 8 * tiles_at_once;
+      // Neighbouring threads take neighbouring rows of the weights, which are side by side in y.
+      constexpr int columns = 8 * tiles_per_sum;
       for (int index = b.thread(); index < m_warps * row_tiles * 16 * columns; index += threads) {
-        int const r = index % 16, column = index / 16 % columns, its_tile = index / (16 * columns);
-        std::int64_t const n = (block_tile + its_tile) * 16 + r, its_row = from * 8 + column;
-        if (its_row >= rows) continue;
+        int const r = index % 16;
+        int const column = index / 16 % columns;
+        int const sum_tile = index / (16 * columns);
+        std::int64_t const n = (block_tile + sum_tile) * 16 + r;
+        std::int64_t const group_row = from * 8 + column;
+        if (group_row >= rows) continue;
         float value[Gated ? 2 : 1];
         PLAIT_UNROLL
         for (int i = 0; i < (Gated ? 2 : 1); ++i) {
-          int const set = Gated ? i : its_tile % row_tiles;
+          int const set = Gated ? i : sum_tile % row_tiles;
           value[i] = 0;
           for (int w = 0; w < a.k_warps; ++w)
-            value[i] += s.sums[its_tile / row_tiles * a.k_warps + w][column / 8][set]
+            value[i] += s.sums[sum_tile / row_tiles * a.k_warps + w][column / 8][set]
                               [r / 8 * 2 + column % 2][r % 8 * 4 + column % 8 / 2];
         }
-        std::int64_t const at = (row - a.y_from + its_row) * out.y_stride + n;
+        std::int64_t const at = (row - a.y_from + group_row) * out.y_stride + n;
         if constexpr (Gated) {
           if (n < out.y_cols)
             static_cast<bf16_t*>(out.y)[at] =
@@ -278,7 +293,7 @@ struct gemm_skinny {
           if (n >= out.weight.rows) continue;
           float const y = out.bias != nullptr ? value[0] + out.bias[n] : value[0];
           if (a.conv.u != nullptr && n < a.conv.channels)
-            a.conv.step(row + its_row, n, y);
+            a.conv.step(row + group_row, n, y);
           else if (a.y_is_float)
             static_cast<float*>(out.y)[at] = y;
           else
@@ -303,7 +318,7 @@ struct gemm_skinny {
       }
     }
   }
-  /// k: of the first tile of four that this lane has scales of.
+  /// k is the first of the four tiles whose scales this lane loads.
   PLAIT_HD static void load(scale_words& to, std::uint16_t const* const (&scales)[sets],
                             std::int64_t k, std::int64_t k_blocks) {
     if constexpr (Stored == dtype::int8) {
@@ -333,7 +348,7 @@ struct gemm_skinny {
         a[half][3] = w[1].word[2 * half + 1];
       }
   }
-  /// The scales of this lane's rows in tile i of four.
+  /// Unpacks the scales of this lane's rows in tile i of four.
   template <class Block>
   PLAIT_HD static void unpack(Block const& b, std::uint32_t words, int i, float (&scales)[2]) {
     int const row = b.lane() / 4;
@@ -344,8 +359,8 @@ struct gemm_skinny {
     }
   }
 
-  /// The block of columns from k on; `cols` are those that this lane has of x, counted from where
-  /// its pointers are.
+  /// Multiplies the block of 32 columns from k on; `cols` is the number of columns of x from this
+  /// lane's pointers on.
   template <class Block>
   PLAIT_HD static void multiply(Block const& b, fragments const& f, bf16_t const* const (&x)[Tiles],
                                 std::int64_t k, std::int64_t cols, std::int64_t rows,
@@ -353,19 +368,19 @@ struct gemm_skinny {
     PLAIT_UNROLL
     for (int t = 0; t < Tiles; ++t) {
       if (t * 8 >= rows) break;
-      words4 const its = k < cols ? *reinterpret_cast<words4 const*>(x[t] + k) : words4{};
+      words4 const values = k < cols ? *reinterpret_cast<words4 const*>(x[t] + k) : words4{};
       PLAIT_UNROLL
       for (int j = 0; j < sets; ++j)
         if constexpr (Stored == dtype::int8) {
-          float block[4] = {};  // of these 32 columns, which share a scale
-          b.mma(block, f.a[j][0], {its.word[0], its.word[1]});
-          b.mma(block, f.a[j][1], {its.word[2], its.word[3]});
+          float block[4] = {};  // sums of the 32 columns that share a scale
+          b.mma(block, f.a[j][0], {values.word[0], values.word[1]});
+          b.mma(block, f.a[j][1], {values.word[2], values.word[3]});
           PLAIT_UNROLL
           for (int e = 0; e < 4; ++e)
             sums[j][t][e] = fmaf(f.scales[j][e / 2], block[e], sums[j][t][e]);
         } else {
-          b.mma(sums[j][t], f.a[j][0], {its.word[0], its.word[1]});
-          b.mma(sums[j][t], f.a[j][1], {its.word[2], its.word[3]});
+          b.mma(sums[j][t], f.a[j][0], {values.word[0], values.word[1]});
+          b.mma(sums[j][t], f.a[j][1], {values.word[2], values.word[3]});
         }
     }
   }

@@ -1,10 +1,10 @@
-// Comparing a config.json with an architecture: what the families' `require_same` share.
+// The comparison of a config.json with an architecture, shared by the families.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/architecture/architecture_source.hpp>
-#include <plait/io/files/message.hpp>
+#include <plait/io/architecture/float_text.hpp>
+#include <plait/io/files/fail.hpp>
 #include <plait/policy/attention.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/mamba.hpp>
@@ -17,7 +17,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// What messages call a component.
+/// The name of a component in errors.
 template <class Policy>
 constexpr char const* component_text() {
   if constexpr (std::is_same_v<Policy, attention>)
@@ -34,7 +34,7 @@ constexpr char const* component_text() {
     return "another component";
 }
 
-/// The base of rotary positions; an architecture without that member has none.
+/// The rope_theta of an architecture, or 0 if it has no such member.
 template <class Architecture>
 constexpr float rope_theta_of(Architecture const& a) {
   if constexpr (requires { a.rope_theta; })
@@ -43,21 +43,15 @@ constexpr float rope_theta_of(Architecture const& a) {
     return 0;
 }
 
-/// Comparisons of one config.json with an architecture; every mismatch is a plait::error with the
-/// file, the key and both values, "KEY is FOUND, but this model was built for BUILT". Reals are the
-/// same if they are the same float. `file` must outlive it.
-/// Equation: integers and bools must be equal, reals the same float; a NaN in the type equals
-///   nothing. `sizes` compares hidden_size, vocab_size, num_hidden_layers, rms_norm_eps and
-///   tie_word_embeddings, `heads` num_attention_heads, num_key_value_heads and head_dim, in this
-///   order: the first that differs is said
-/// Shapes: `file` must outlive the object; `rope_theta_of` is 0 for an architecture without that
-///   member
+/// Compares a config.json with an architecture; the first difference is a plait::error. `file` must
+/// outlive the object.
+/// Equation: integers and bools are compared by value, reals as floats; a NaN equals nothing
 /// Errors:
 ///   - `… is …, but this model was built for …`: a key of config.json, its value, and the
-///   type's
-/// Cost: a few comparisons, no allocation unless they fail, but for the keys' names
+///     type's value
+/// Cost: a few comparisons
 /// Test: tests/unit/models/jamba/checkpoint_config_test.cpp,
-/// tests/unit/models/mixtral/checkpoint_test.cpp, tests/unit/io/family_test.cpp
+///   tests/unit/models/mixtral/checkpoint_test.cpp, tests/unit/io/family_test.cpp
 class architecture_check {
  public:
   explicit architecture_check(std::string const& file) : file_(file) {}
@@ -74,10 +68,10 @@ class architecture_check {
   }
   [[noreturn]] void differ(std::string const& key, std::string const& found,
                            std::string const& built) const {
-    fail(file_, key + " is " + found + ", but this model was built for " + built);
+    fail(file_, "{} is {}, but this model was built for {}", key, found, built);
   }
 
-  /// The keys that Hugging Face's families share, of a config that has them as members.
+  /// hidden_size, vocab_size, num_hidden_layers, rms_norm_eps and tie_word_embeddings.
   template <class Config, class Architecture>
   void sizes(Config const& c, Architecture const& a) const {
     same("hidden_size", c.hidden_size, a.d_model);
@@ -86,6 +80,7 @@ class architecture_check {
     same("rms_norm_eps", c.rms_norm_eps, a.norm_eps);
     same("tie_word_embeddings", c.tie_word_embeddings, a.tie_embeddings);
   }
+  /// num_attention_heads, num_key_value_heads and head_dim.
   template <class Config>
   void heads(Config const& c, attention const& p, int d_model) const {
     same("num_attention_heads", c.num_attention_heads, p.num_heads);

@@ -1,17 +1,10 @@
-// The way back: from an architecture to the keys of a config.json that Hugging Face's families
-// share.
-// Equation: `number_of` is the shortest number that reads back as the same float (1e-06, not
-//   9.999999974752427e-07), null for infinities and NaN. `hugging_face_keys` has hidden_size,
-//   vocab_size, num_hidden_layers, rms_norm_eps and tie_word_embeddings of the architecture,
-//   hidden_act "silu", initializer_range 0.02, use_cache true, and null for bos_token_id,
-//   eos_token_id and pad_token_id, of which an architecture knows nothing
-// Cost: builds the JSON
+// The keys of config.json that the families of Hugging Face share, from an architecture.
 // Test: tests/unit/io/family_test.cpp, tests/unit/io/save_golden_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/architecture/architecture_source.hpp>
+#include <plait/io/architecture/float_text.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -21,15 +14,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// A float as the shortest number that reads back as it: 1e-06, not 9.999999974752427e-07.
-/// Infinities and NaN, which JSON has not, are null.
+/// The shortest JSON number that reads back as the same float: 1e-06, not 9.999999974752427e-07.
+/// Infinities and NaN are null.
 inline nlohmann::json number_of(float value) {
   if (!std::isfinite(value)) return nullptr;
   return nlohmann::json::parse(float_text(value));
 }
 
-/// The keys that Hugging Face's families share. An architecture knows of no special tokens, so they
-/// are null.
+/// The shared keys. The ids of special tokens, which an architecture does not have, are null.
 template <class Architecture>
 nlohmann::json hugging_face_keys(Architecture const& a) {
   return {{"hidden_size", a.d_model},

@@ -1,20 +1,16 @@
-// Between a config.json of plait's own type and architectures of any components, yours too.
-// Equation: a component is what its policy says of itself (policy/tensor.hpp): its
-//   `checkpoint_name` as "name", and every one of its `hyperparameters`; `none` is null. It is the
-//   type's if
-//   names and hyperparameters are equal, reals as floats; a hyperparameter that is missing is that
-//   of Policy{}. A layer
-//   is compared with the layer in its place, whatever the schedule
-// Shapes: hyperparameters are integers, bools, floats, or an enumerator's name as text. `otherwise`
-// is the
-//   name of a policy that says none: "mixer", "ffn" or "norm". Tensors are named as a Jamba's, a
-//   component's under its name (tensor_names.hpp)
+// The family of model type plait: config.json for any architecture, with components of plait or of
+// the user.
+// Equation: a component of config.json describes a policy if its "name" is the policy's
+//   `checkpoint_name` and all `hyperparameters` are equal (policy/tensor.hpp), reals as floats; a
+//   missing hyperparameter has the value of Policy{}. `none` is null. Layers are compared one by
+//   one, whatever the schedule
+// Shapes: hyperparameters are integers, bools, floats, or names of enumerators. `default_name`
+//   names a policy without a `checkpoint_name`: "mixer", "ffn" or "norm"
 // Errors: beside these, those of architecture_check.hpp
 //   - `… is null…, but this model was built with … there`: or `.name is NAME` for `is null`
-//   - `… has no …`: a hyperparameter, and Policy has no default for it
-//   - `… is …, but this model was built for …`: a hyperparameter; one that is absent is
-//   `missing, which means
-//     VALUE`
+//   - `… has no …`: a hyperparameter is missing, and Policy has no default
+//   - `… is …, but this model was built for …`: a hyperparameter; for a missing one the value
+//     is `missing, which means VALUE`
 // Cost: builds the JSON of every component of every layer
 // Test: tests/unit/io/family_test.cpp, tests/unit/io/save_test.cpp
 #pragma once
@@ -25,6 +21,9 @@
 #include <plait/io/architecture/architecture_keys.hpp>
 #include <plait/io/architecture/plait_config.hpp>
 #include <plait/io/architecture/tensor_names.hpp>
+#include <plait/io/files/config_file.hpp>
+#include <plait/io/files/config_reader.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -37,7 +36,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// A hyperparameter's value in config.json.
+/// The value of a hyperparameter in config.json.
 template <class Value>
 nlohmann::json hyperparameter_value(Value const& value) {
   if constexpr (std::is_same_v<Value, float>)
@@ -52,14 +51,13 @@ nlohmann::json hyperparameter_value(Value const& value) {
   }
 }
 
-/// {"name": ..., hyperparameters}, or null for `none`. `otherwise` is the name of a policy that has
-/// none.
+/// The component of a policy in config.json: its name and hyperparameters, or null for `none`.
 template <class Policy>
-nlohmann::json component_value(Policy const& p, int d_model, char const* otherwise) {
+nlohmann::json component_value(Policy const& p, int d_model, char const* default_name) {
   if constexpr (std::is_same_v<Policy, none>)
     return nullptr;
   else {
-    nlohmann::json out{{"name", policies::name_in_checkpoint(p, otherwise)}};
+    nlohmann::json out{{"name", policies::name_in_checkpoint(p, default_name)}};
     policies::visit_hyperparameters(p, d_model, [&](char const* name, auto const& value) {
       out[name] = hyperparameter_value(value);
     });
@@ -67,46 +65,48 @@ nlohmann::json component_value(Policy const& p, int d_model, char const* otherwi
   }
 }
 
-/// Throws plait::error unless the component that config.json has at `where` is policy `p`: name and
-/// every hyperparameter, reals as floats. A hyperparameter that is missing is that of Policy{}.
+/// Throws plait::error unless component `found`, at key `where` of config.json, describes policy
+/// `p`.
 template <class Policy>
 void require_component(std::string const& file, std::string const& where,
                        nlohmann::json const& found, Policy const& p, int d_model,
-                       char const* otherwise) {
-  nlohmann::json const built = component_value(p, d_model, otherwise);
+                       char const* default_name) {
+  nlohmann::json const built = component_value(p, d_model, default_name);
   auto const name = [](nlohmann::json const& c) {
     return c.is_null() ? std::string("nothing") : config_reader::text(c["name"]);
   };
+  if (found.is_null() && !built.is_null())
+    fail(file, "{} is null, but this model was built with {} there", where, name(built));
   if (found.is_null() != built.is_null() || name(found) != name(built))
-    fail(file, where + (found.is_null() ? " is null" : ".name is " + name(found)) +
-                   ", but this model was built with " + name(built) + " there");
+    fail(file, "{}.name is {}, but this model was built with {} there", where, name(found),
+         name(built));
   if (built.is_null()) return;
 
   nlohmann::json defaults = nlohmann::json::object();
   if constexpr (std::default_initializable<Policy>)
-    defaults = component_value(Policy{}, d_model, otherwise);
+    defaults = component_value(Policy{}, d_model, default_name);
   auto const same = [](nlohmann::json const& a, nlohmann::json const& b) {
     if (a.is_number_float() && b.is_number())
       return number_of(a.get<float>()) == number_of(b.get<float>());
     return a == b;
   };
   for (auto const& [hyperparameter, value] : built.get_ref<nlohmann::json::object_t const&>()) {
-    bool const there = found.contains(hyperparameter);
-    if (!there && !defaults.contains(hyperparameter))
-      fail(file, where + " has no " + printable(hyperparameter));
-    nlohmann::json const& is = there ? found[hyperparameter] : defaults[hyperparameter];
-    if (!same(value, is))
-      fail(file, where + "." + printable(hyperparameter) + " is " +
-                     (there ? "" : "missing, which means ") + config_reader::text(is) +
-                     ", but this model was built for " + config_reader::text(value));
+    bool const exists = found.contains(hyperparameter);
+    if (!exists && !defaults.contains(hyperparameter))
+      fail(file, "{} has no {}", where, printable(hyperparameter));
+    nlohmann::json const& actual = exists ? found[hyperparameter] : defaults[hyperparameter];
+    if (!same(value, actual))
+      fail(file, "{}.{} is {}{}, but this model was built for {}", where, printable(hyperparameter),
+           exists ? "" : "missing, which means ", config_reader::text(actual),
+           config_reader::text(value));
   }
   for (auto const& [hyperparameter, value] : found.get_ref<nlohmann::json::object_t const&>())
     if (!built.contains(hyperparameter))
-      fail(file, where + "." + printable(hyperparameter) + " is " + config_reader::text(value) +
-                     ", but " + name(found) + " of this model has no such hyperparameter");
+      fail(file, "{}.{} is {}, but {} of this model has no such hyperparameter", where,
+           printable(hyperparameter), config_reader::text(value), name(found));
 }
 
-/// Throws plait::error unless architecture `a` is the one config.json describes, layer by layer.
+/// Throws plait::error unless architecture `a` is the one that config.json describes.
 template <class Architecture>
 void require_same(plait_config const& c, Architecture const& a) {
   architecture_check const check(c.file);
@@ -121,14 +121,14 @@ void require_same(plait_config const& c, Architecture const& a) {
   require_component(c.file, "norm", c.norm, a.norm, a.d_model, "norm");
   for (int i = 0; i < a.num_layers(); ++i)
     visit_layer(a, i, [&](auto const& mixer, auto const& ffn) {
-      std::string const at = "layers[" + std::to_string(i) + "].";
+      std::string const at = sentence("layers[{}].", i);
       auto const& found = c.layers[static_cast<std::size_t>(i)];
       require_component(c.file, at + "mixer", found.mixer, mixer, a.d_model, "mixer");
       require_component(c.file, at + "ffn", found.ffn, ffn, a.d_model, "ffn");
     });
 }
 
-/// The keys of config.json that describe an architecture.
+/// The keys of the config.json that describes an architecture.
 template <class Architecture>
 nlohmann::json plait_keys(Architecture const& a) {
   nlohmann::json keys{{"model_type", "plait"},
@@ -149,8 +149,8 @@ nlohmann::json plait_keys(Architecture const& a) {
   return keys;
 }
 
-/// plait's own type: any architecture, any components (io/family.hpp). Names as Jamba's, with each
-/// component under its checkpoint_name.
+/// Model type plait, for any architecture (io/family.hpp). Tensor names are Jamba's, with the
+/// tensors of a component under its checkpoint_name.
 struct plait_family {
   static constexpr char const* model_type = "plait";
   using config = plait_config;

@@ -1,9 +1,9 @@
-// config.json of plait's own model type: an architecture, layer by layer.
+// config.json of model type plait: any architecture, layer by layer.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/files/config_file.hpp>
+#include <plait/io/files/config_reader.hpp>
 #include <plait/policy/hybrid.hpp>
 
 #include <string>
@@ -13,15 +13,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// What config.json says. A component is null or an object with its "name" and its hyperparameters:
-///
-///   {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 1,
-///    "norm": {"name": "rms_norm"}, "norm_eps": 1e-06, "tie_word_embeddings": false,
-///    "layers": [{"mixer": {"name": "self_attn", "num_heads": 4, ...}, "ffn": null}]}
-///
-/// rope_theta is there where an architecture has one, 0 otherwise; a vocab_size of null means none;
-/// tie_word_embeddings may be absent, which means false. Knobs are numbers, texts, true or false;
-/// what they have to be is judged against a type (plait_architecture.hpp).
+/// The config.json of model type plait as values.
 ///
 /// ```json
 /// {"model_type": "plait", "hidden_size": 64, "vocab_size": 256, "num_hidden_layers": 2,
@@ -32,34 +24,35 @@ namespace io {
 ///             {"mixer": null, "ffn": {"name": "feed_forward", "d_ff": 160}}]}
 /// ```
 ///
-/// | key | is |
+/// | key | value |
 /// |---|---|
 /// | `hidden_size`, `num_hidden_layers` | d_model, and the number of entries in `layers` |
-/// | `vocab_size` | null means none |
+/// | `vocab_size` | null for an architecture without embedding and head |
 /// | `norm`, `norm_eps` | the norm before every part, and its eps |
-/// | `layers` | an object a layer: `mixer` and `ffn`, either null where the layer has none |
-/// | `rope_theta` | where an architecture has one; absent means 0 |
-/// | `tie_word_embeddings` | absent means false |
+/// | `layers` | one object per layer with `mixer` and `ffn`, each a component or null |
+/// | `rope_theta` | absent for an architecture without one, read as 0 |
+/// | `tie_word_embeddings` | false if absent |
 /// | `eos_token_id` | an id, several in an array, or null; not written |
-/// | `dtype` | written for other programs, not read: each tensor of the file has its type |
-/// Equation: the format is below. A component is null or an object with its "name" and its
-/// hyperparameters,
-///   which are numbers, texts, true or false; whether they are the type's is for
-///   plait_architecture.hpp
-/// Shapes: hidden_size and vocab_size in values, vocab_size null without embedding and head; at
-///   most 10,000 layers; eos_token_id may be there
-/// Errors: beside these, those of config_file.hpp
+/// | `dtype` | for other programs, not read: each tensor of the file has its own type |
+///
+/// A component is an object with its "name" and its hyperparameters: numbers, texts, true or false.
+/// They are compared with a type in plait_architecture.hpp.
+/// Shapes: at most 10,000 layers
+/// Errors: beside these, those of config_reader.hpp
 ///   - `has no …`: hidden_size, vocab_size, num_hidden_layers, norm, norm_eps or layers
 ///   - `at most … are read`: this and the next two after `KEY is VALUE;`: num_hidden_layers
 ///   - `expected an object with a name`: a component
-///   - `expected an array with one object a layer`: layers
+///   - `expected an array with one object per layer`: layers
 ///   - `… is …; expected a number, a text, true or false`: a hyperparameter
-/// Cost: keeps a copy of every component's JSON
+/// Cost: copies the JSON of every component
 /// Test: tests/unit/io/family_test.cpp
 struct plait_config {
-  std::string file;  ///< for messages
-  int hidden_size = 0, vocab_size = 0, num_hidden_layers = 0;
-  float norm_eps = 0, rope_theta = 0;
+  std::string file;  ///< for error messages
+  int hidden_size = 0;
+  int vocab_size = 0;
+  int num_hidden_layers = 0;
+  float norm_eps = 0;
+  float rope_theta = 0;
   bool tie_word_embeddings = false;
   std::vector<int> eos_token_id;
   nlohmann::json norm;
@@ -69,10 +62,10 @@ struct plait_config {
   std::vector<layer> layers;
 };
 
-/// A num_hidden_layers beyond this is refused.
+/// Maximum num_hidden_layers.
 inline constexpr int max_config_layers = 10'000;
 
-/// config.json as one of plait's own. plait::error names file, key and value.
+/// Reads a config.json of model type plait.
 inline plait_config parse_plait_config(config_file const& from) {
   std::string const& file = from.file();
   config_reader const in(from);
@@ -80,7 +73,7 @@ inline plait_config parse_plait_config(config_file const& from) {
   c.file = file;
   auto const required = [&](char const* key) -> nlohmann::json const& {
     auto const* const v = in.find(key);
-    if (v == nullptr) fail(file, std::string("has no ") + key);
+    if (v == nullptr) fail(file, "has no {}", key);
     return *v;
   };
 
@@ -91,7 +84,7 @@ inline plait_config parse_plait_config(config_file const& from) {
   c.num_hidden_layers = in.integer(required("num_hidden_layers"), "num_hidden_layers", 1);
   if (c.num_hidden_layers > max_config_layers)
     in.refuse("num_hidden_layers", c.num_hidden_layers,
-              "at most " + std::to_string(max_config_layers) + " are read");
+              sentence("at most {} are read", max_config_layers));
   required("norm_eps");
   in.read_positive("norm_eps", c.norm_eps);
   in.read_positive("rope_theta", c.rope_theta);
@@ -105,24 +98,25 @@ inline plait_config parse_plait_config(config_file const& from) {
     if (value.is_null() && leaf != "norm") return value;
     if (!value.is_object() || !value.contains("name") || !value["name"].is_string())
       inside.refuse(leaf.c_str(), value, "expected an object with a name");
-    for (auto const& [hyperparameter, is] : value.get_ref<nlohmann::json::object_t const&>())
-      if (is.is_structured() || is.is_null())
-        fail(file, key + "." + printable(hyperparameter) + " is " + config_reader::text(is) +
-                       "; expected a number, a text, true or false");
+    for (auto const& [hyperparameter, found] : value.get_ref<nlohmann::json::object_t const&>())
+      if (found.is_structured() || found.is_null())
+        fail(file, "{}.{} is {}; expected a number, a text, true or false", key,
+             printable(hyperparameter), config_reader::text(found));
     return value;
   };
   c.norm = component(from.root(), "norm", required("norm"));
   nlohmann::json const& layers = required("layers");
-  if (!layers.is_array()) in.refuse("layers", layers, "expected an array with one object a layer");
+  if (!layers.is_array())
+    in.refuse("layers", layers, "expected an array with one object per layer");
   if (layers.size() != static_cast<std::size_t>(c.num_hidden_layers))
-    fail(file, "layers has " + std::to_string(layers.size()) +
-                   " entries, but num_hidden_layers is " + std::to_string(c.num_hidden_layers));
+    fail(file, "layers has {} entries, but num_hidden_layers is {}", layers.size(),
+         c.num_hidden_layers);
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    std::string const at = "layers[" + std::to_string(i) + "]";
+    std::string const at = sentence("layers[{}]", i);
     nlohmann::json const& layer = layers[i];
     if (!layer.is_object() || !layer.contains("mixer") || !layer.contains("ffn"))
-      fail(file, at + " is " + config_reader::text(layer) +
-                     "; expected an object with mixer and ffn, either may be null");
+      fail(file, "{} is {}; expected an object with mixer and ffn, either may be null", at,
+           config_reader::text(layer));
     c.layers.push_back({component(layer, at + ".mixer", layer["mixer"]),
                         component(layer, at + ".ffn", layer["ffn"])});
   }

@@ -1,9 +1,10 @@
-// The names of a model's tensors in files.
+// The names of a model's tensors in checkpoints.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/macros.hpp>
+#include <plait/core/sentence.hpp>
 #include <plait/policy/hybrid.hpp>
 #include <plait/policy/tensor.hpp>
 
@@ -15,62 +16,58 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// A tensor's name in a file is a stem, for one expert of several "experts.<e>.", and a leaf. A
-/// family of checkpoints says how its stems and leaves are spelt. `part` is that of
-/// model_weights::for_each_tensor; `component` the checkpoint_name of the policy there.
+/// The spelling of tensor names in a family of checkpoints. A name is a stem, "experts.<e>." for
+/// expert e, and a leaf. `part` is that of model_weights::for_each_tensor, `component` the
+/// checkpoint_name of the layer's policy.
 struct tensor_spelling {
-  /// With the dot behind it. The first is the one that is written, any of them is read.
+  /// Stems with their final dot. The first is written, any of them is read.
   std::vector<std::string> (*stems)(int layer, std::string_view part, std::string_view component,
                                     bool tied);
   std::string (*leaf)(std::string_view part, std::string_view tensor);
 };
 
-/// A tensor's leaf where its family has no other name for it: norms, embedding and head have plain
-/// names; of a component, weight, biases, A_log, D and what ends with ".weight" are as they are,
-/// and everything else gets ".weight".
+/// The default leaf of a tensor. Norms, embedding and head keep the name. So do, in a component,
+/// "weight", "bias", "A_log", "D" and names that end in ".weight" or ".bias"; all others get
+/// ".weight".
 inline std::string plain_leaf(std::string_view part, std::string_view tensor) {
-  bool const component = part == "mixer" || part == "ffn";
-  bool const bare = tensor == "bias" || tensor == "weight" || tensor.ends_with(".bias") ||
-                    tensor.ends_with(".weight") || tensor == "A_log" || tensor == "D";
-  return std::string(tensor) + (component && !bare ? ".weight" : "");
+  bool const in_component = part == "mixer" || part == "ffn";
+  bool const is_complete = tensor == "bias" || tensor == "weight" || tensor.ends_with(".bias") ||
+                           tensor.ends_with(".weight") || tensor == "A_log" || tensor == "D";
+  return std::string(tensor) + (in_component && !is_complete ? ".weight" : "");
 }
 
-/// Jamba's stems, which plait's own type has too.
+/// The stems of Jamba and of model type plait.
 inline std::string jamba_stem(int layer, std::string_view part, std::string_view component,
                               bool tied) {
   if (part == "embedding" || (part == "head" && tied)) return "model.embed_tokens.";
   if (part == "head") return "lm_head.";
   if (part == "final_norm") return "model.final_layernorm.";
-  std::string const at = "model.layers." + std::to_string(layer) + ".";
-  if (part == "mixer_norm") return at + "input_layernorm.";
-  if (part == "ffn_norm") return at + "pre_ff_layernorm.";
-  return at + std::string(component) + ".";
+  if (part == "mixer_norm") component = "input_layernorm";
+  if (part == "ffn_norm") component = "pre_ff_layernorm";
+  return sentence("model.layers.{}.{}.", layer, component);
 }
 
-/// One copy's shape in a file: [rows, cols]; a vector [rows]; the convolution's taps [rows, 1,
-/// cols], one input channel each.
+/// The shape of one copy in a file: [rows, cols]; a vector's is [rows]; that of the convolution's
+/// taps [rows, 1, cols], with one input channel each.
 inline std::vector<std::int64_t> shape_in_file(tensor const& t) {
   if (t.role == role::vector && std::string_view(t.name) == "conv1d") return {t.rows, 1, t.cols};
   if (t.role == role::vector && t.cols == 1) return {t.rows};
   return {t.rows, t.cols};
 }
 
-/// What stands between stem and leaf.
+/// The part of a name between stem and leaf.
 inline std::string copy_prefix(tensor const& t, std::int64_t e) {
-  return t.role == role::expert ? "experts." + std::to_string(e) + "." : std::string();
+  return t.role == role::expert ? sentence("experts.{}.", e) : std::string();
 }
 
-/// The names of the tensors of one architecture, spelt by one family.
-/// Equation: a name is STEM, for expert e "experts.<e>.", and LEAF. Jamba's, which plait's own type
-///   has too: "model.layers.<i>.<component>.<name>", followed by ".weight" unless it is "weight",
-///   "bias", "A_log" or "D" or ends with ".weight" or ".bias"; "model.embed_tokens.weight",
-///   "lm_head.weight", "model.final_layernorm.weight", and of a layer "input_layernorm.weight" and
-///   "pre_ff_layernorm.weight". A component is "self_attn", "mamba", "feed_forward", or the
-///   `checkpoint_name` of a policy of your own, without which it is "mixer" or "ffn"
-/// Shapes: [rows, cols], a vector [rows], the convolution's taps [d, 1, d_conv]. `part` is that of
-///   `for_each_tensor`; the first of several stems is written, any is read
-/// Errors: none; that two tensors would be called the same is said by checkpoint_writer.hpp
-/// Cost: a few short strings a tensor
+/// The tensor names of one architecture in one family.
+/// Equation: Jamba and model type plait have "model.layers.<i>.<component>." and plain_leaf,
+///   "model.layers.<i>.input_layernorm.weight", "model.layers.<i>.pre_ff_layernorm.weight",
+///   "model.embed_tokens.weight", "model.final_layernorm.weight" and "lm_head.weight". A component
+///   is "self_attn", "mamba", "feed_forward", or a user policy's `checkpoint_name`, by default
+///   "mixer" or "ffn"
+/// Errors: none; checkpoint_writer.hpp refuses two tensors of the same name
+/// Cost: a few short strings per tensor
 /// Test: tests/unit/io/family_test.cpp, tests/unit/io/load_test.cpp, tests/unit/io/save_test.cpp
 template <class Architecture>
 class tensor_names {

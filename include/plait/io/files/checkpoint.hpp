@@ -1,4 +1,4 @@
-// The weights of a directory by name, in one file or in shards.
+// The tensors of a checkpoint directory, in one file or in shards.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -21,37 +22,35 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-// Bytes: what an index may have, and a name in it.
-/// Bytes of the largest index that is read.
+/// Largest index that is read, in bytes.
 inline constexpr std::size_t max_index_bytes = 100'000'000;
-/// Bytes of the longest name of a shard.
-inline constexpr std::size_t max_shard_name = 255;  // Linux's NAME_MAX
+/// Longest name of a shard, in bytes: Linux's NAME_MAX.
+inline constexpr std::size_t max_shard_name = 255;
 
-/// DIRECTORY/NAME
+/// The path of file `name` in `directory`, "" for the working directory.
 inline std::string path_in(std::string const& directory, std::string_view name) {
   return directory + (directory.empty() || directory.ends_with('/') ? "" : "/") + std::string(name);
 }
 
-/// All tensors of a directory by name: model.safetensors if there is one, else the shards that
-/// model.safetensors.index.json lists, as transformers chooses. Every file is mapped and its header
-/// read; no tensor is touched.
-/// Equation: model.safetensors if there is one, else the shards that model.safetensors.index.json
-///   lists, as transformers chooses; index and shards must agree on every name
-/// Shapes: an index of at most 100 MB, a shard's name of at most 255 bytes; `names` sorted; views
-///   are valid as long as the object lives, also when it is moved
+/// All tensors of a checkpoint directory by name. The constructor maps every file and reads its
+/// header; tensors are not touched.
+/// Equation: model.safetensors if it exists, else the shards that model.safetensors.index.json
+///   lists, as in transformers; index and shards must agree on every name
+/// Shapes: an index of at most 100 MB, shard names of at most 255 bytes; `names` is sorted; views
+///   stay valid when the object is moved
 /// Errors: beside these, those of json.hpp, mapped_file.hpp and safetensors.hpp
-///   - `has no tensor …`: from `at`; `find` gives null
-/// Cost: maps every file, reads their headers; tensors are not touched. Lookup O(log tensors)
+///   - `has no tensor …`: thrown by `at`; `find` returns nullptr
+/// Cost: reads the header of every file; a lookup is O(log tensors)
 /// Test: tests/unit/io/files/checkpoint_test.cpp, tests/checks/fuzz/index.cpp
 class checkpoint {
  public:
   explicit checkpoint(std::string directory) : directory_(std::move(directory)) {
     struct stat status {};
     if (::stat(directory_.c_str(), &status) != 0)
-      fail(directory_, "cannot be opened: " + reason(errno));
+      fail(directory_, "cannot be opened: {}", errno_text(errno));
     if (!S_ISDIR(status.st_mode)) fail(directory_, "is not a directory");
-    std::string const single = path_in(directory_, "model.safetensors"),
-                      index = path_in(directory_, "model.safetensors.index.json");
+    std::string const single = path_in(directory_, "model.safetensors");
+    std::string const index = path_in(directory_, "model.safetensors.index.json");
     if (exists(single)) {
       files_.emplace_back(single);
       source_ = single;
@@ -66,35 +65,35 @@ class checkpoint {
 
   std::string const& directory() const { return directory_; }
 
-  /// nullptr if there is no such tensor.
+  /// The tensor of this name, or nullptr.
   tensor_view const* find(std::string_view name) const {
     auto const it =
         std::lower_bound(tensors_.begin(), tensors_.end(), name,
                          [](tensor_view const* t, std::string_view n) { return t->name < n; });
     return it != tensors_.end() && (*it)->name == name ? *it : nullptr;
   }
-  /// plait::error if there is no such tensor.
+  /// The tensor of this name; throws plait::error if it does not exist.
   tensor_view const& at(std::string_view name) const {
     tensor_view const* const t = find(name);
-    if (t == nullptr) fail(source_, "has no tensor " + in_quotes(name));
+    if (t == nullptr) fail(source_, "has no tensor {}", in_quotes(name));
     return *t;
   }
 
-  /// Sorted.
+  /// The names of all tensors, sorted.
   std::vector<std::string_view> names() const {
     std::vector<std::string_view> out;
     for (tensor_view const* t : tensors_) out.push_back(t->name);
     return out;
   }
 
-  /// The file to name in a message about this tensor; where it is missing, the one that should have
-  /// listed it.
+  /// The file that an error about this tensor names: its own, or the one that should have listed
+  /// it.
   std::string_view where(std::string_view name) const {
     tensor_view const* const t = find(name);
     return t != nullptr ? t->file : std::string_view(source_);
   }
 
-  /// Elements [first, first + count) of one of its tensors have been read (mapped_file::drop).
+  /// Gives back the memory of elements [first, first + count) of tensor t (mapped_file::drop).
   void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
     for (safetensors const& file : files_)
       if (file.path() == t.file) return file.drop(t, first, count);
@@ -102,31 +101,29 @@ class checkpoint {
 
  private:
   static bool exists(std::string const& path) {
-    // A dangling link exists: opening it says what is wrong, where passing over it would read
-    // another file.
+    // A dangling link counts: opening it gives an error, where ignoring it would read another file.
     struct stat status {};
     return ::lstat(path.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
   }
 
   static void require_plain_name(std::string const& index, std::string const& shard) {
-    bool const plain = !shard.empty() && shard != "." && shard.find("..") == std::string::npos &&
-                       shard.find('/') == std::string::npos &&
-                       shard.find('\\') == std::string::npos &&
-                       shard.find('\0') == std::string::npos;
-    if (!plain)
-      fail(index, "names the shard " + in_quotes(shard) +
-                      "; a shard is a file beside the index, named without a path");
-    // Messages about a shard give its whole path: what the index says must not make it long.
+    bool const is_plain = !shard.empty() && shard != "." && shard.find("..") == std::string::npos &&
+                          shard.find('/') == std::string::npos &&
+                          shard.find('\\') == std::string::npos &&
+                          shard.find('\0') == std::string::npos;
+    if (!is_plain)
+      fail(index, "names the shard {}; a shard is a file beside the index, named without a path",
+           in_quotes(shard));
+    // Bounds error messages, which give a shard's whole path.
     if (shard.size() > max_shard_name)
-      fail(index, "names the shard " + in_quotes(shard) + ", in " + std::to_string(shard.size()) +
-                      " bytes; a file's name has at most " + std::to_string(max_shard_name));
+      fail(index, "names the shard {}, in {} bytes; a file's name has at most {}", in_quotes(shard),
+           shard.size(), max_shard_name);
   }
 
   void read_shards(std::string const& index) {
     mapped_file const file(index);
     if (file.bytes().size() > max_index_bytes)
-      fail(index,
-           "is larger than " + std::to_string(max_index_bytes) + " bytes, too large for an index");
+      fail(index, "is larger than {} bytes, too large for an index", max_index_bytes);
     nlohmann::json const root = parse_json(file.text(), index);
     if (!root.is_object()) fail(index, "is not a JSON object");
     if (auto const metadata = root.find("metadata"); metadata != root.end()) {
@@ -139,26 +136,26 @@ class checkpoint {
     if (map == root.end()) fail(index, "has no weight_map");
     if (!map->is_object()) fail(index, "weight_map is not an object");
 
-    std::map<std::string, std::size_t> shards;  // name to position in files_
+    std::map<std::string, std::size_t> shards;  // from name to position in files_
     for (auto const& [name, shard] : map->get_ref<nlohmann::json::object_t const&>()) {
       if (!shard.is_string())
-        fail(index, "weight_map has a value that is not a string, that of " + in_quotes(name));
+        fail(index, "weight_map has a value that is not a string, that of {}", in_quotes(name));
       std::string const& shard_name = shard.get_ref<std::string const&>();
       require_plain_name(index, shard_name);
-      auto const [place, fresh] = shards.try_emplace(shard_name, files_.size());
-      if (fresh) open_shard(index, shard_name);
+      auto const [place, inserted] = shards.try_emplace(shard_name, files_.size());
+      if (inserted) open_shard(index, shard_name);
       tensor_view const* const t = files_[place->second].find(name);
       if (t == nullptr)
-        fail(index, "places tensor " + in_quotes(name) + " in " + in_quotes(shard_name) +
-                        ", which does not contain it");
+        fail(index, "places tensor {} in {}, which does not contain it", in_quotes(name),
+             in_quotes(shard_name));
     }
     for (safetensors const& shard : files_)
       for (tensor_view const& t : shard) {
         auto const entry = map->find(t.name);
         if (entry == map->end()) fail(t, "is not in the weight_map of the index");
-        std::string const& placed = entry->get_ref<std::string const&>();
-        if (&files_[shards.at(placed)] != &shard)
-          fail(t, "is in this shard, but the index places it in " + in_quotes(placed));
+        std::string const& indexed = entry->get_ref<std::string const&>();
+        if (&files_[shards.at(indexed)] != &shard)
+          fail(t, "is in this shard, but the index places it in {}", in_quotes(indexed));
         tensors_.push_back(&t);
       }
     std::sort(tensors_.begin(), tensors_.end(),
@@ -167,13 +164,14 @@ class checkpoint {
 
   void open_shard(std::string const& index, std::string const& name) {
     std::string const path = path_in(directory_, name);
-    if (!exists(path)) fail(index, "names the shard " + in_quotes(name) + ", which does not exist");
+    if (!exists(path)) fail(index, "names the shard {}, which does not exist", in_quotes(name));
     files_.emplace_back(path);
   }
 
-  std::string directory_, source_;
-  std::vector<safetensors> files_;           // moving one leaves its tensors where they are
-  std::vector<tensor_view const*> tensors_;  // by name
+  std::string directory_;
+  std::string source_;                       // model.safetensors or the index
+  std::vector<safetensors> files_;           // moves keep the addresses of their tensors
+  std::vector<tensor_view const*> tensors_;  // sorted by name
 };
 
 }  // namespace io

@@ -1,16 +1,10 @@
-// Strict JSON: what the files of a checkpoint may contain, and nothing else.
-// Shapes: at most 64 levels deep; `position` counts bytes from 1
-// Errors:
-//   - `not valid JSON at byte …: …`: syntax, invalid UTF-8, trailing text, in the parser's
-//   words
-// Cost: one pass; the value is built
-// Source: RFC 8259
+// Strict JSON (RFC 8259), with the limits that hostile files call for.
 // Test: tests/unit/io/files/json_test.cpp, tests/checks/fuzz/json.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/files/message.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -26,11 +20,13 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// Levels of the deepest JSON that is read.
+/// Deepest nesting of arrays and objects that is read.
 inline constexpr std::size_t max_json_depth = 64;
 
-/// Receives nlohmann's events and builds the value. Its own builder would keep the last of two
-/// equal keys and has no limit of depth.
+namespace detail {
+
+/// Builds a JSON value from nlohmann's SAX events. nlohmann's own builder keeps the last of two
+/// equal keys and has no depth limit.
 class json_builder {
  public:
   using json = nlohmann::json;
@@ -51,35 +47,36 @@ class json_builder {
   bool end_array() { return close(); }
 
   bool key(std::string& name) {
-    auto const [place, fresh] =
+    auto const [member, inserted] =
         containers_.back()->get_ref<json::object_t&>().try_emplace(name, nullptr);
-    if (!fresh) fail(file_, "not valid JSON: the key " + in_quotes(name) + " occurs twice");
-    member_ = &place->second;
+    if (!inserted) fail(file_, "not valid JSON: the key {} occurs twice", in_quotes(name));
+    member_ = &member->second;
     return true;
   }
 
   bool parse_error(std::size_t position, std::string const&, json::exception const& e) {
-    // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ...": the
-    // last part is the reason
+    // Of "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ..." the
+    // last part is the reason.
     std::string_view what = e.what();
-    std::size_t const code = what.find("] "), column = what.find(", column ");
+    std::size_t const code = what.find("] ");
+    std::size_t const column = what.find(", column ");
     if (column != std::string_view::npos)
       what.remove_prefix(std::min(what.size(), what.find(": ", column) + 2));
     else if (code != std::string_view::npos)
       what.remove_prefix(code + 2);
-    fail(file_, "not valid JSON at byte " + std::to_string(position) + ": " + printable(what));
+    fail(file_, "not valid JSON at byte {}: {}", position, printable(what));
   }
 
  private:
   template <class Value>
   json& place(Value&& value) {
-    json* where = &root_;
+    json* target = &root_;
     if (!containers_.empty() && containers_.back()->is_array())
-      where = &containers_.back()->emplace_back(nullptr);
+      target = &containers_.back()->emplace_back(nullptr);
     else if (!containers_.empty())
-      where = member_;
-    *where = std::forward<Value>(value);
-    return *where;
+      target = member_;
+    *target = std::forward<Value>(value);
+    return *target;
   }
   template <class Value>
   bool put(Value&& value) {
@@ -88,7 +85,7 @@ class json_builder {
   }
   bool open(json container) {
     if (containers_.size() >= max_json_depth)
-      fail(file_, "not read: its JSON is nested deeper than " + std::to_string(max_json_depth));
+      fail(file_, "not read: its JSON is nested deeper than {} levels", max_json_depth);
     containers_.push_back(&place(std::move(container)));
     return true;
   }
@@ -99,19 +96,25 @@ class json_builder {
 
   std::string const& file_;
   json root_;
-  std::vector<json*> containers_;  // the open ones; a container grows only while it is the last, so
-                                   // the pointers hold
+  /// Those not closed yet. Only the last one grows, so that the pointers stay valid.
+  std::vector<json*> containers_;
   json* member_ = nullptr;
 };
 
-/// Parses all of `text`. plait::error, naming `file` and where known the byte, on anything that is
-/// not one JSON value: syntax, invalid UTF-8, trailing text; and on a key that occurs twice and
-/// nesting deeper than max_json_depth.
+}  // namespace detail
+
+/// The one JSON value that `text` consists of.
+/// Shapes: at most max_json_depth levels deep; positions in errors count bytes from 1
+/// Errors:
+///   - `not valid JSON at byte …: …`: a syntax error, invalid UTF-8 or trailing text, in the
+///     parser's words
+/// Cost: one pass over the text, and memory for the value
+/// Source: RFC 8259
 inline nlohmann::json parse_json(std::string_view text, std::string const& file) {
-  // The parser takes a zero byte for the end of its input and would not see what follows.
+  // The parser would stop at a zero byte as at the end of its input.
   if (std::size_t const zero = text.find('\0'); zero != std::string_view::npos)
-    fail(file, "not valid JSON at byte " + std::to_string(zero + 1) + ": a zero byte");
-  json_builder builder(file);
+    fail(file, "not valid JSON at byte {}: a zero byte", zero + 1);
+  detail::json_builder builder(file);
   try {
     nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   } catch (std::bad_alloc const&) {

@@ -1,9 +1,9 @@
-// A file, mapped read-only. The bytes of a regular file while an object lives.
+// A regular file mapped read-only.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/files/message.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -17,34 +17,27 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// What the system says of an errno, for messages.
-inline std::string reason(int number) { return printable(std::generic_category().message(number)); }
-
-/// The bytes of a regular file while this object lives. Another process that shortens the file
-/// meanwhile makes touching the lost pages fatal (SIGBUS), as with any mapping.
-/// Equation: after `drop` the pages of these bytes take no memory; touched again, they are read
-///   again. Pages around them, in runs of 64 KiB, go too
-/// Errors: another process that shortens the file meanwhile makes touching the lost pages fatal
-///   (SIGBUS)
-/// Cost: nothing is read before it is touched; an empty file is not mapped
-/// Test: tests/unit/io/files/safetensors_test.cpp
+/// The bytes of a regular file, mapped while this object lives.
+/// Errors: a file that another process shortens meanwhile makes access to the lost pages fatal
+///   (SIGBUS), as with any mapping
+/// Cost: pages are read on first access; an empty file is not mapped
+/// Test: tests/unit/io/files/safetensors_test.cpp, tests/unit/io/load_memory_test.cpp
 class mapped_file {
  public:
   explicit mapped_file(std::string path) : path_(std::move(path)) {
     if (path_.find('\0') != std::string::npos)
       fail(path_, "cannot be opened: a path cannot contain a zero byte");
-    // O_NONBLOCK: opening a FIFO without a writer would wait for one, before fstat can tell that it
-    // is a FIFO.
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer before fstat can refuse it.
     descriptor const file{::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)};
-    if (file.number < 0) fail(path_, "cannot be opened: " + reason(errno));
+    if (file.number < 0) fail(path_, "cannot be opened: {}", errno_text(errno));
     struct stat status {};
-    if (::fstat(file.number, &status) != 0) fail(path_, "cannot be examined: " + reason(errno));
+    if (::fstat(file.number, &status) != 0)
+      fail(path_, "cannot be examined: {}", errno_text(errno));
     if (S_ISDIR(status.st_mode)) fail(path_, "is a directory, not a file");
     if (!S_ISREG(status.st_mode)) fail(path_, "is not a regular file");
     if (status.st_size <= 0) return;  // mmap refuses a length of zero
@@ -52,7 +45,7 @@ class mapped_file {
       fail(path_, "is larger than this machine's address space");
     size_ = static_cast<std::size_t>(status.st_size);
     void* const address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number, 0);
-    if (address == MAP_FAILED) fail(path_, "cannot be mapped: " + reason(errno));
+    if (address == MAP_FAILED) fail(path_, "cannot be mapped: {}", errno_text(errno));
     data_ = static_cast<std::byte const*>(address);
   }
 
@@ -67,17 +60,18 @@ class mapped_file {
     return *this;
   }
 
-  /// These bytes have been read, and the memory of their pages may be used for others: touched
-  /// again, they are read from the file again. Any thread may call it, also while others read. What
-  /// was mapped with them goes too, in runs of 64 KiB, as Linux maps them.
+  /// Gives back the memory of the pages that hold these bytes; the next access reads them from the
+  /// file again. Linux maps runs of 64 KiB, so that the pages around go too. Safe to call from any
+  /// thread, also while others read.
   void drop(std::byte const* from, std::size_t bytes) const {
-    constexpr std::uintptr_t run = std::uintptr_t{64} << 10;
-    auto const begin = reinterpret_cast<std::uintptr_t>(data_),
-               first = reinterpret_cast<std::uintptr_t>(from) / run * run,
-               last = (reinterpret_cast<std::uintptr_t>(from) + bytes + run - 1) / run * run;
     if (data_ == nullptr || bytes == 0) return;
-    auto const at = std::max(first, begin), end = std::min(last, begin + size_);
-    (void)::madvise(reinterpret_cast<void*>(at), end - at, MADV_DONTNEED);  // a wish
+    constexpr std::uintptr_t run = std::uintptr_t{64} << 10;
+    auto const file_begin = reinterpret_cast<std::uintptr_t>(data_);
+    auto const first = reinterpret_cast<std::uintptr_t>(from);
+    auto const begin = std::max(first / run * run, file_begin);
+    auto const end = std::min((first + bytes + run - 1) / run * run, file_begin + size_);
+    // A hint: the result does not matter.
+    (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
   }
 
   ~mapped_file() {

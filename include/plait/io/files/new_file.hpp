@@ -1,11 +1,9 @@
-// A file that appears complete or not at all: all goes to a temporary beside the target, which a
-// rename puts in its place.
+// A file that appears complete or not at all.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/io/files/mapped_file.hpp>
-#include <plait/io/files/message.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -25,18 +23,14 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// Everything written goes to a temporary beside the target, ".plait-<process>-<number>.tmp";
-/// finish() makes it durable and commit() renames it onto the target. Writes are collected in a
-/// buffer of 64 KiB, past which larger ones go; finish() is one fsync.
-/// Equation: write, `finish` (fsync), `commit` (rename). Destroyed before that, it removes the
-///   temporary, ".plait-PROCESS-NUMBER.tmp", and the target stays as it was. The new name survives
-///   a crash of the machine after `sync_directory`, too
-/// Shapes: `bytes` in bytes; `process_of` gives the process in a temporary's name, 0 for any other
-///   name; `sync_directory` 0 or the errno; "" is the working directory. A target that is a link is
-///   replaced, not what it leads to
-/// Errors: after one of them only destruction is of use; the target is as it was
-/// Cost: a buffer of 64 KiB, past which larger writes go; one fsync in `finish`
-/// Source: POSIX: rename replaces a name in one step
+/// A temporary file ".plait-PROCESS-NUMBER.tmp" beside the target, renamed onto it by commit().
+/// Destroyed before that, it removes the temporary, and the target stays as it was.
+/// Equation: write, `finish` (fsync), `commit` (rename)
+/// Shapes: `bytes` in bytes. A target that is a symbolic link is replaced itself, not the file it
+///   points to
+/// Errors: after an error the object can only be destroyed; the target stays as it was
+/// Cost: a buffer of 64 KiB, which larger writes bypass; one fsync in `finish`
+/// Source: POSIX: rename replaces a name atomically
 /// Test: tests/unit/io/files/safetensors_writer_test.cpp, tests/unit/io/save_protocol_test.cpp
 class new_file {
  public:
@@ -48,7 +42,7 @@ class new_file {
       if (S_ISDIR(status.st_mode)) fail(path_, "cannot be written: it is a directory");
       if (!S_ISREG(status.st_mode)) fail(path_, "cannot be written: it is not a regular file");
     } else if (errno != ENOENT) {
-      fail(path_, "cannot be written: " + reason(errno));
+      fail(path_, "cannot be written: {}", errno_text(errno));
     }
     create_temporary();
     buffer_.reserve(buffer_bytes);
@@ -72,32 +66,32 @@ class new_file {
   }
   void write(std::string_view text) { write(text.data(), text.size()); }
 
-  /// What was written has reached the disk. Nothing can be written after it.
+  /// Flushes and synchronizes the temporary; no write may follow.
   void finish() {
     if (file_ < 0) return;
     flush();
     buffer_ = {};
-    if (::fsync(file_) != 0) fail(path_, "cannot be written: " + reason(errno));
+    if (::fsync(file_) != 0) fail(path_, "cannot be written: {}", errno_text(errno));
     int const closed = ::close(std::exchange(file_, -1));
-    if (closed != 0) fail(path_, "cannot be written: " + reason(errno));
+    if (closed != 0) fail(path_, "cannot be written: {}", errno_text(errno));
   }
 
-  /// Puts the file in the target's place. The new name survives a crash of the machine once its
-  /// directory is synchronized, too.
+  /// Renames the temporary onto the target. The new name survives a crash of the machine only after
+  /// sync_directory.
   void commit() {
     if (committed()) fail(path_, "was committed before");
     finish();
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-      fail(path_, "cannot be replaced: " + reason(errno));
+      fail(path_, "cannot be replaced: {}", errno_text(errno));
     temporary_.clear();
   }
 
-  /// The directory of a path, with the slash behind it; "" for the working directory.
+  /// The directory of a path with its slash, or "" for the working directory.
   static std::string directory_of(std::string const& path) {
     return path.substr(0, path.rfind('/') + 1);
   }
 
-  /// The process in the name of a temporary; 0 for any other name.
+  /// The process id in the name of a temporary, or 0 for any other name.
   static long process_of(std::string_view name) {
     if (!name.starts_with(".plait-") || !name.ends_with(".tmp")) return 0;
     long process = 0;
@@ -113,8 +107,8 @@ class new_file {
   void create_temporary() {
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 1000; ++attempt) {
-      std::string const name = directory_of(path_) + ".plait-" + std::to_string(::getpid()) + "-" +
-                               std::to_string(counter++) + ".tmp";
+      std::string const name =
+          sentence("{}.plait-{}-{}.tmp", directory_of(path_), ::getpid(), counter++);
       file_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (file_ >= 0) {
         temporary_ = name;
@@ -122,7 +116,8 @@ class new_file {
       }
       if (errno != EEXIST) break;
     }
-    fail(path_, "cannot be written: a temporary file beside it cannot be made: " + reason(errno));
+    fail(path_, "cannot be written: a temporary file beside it cannot be created: {}",
+         errno_text(errno));
   }
 
   void flush() {
@@ -133,7 +128,7 @@ class new_file {
     while (bytes > 0) {
       ssize_t const n = ::write(file_, at, std::min<std::size_t>(bytes, std::size_t{1} << 30));
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) fail(path_, "cannot be written: " + reason(n < 0 ? errno : EIO));
+      if (n <= 0) fail(path_, "cannot be written: {}", errno_text(n < 0 ? errno : EIO));
       at += n;
       bytes -= static_cast<std::size_t>(n);
     }
@@ -144,8 +139,8 @@ class new_file {
   int file_ = -1;
 };
 
-/// Makes the names in a directory survive a crash of the machine, where the file system offers
-/// that. Returns 0 or the errno.
+/// Synchronizes a directory ("" is the working directory), so that its names survive a crash of the
+/// machine. Returns 0, also where the file system does not support it, or the errno.
 inline int sync_directory(std::string const& directory) {
   int const file =
       ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,10 +1,11 @@
-// config.json of a Jamba checkpoint as numbers, with the published defaults and nothing left to
-// resolve.
+// The config.json of a Jamba checkpoint.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/io/files/config_file.hpp>
+#include <plait/io/files/config_reader.hpp>
+#include <plait/io/files/fail.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -16,31 +17,43 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// What config.json says, under its own names, with the published defaults for missing keys and
-/// nothing left to resolve: "auto", null and absent values are numbers here.
-/// Equation: layer i attends if i mod attn_layer_period = attn_layer_offset, and routes if i mod
-///   expert_layer_period = expert_layer_offset; mamba_dt_rank absent or "auto" is hidden_size / 16,
-///   rounded up; num_experts of 0 or 1 makes every feed-forward dense; heads as config_file.hpp has
-///   them
-/// Shapes: `path` is a directory or the file itself. Widths in values, periods and offsets in
-///   layers. 2 mamba_expand hidden_size and mamba_dt_rank + 2 mamba_d_state are less than 2^31
-/// Errors: beside these, those of config_file.hpp
+/// The values of config.json under its own names, with published defaults for missing keys; "auto"
+/// and null are resolved.
+/// Equation: layer i has attention if i mod attn_layer_period = attn_layer_offset, and experts if i
+///   mod expert_layer_period = expert_layer_offset; mamba_dt_rank absent or "auto" is hidden_size /
+///   16, rounded up; num_experts of 0 or 1 makes every feed-forward dense; heads as in
+///   config_reader.hpp
+/// Shapes: widths in values, periods and offsets in layers. 2 mamba_expand hidden_size and
+///   mamba_dt_rank + 2 mamba_d_state are less than 2^31
+/// Errors: beside these, those of config_reader.hpp
 ///   - `expected "auto" or an integer`: mamba_dt_rank, after `KEY is VALUE;`
 ///   - `expected no negative number`: initializer_range, after `KEY is VALUE;`
 ///   - `… is …, not below …`: an offset and its period
 /// Cost: reads the file once
-/// Source: transformers' JambaConfig, whose defaults and readings these are
+/// Source: transformers' JambaConfig
 /// Test: tests/unit/models/jamba/checkpoint_config_test.cpp, tests/checks/fuzz/config.cpp
 struct jamba_config {
-  std::string file;  ///< for messages
-  int vocab_size = 65536, hidden_size = 4096, intermediate_size = 14336, num_hidden_layers = 32;
-  int num_attention_heads = 32, num_key_value_heads = 8, head_dim = 128;
-  int num_experts = 16,
-      num_experts_per_tok = 2;  ///< num_experts of 0 or 1: every feed-forward is dense
-  int expert_layer_period = 2, expert_layer_offset = 1, attn_layer_period = 8,
-      attn_layer_offset = 4;
-  int mamba_d_state = 16, mamba_d_conv = 4, mamba_expand = 2, mamba_dt_rank = 256;
-  bool mamba_conv_bias = true, mamba_proj_bias = false, tie_word_embeddings = false;
+  std::string file;  ///< for error messages
+  int vocab_size = 65536;
+  int hidden_size = 4096;
+  int intermediate_size = 14336;
+  int num_hidden_layers = 32;
+  int num_attention_heads = 32;
+  int num_key_value_heads = 8;
+  int head_dim = 128;
+  int num_experts = 16;
+  int num_experts_per_tok = 2;
+  int expert_layer_period = 2;
+  int expert_layer_offset = 1;
+  int attn_layer_period = 8;
+  int attn_layer_offset = 4;
+  int mamba_d_state = 16;
+  int mamba_d_conv = 4;
+  int mamba_expand = 2;
+  int mamba_dt_rank = 256;
+  bool mamba_conv_bias = true;
+  bool mamba_proj_bias = false;
+  bool tie_word_embeddings = false;
   float rms_norm_eps = 1e-6f;
   double initializer_range = 0.02;
   int max_position_embeddings = 262144;
@@ -54,8 +67,8 @@ struct jamba_config {
   }
 };
 
-/// config.json as a Jamba's. plait::error names file, key and value where it is not one that plait
-/// can run.
+/// Reads a Jamba's config.json; throws plait::error with file, key and value for one that plait
+/// cannot run.
 inline jamba_config parse_jamba_config(config_file const& from) {
   std::string const& file = from.file();
   config_reader const in(from);
@@ -80,19 +93,20 @@ inline jamba_config parse_jamba_config(config_file const& from) {
   in.read("num_experts", c.num_experts, 0);
   in.read("num_experts_per_tok", c.num_experts_per_tok, c.dense() ? 0 : 1);
   if (!c.dense() && c.num_experts_per_tok > c.num_experts)
-    fail(file, "num_experts_per_tok is " + std::to_string(c.num_experts_per_tok) +
-                   ", more than num_experts, " + std::to_string(c.num_experts));
+    fail(file, "num_experts_per_tok is {}, more than num_experts, {}", c.num_experts_per_tok,
+         c.num_experts);
   in.read("expert_layer_period", c.expert_layer_period, 1);
   in.read("expert_layer_offset", c.expert_layer_offset, 0);
   in.read("attn_layer_period", c.attn_layer_period, 1);
   in.read("attn_layer_offset", c.attn_layer_offset, 0);
-  auto const below = [&](char const* offset, int o, char const* period, int p) {
-    if (o >= p)
-      fail(file, std::string(offset) + " is " + std::to_string(o) + ", not below " + period + ", " +
-                     std::to_string(p));
+  auto const require_below = [&](char const* offset_key, int offset, char const* period_key,
+                                 int period) {
+    if (offset >= period)
+      fail(file, "{} is {}, not below {}, {}", offset_key, offset, period_key, period);
   };
-  below("attn_layer_offset", c.attn_layer_offset, "attn_layer_period", c.attn_layer_period);
-  below("expert_layer_offset", c.expert_layer_offset, "expert_layer_period", c.expert_layer_period);
+  require_below("attn_layer_offset", c.attn_layer_offset, "attn_layer_period", c.attn_layer_period);
+  require_below("expert_layer_offset", c.expert_layer_offset, "expert_layer_period",
+                c.expert_layer_period);
 
   in.read("mamba_d_state", c.mamba_d_state, 1);
   in.read("mamba_d_conv", c.mamba_d_conv, 1);
@@ -119,8 +133,8 @@ inline jamba_config parse_jamba_config(config_file const& from) {
             : std::optional(in.integer(*bos, "bos_token_id", std::numeric_limits<int>::min()));
   in.read_ids("eos_token_id", c.eos_token_id);
 
-  // the input projection has twice this many rows; in two steps, as three factors may exceed 64
-  // bits
+  // The input projection has 2 mamba_expand hidden_size rows. Two checks, since the product of
+  // three factors may exceed 64 bits.
   in.require_fits("mamba_expand * hidden_size", std::int64_t{c.mamba_expand} * c.hidden_size);
   in.require_fits("2 * mamba_expand * hidden_size",
                   2 * std::int64_t{c.mamba_expand} * c.hidden_size);
@@ -133,7 +147,7 @@ inline jamba_config parse_jamba_config(std::string_view text, std::string const&
   return parse_jamba_config(config_file(text, file));
 }
 
-/// Reads a checkpoint's directory or its config.json.
+/// Reads the config.json of a checkpoint directory, or the file itself.
 inline jamba_config read_jamba_config(std::string const& path) {
   return parse_jamba_config(config_file(path));
 }

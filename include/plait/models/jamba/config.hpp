@@ -12,7 +12,7 @@
 namespace plait::configs {
 
 namespace detail {
-// Functions, not lambdas inside the variable template: those crash nvcc 13.0.
+// Functions, because lambdas in a variable template crash nvcc 13.0.
 template <int n, int K>
 constexpr auto jamba_experts() {
   if constexpr (n == 1)
@@ -35,11 +35,9 @@ constexpr hybrid<attention, mamba, mlp, Sparse> jamba_with(interleave const& lay
 
 /// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router
 /// and every feed-forward is dense.
-/// Shapes: v0.1: 4 blocks of 8 layers, a:m = 1:7, e = 2, 16 experts of which 2, d_model 4096; 51.6
-///   B parameters, 12.1 B active. 1.5-Mini (and Jamba2-Mini) has its shape. 1.5-Large: 9 blocks,
-///   d_model 8192, 398 B and 94 B. Reasoning-3B: 26 Mamba and 2 attention layers, dense, tied
-/// Errors: none here; a changed copy is judged by policy/check.hpp and its layers. With n = 1 the
-///   sparse slot is `none`
+/// Shapes: d_model 4096, d_ff 14336, 32 heads on 8 key-value heads; with n = 1 the sparse slot is
+///   `none`
+/// Errors: none; policy/check.hpp and the layers have the rules
 /// Source: Lieber et al., arXiv:2403.19887; Jamba Team, arXiv:2408.12570
 /// Test: tests/unit/policy/policy_test.cpp, tests/unit/models/jamba/checkpoint_config_test.cpp
 template <int l, int a, int m, int e, int n, int K, int blocks = 4>
@@ -50,14 +48,15 @@ inline constexpr auto jamba = detail::jamba_with(interleave{.blocks = blocks,
                                                             .moe_every = n == 1 ? 0 : e},
                                                  detail::jamba_experts<n, K>());
 
-/// Jamba v0.1 (Lieber et al., arXiv:2403.19887): 4 blocks, l = 8, a:m = 1:7, e = 2, n = 16, K = 2.
+/// Jamba v0.1 (Lieber et al., arXiv:2403.19887): 4 blocks, l = 8, a:m = 1:7, e = 2, n = 16, K = 2;
+/// 51.6 B parameters, 12.1 B active.
 inline constexpr auto jamba_v0_1 = jamba<8, 1, 7, 2, 16, 2>;
 
 /// Jamba-1.5-Mini (arXiv:2408.12570) and Jamba2-Mini have v0.1's shape.
 inline constexpr auto jamba_1_5_mini = jamba_v0_1;
 
-/// Jamba-1.5-Large: 9 blocks. Widths as the paper states them, d_ff such that the published 398B
-/// and 94B come out.
+/// Jamba-1.5-Large: 9 blocks, d_model 8192. Widths are the paper's; d_ff gives the published 398 B
+/// parameters and 94 B active.
 inline constexpr auto jamba_1_5_large = [] {
   auto c = jamba<8, 1, 7, 2, 16, 2, 9>;
   c.d_model = 8192;
@@ -67,7 +66,7 @@ inline constexpr auto jamba_1_5_large = [] {
   return c;
 }();
 
-/// Jamba-Reasoning-3B: dense, tied, 26 Mamba and 2 attention layers.
+/// Jamba-Reasoning-3B: 26 Mamba and 2 attention layers, dense, tied.
 inline constexpr auto jamba_reasoning_3b = [] {
   auto c = jamba<14, 1, 13, 2, 1, 1, 2>;
   c.d_model = 2560;

@@ -1,4 +1,4 @@
-// The published Jamba models as types. Jamba v0.1 and its successors, and the paper's notation.
+// The published Jamba models as types: Jamba v0.1, its successors, and the paper's notation.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -16,11 +16,11 @@ PLAIT_NAMESPACE_BEGIN
 ///
 /// ```cpp
 /// static_assert(std::is_same_v<plait::jamba<8, 1, 7, 2, 16, 2>, plait::jamba_v0_1<>>);
-/// using my_jamba = plait::jamba<8, 1, 7, 2, 8, 1, 2>;  // two blocks, one of eight experts
-/// static_assert(my_jamba::layout.page_bytes == 4 * 2 * 2 * 8 * 128 * plait::page_tokens);
+/// using my_jamba = plait::jamba<8, 1, 7, 2, 8, 1, 2>;  // two blocks, one of eight experts per
+/// token static_assert(my_jamba::layout.page_bytes == 4 * 2 * 2 * 8 * 128 * plait::page_tokens);
 /// ```
 ///
-/// Errors: those of model/model.hpp and of the rules
+/// Errors: those of model/model.hpp
 /// Source: Lieber et al., arXiv:2403.19887; Jamba Team, arXiv:2408.12570
 /// Test: tests/unit/models/jamba/jamba_test.cpp
 template <int l, int a, int m, int e, int n, int K, int blocks = 4, class Execution = exec::cpu<>>

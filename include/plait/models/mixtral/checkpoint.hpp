@@ -1,15 +1,13 @@
-// Between a Mixtral's config.json and types, and the names of its tensors.
-// Equation: every layer has rotary attention and renormalised experts. `mixtral_keys` has the base
-//   of the positions twice, as rope_theta (transformers 4) and in rope_parameters (5); it is null
-//   for an architecture with another layer, or without a vocabulary. Slots that no layer uses do
-//   not matter
-// Shapes: of a layer, "model.layers.<i>.": "self_attn.<q|k|v|o>_proj.weight",
+// The Mixtral family of checkpoints: config.json from and to architectures, and tensor names.
+// Equation: every layer has rotary attention and renormalised experts; slots that no layer uses are
+//   not compared
+// Shapes: names of layer i, after "model.layers.<i>.": "self_attn.<q|k|v|o>_proj.weight",
 //   "block_sparse_moe.gate.weight" (the router), "block_sparse_moe.experts.<e>." with "w1.weight"
 //   (gate), "w3.weight" (up) and "w2.weight" (down), "input_layernorm.weight",
-//   "post_attention_layernorm.weight"; "mlp." is read for "block_sparse_moe.", too. The final norm
-//   is "model.norm.weight"
-// Errors: those of architecture_check.hpp and the name's of architecture_source.hpp
-// Cost: a few operations a layer
+//   "post_attention_layernorm.weight"; "mlp." is read in place of "block_sparse_moe." too. The
+//   final norm is "model.norm.weight"
+// Errors: those of architecture_check.hpp, and those of the name (source_text.hpp)
+// Cost: a few operations per layer
 // Source: transformers' MixtralForCausalLM; Jiang et al., arXiv:2401.04088
 // Test: tests/unit/models/mixtral/checkpoint_test.cpp, tests/unit/io/save_test.cpp,
 //   tests/unit/io/golden_test.cpp, tests/unit/io/transformers_roundtrip.sh
@@ -19,9 +17,10 @@
 
 #include <plait/io/architecture/architecture_check.hpp>
 #include <plait/io/architecture/architecture_keys.hpp>
-#include <plait/io/architecture/architecture_source.hpp>
-#include <plait/io/architecture/placement.hpp>
+#include <plait/io/architecture/layer_pattern.hpp>
+#include <plait/io/architecture/source_text.hpp>
 #include <plait/io/architecture/tensor_names.hpp>
+#include <plait/io/files/fail.hpp>
 #include <plait/models/mixtral/checkpoint_config.hpp>
 
 #include <nlohmann/json.hpp>
@@ -34,12 +33,12 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// A header that defines NAME::config and NAME::model<Execution>: attention and experts in every
-/// layer, as configs::mixtral_8x7b.
+/// A header that defines NAME::config and NAME::model<Execution>, as configs::mixtral_8x7b.
 inline std::string architecture_source(mixtral_config const& c,
                                        std::string_view name = "checkpoint_architecture") {
-  repeating_run const every{.period = 1, .first = 0, .count = 1};
-  initializer_text attention, sparse;
+  repeating_run const every_layer{.period = 1, .first = 0, .count = 1};
+  initializer_text attention;
+  initializer_text sparse;
   attention.add("num_heads", c.num_attention_heads).add("num_kv_heads", c.num_key_value_heads);
   if (std::int64_t{c.head_dim} * c.num_attention_heads != c.hidden_size)
     attention.add("head_dim", c.head_dim);
@@ -51,22 +50,22 @@ inline std::string architecture_source(mixtral_config const& c,
 
   hybrid_text out("plait::attention, plait::none, plait::none, plait::moe");
   out.line("d_model", c.hidden_size).line("vocab_size", c.vocab_size);
-  out.line("layers", interleave_text(interleave_of(c.num_hidden_layers, every, every)));
+  out.line("layers", interleave_text(interleave_of(c.num_hidden_layers, every_layer, every_layer)));
   out.line("attention", attention.str()).line("sparse", sparse.str());
   out.reals(c.rms_norm_eps, c.rope_theta, c.tie_word_embeddings);
   return header_text(name, out.str());
 }
 
-/// Throws plait::error unless every layer of architecture `a` has the rotary attention and the
-/// renormalised experts that config.json describes. Slots that no layer uses do not matter.
+/// Throws plait::error unless config.json describes architecture `a`.
 template <class Architecture>
 void require_same(mixtral_config const& c, Architecture const& a) {
   architecture_check const check(c.file);
-  auto const is = [&](bool condition, int layer, char const* has, std::string const& built) {
+  auto const require = [&](bool condition, int layer, char const* expected, char const* built) {
     if (!condition)
-      fail(c.file, std::string("model_type is \"mixtral\", whose layers have ") + has +
-                       ", but this model was built with " + built + " in layer " +
-                       std::to_string(layer));
+      fail(c.file,
+           "model_type is \"mixtral\", whose layers have {}, but this model was built with {} in "
+           "layer {}",
+           expected, built, layer);
   };
   if (!std::is_same_v<std::remove_cvref_t<decltype(a.norm)>, rms_norm>)
     fail(c.file,
@@ -74,15 +73,15 @@ void require_same(mixtral_config const& c, Architecture const& a) {
   for (int i = 0; i < a.num_layers(); ++i)
     visit_layer(a, i, [&]<class Mixer, class Ffn>(Mixer const& mixer, Ffn const& ffn) {
       if constexpr (std::is_same_v<Mixer, attention>)
-        is(mixer.positions == positions::rotary, i, "rotary attention",
-           "attention without positions");
+        require(mixer.positions == positions::rotary, i, "rotary attention",
+                "attention without positions");
       else
-        is(false, i, "rotary attention", component_text<Mixer>());
+        require(false, i, "rotary attention", component_text<Mixer>());
       if constexpr (std::is_same_v<Ffn, moe>)
-        is(ffn.weights == router_weights::renormalised, i, "renormalised experts",
-           "experts whose weights are not renormalised");
+        require(ffn.weights == router_weights::renormalised, i, "renormalised experts",
+                "experts whose weights are not renormalised");
       else
-        is(false, i, "renormalised experts", component_text<Ffn>());
+        require(false, i, "renormalised experts", component_text<Ffn>());
     });
   check.sizes(c, a);
   check.same("rope_theta", c.rope_theta, rope_theta_of(a));
@@ -97,12 +96,13 @@ void require_same(mixtral_config const& c, Architecture const& a) {
     });
 }
 
-/// The keys of config.json that describe an architecture; null for one that is no Mixtral.
+/// The keys of config.json for an architecture; null if a layer differs from Mixtral's, or without
+/// a vocabulary.
 template <class Architecture>
 nlohmann::json mixtral_keys(Architecture const& a) {
-  bool fits = a.num_layers() > 0 && a.vocab_size > 0;
+  bool is_mixtral = a.num_layers() > 0 && a.vocab_size > 0;
   nlohmann::json keys = hugging_face_keys(a);
-  for (int i = 0; i < a.num_layers() && fits; ++i)
+  for (int i = 0; i < a.num_layers() && is_mixtral; ++i)
     visit_layer(a, i, [&]<class Mixer, class Ffn>(Mixer const& mixer, Ffn const& ffn) {
       if constexpr (std::is_same_v<Mixer, attention> && std::is_same_v<Ffn, moe>) {
         keys["num_attention_heads"] = mixer.num_heads;
@@ -114,15 +114,15 @@ nlohmann::json mixtral_keys(Architecture const& a) {
         keys["num_local_experts"] = ffn.num_experts;
         keys["num_experts_per_tok"] = ffn.top_k;
       } else {
-        fits = false;
+        is_mixtral = false;
       }
     });
-  if (!fits) return nullptr;
+  if (!is_mixtral) return nullptr;
   keys["architectures"] = {"MixtralForCausalLM"};
   keys["model_type"] = "mixtral";
   keys["max_position_embeddings"] = 131072;
   keys["sliding_window"] = nullptr;
-  // both spellings: transformers 4 reads the first, 5 the second
+  // transformers 4 reads the first, 5 the second.
   keys["rope_theta"] = number_of(rope_theta_of(a));
   keys["rope_parameters"] = {{"rope_theta", number_of(rope_theta_of(a))}, {"rope_type", "default"}};
   return keys;
@@ -137,13 +137,13 @@ struct mixtral_family {
   static nlohmann::json keys(Architecture const& a) {
     return mixtral_keys(a);
   }
-  /// transformers 5 renamed block_sparse_moe to mlp in memory, and saves either.
+  /// transformers 5 calls block_sparse_moe mlp in memory, and saves either name.
   static std::vector<std::string> stems(int layer, std::string_view part, std::string_view,
                                         bool tied) {
     if (part == "final_norm") return {"model.norm."};
-    std::string const at = "model.layers." + std::to_string(layer) + ".";
-    if (part == "ffn_norm") return {at + "post_attention_layernorm."};
-    if (part == "ffn") return {at + "block_sparse_moe.", at + "mlp."};
+    std::string const prefix = sentence("model.layers.{}.", layer);
+    if (part == "ffn_norm") return {prefix + "post_attention_layernorm."};
+    if (part == "ffn") return {prefix + "block_sparse_moe.", prefix + "mlp."};
     return {jamba_stem(layer, part, "self_attn", tied)};
   }
   static std::string leaf(std::string_view part, std::string_view tensor) {

@@ -1,4 +1,4 @@
-// Mixtral-8x7B, which the Jamba paper compares itself with. Mixtral-8x7B, in `plait::configs`.
+// The published Mixtral configuration, in `plait::configs`.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -9,10 +9,9 @@
 
 namespace plait::configs {
 
-/// Mixtral-8x7B (Jiang et al., arXiv:2401.04088): attention and a renormalised top-2 of 8 experts
-/// in every layer, rotary positions.
-/// Shapes: 32 layers of attention (32 heads on 8, rotary positions, theta 1e6) and a mixture of 8
-///   experts of which 2, renormalised; d_model 4096; 46.7 B parameters
+/// Mixtral-8x7B: attention and a mixture of experts in every layer, rotary positions.
+/// Shapes: 32 layers; 32 heads on 8 key-value heads, theta 1e6; 2 of 8 experts, weights
+///   renormalised; d_model 4096; 46.7 B parameters
 /// Source: Jiang et al., arXiv:2401.04088
 /// Test: tests/unit/policy/policy_test.cpp
 inline constexpr hybrid<attention, none, none, moe> mixtral_8x7b{

@@ -1,4 +1,4 @@
-// Mixtral-8x7B as a type.
+// The published Mixtral model as a type.
 // Errors: those of model/model.hpp
 // Source: Jiang et al., arXiv:2401.04088
 // Test: tests/unit/models/jamba/jamba_test.cpp

@@ -1,6 +1,5 @@
-// The scalar functions, in double, as the reference uses them.
-// Equation: silu(x) = x / (1 + exp(-x)); softplus(x) = log(1 + exp(x)), without overflow and exact
-//   for very negative x
+// Activation functions in double, for the reference implementations.
+// Equation: silu(x) = x / (1 + exp(-x)); softplus(x) = log(1 + exp(x))
 // Errors: none; NaN stays NaN
 // Cost: an exp; an exp and a log
 // Test: tests/unit/layers/golden_test.cpp
@@ -15,10 +14,10 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// x / (1 + exp(-x))
+/// SiLU, also called swish.
 inline double silu(double x) { return x / (1 + std::exp(-x)); }
 
-/// log(1 + exp(x)), without overflow and exact for very negative x.
+/// Does not overflow; accurate for very negative x too.
 inline double softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 }  // namespace ops

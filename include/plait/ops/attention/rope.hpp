@@ -1,4 +1,4 @@
-// Rotary positions of queries and keys, in place.
+// Rotary position embedding (RoPE) of queries and keys, in place.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,8 +12,8 @@ PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
 /// f_i = theta^(-2i/dim), the frequency of pair i of a head. Exponent, power and quotient are
-/// rounded to f32, and so is the angle, position times f_i: that is how the published models were
-/// trained and are run, and at position 1000 it is 6e-5 away from the exact angle.
+/// rounded to f32, as is the angle, position times f_i: the published models were trained and are
+/// run so. At position 1000 the angle is 6e-5 away from the exact one.
 inline float rotary_frequency(float theta, std::int64_t dim, std::int64_t i) {
   double const exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
   return 1.0f / static_cast<float>(std::pow(double{theta}, exponent));
@@ -27,18 +27,12 @@ struct rope_op {
   PLAIT_OP_MISSING(rope);
 };
 
-/// Rotates each pair (x_i, x_(i + dim/2)), i < dim/2, of each head of the token at absolute
-/// position p by the angle p f_i, in place (RoPE, Su et al., arXiv:2104.09864; halves apart, as in
-/// Hugging Face's Llama and Mixtral, not neighbours as in the paper):
-///   x_i <- x_i cos - x_(i + dim/2) sin,   x_(i + dim/2) <- x_(i + dim/2) cos + x_i sin
-/// Each of xs is [T, heads * dim] with any number of heads; dim is even, theta positive.
 /// Equation: with f_i = theta^(-2 i / dim) and the angle p f_i of the token at absolute position p,
 ///   for each pair i < dim / 2 of each head: x_i <- x_i cos - x_(i + dim/2) sin, x_(i + dim/2) <-
-///   x_(i + dim/2) cos + x_i sin. Halves are apart, as in Hugging Face's Llama and Mixtral, not
-///   neighbours as in the paper. Frequency and angle are rounded to f32, as the published models
-///   were trained
-/// Shapes: each of xs [T, heads dim], any number of heads, dim even
-/// Cost: a sine and a cosine a pair and token, six operations a pair, head and token
+///   x_(i + dim/2) cos + x_i sin. The halves of a head are paired, as in Hugging Face's Llama and
+///   Mixtral; the paper pairs neighbours. Frequency and angle are rounded to f32
+/// Shapes: each of xs [T, heads dim], any number of heads, dim even; theta > 0
+/// Cost: a sine and a cosine per pair and token, six operations per pair, head and token
 /// Source: Su et al., arXiv:2104.09864
 /// Test: tests/unit/ops/attention/rope_test.cpp
 template <class Exec, std::size_t N>

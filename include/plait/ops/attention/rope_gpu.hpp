@@ -1,4 +1,6 @@
-// A block a token and sequence, a thread a pair of every head.
+// rope on a device: one launch per matrix, a block per token and sequence, a thread per pair of
+// dimensions in every head.
+// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>

@@ -1,4 +1,4 @@
-// Gate and up projection with SwiGLU, in one pass.
+// SwiGLU: gate and up projections of one input, and their gated product.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -16,7 +16,7 @@ struct gated_linear_op {
 
 /// Equation: y[t, f] = silu(sum_k x[t, k] gate[f, k]) sum_k x[t, k] up[f, k]
 /// Shapes: x [T, K], gate and up [F, K], y [T, F], which must not overlap x
-/// Cost: 4 T K F operations, 2 F K weights
+/// Cost: 4 T K F operations, 2 F K weights read
 /// Source: Shazeer, arXiv:2002.05202
 /// Test: tests/unit/ops/linear/gated_linear_test.cpp
 template <class Exec, class Matrix>
@@ -32,7 +32,8 @@ struct gated_linear_op<exec::reference> {
                   matrix_view<double> y) {
     exec.parallel(x.rows(), [&](std::int64_t t, int) {
       for (std::int64_t n = 0; n < y.cols(); ++n) {
-        double g = 0, u = 0;
+        double g = 0;
+        double u = 0;
         for (std::int64_t k = 0; k < x.cols(); ++k) {
           g += x(t, k) * gate(n, k);
           u += x(t, k) * up(n, k);

@@ -1,6 +1,6 @@
 // gated_linear on a device. Few rows: one launch, in which a warp has the same rows of gate and up.
-// Many rows: two products by the library, rounded to bf16, and SwiGLU.
-// Cost: as linear.hpp; workspace: many rows: T F values
+// Many rows: two products by the library, rounded to bf16, then SwiGLU.
+// Cost: as linear_gpu.hpp; workspace for many rows: T F values
 // Test: tests/unit/ops/linear/gated_linear_gpu_test.cpp
 #pragma once
 

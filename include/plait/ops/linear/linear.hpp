@@ -1,4 +1,4 @@
-// One input, several linear maps.
+// Linear maps of one input, several at a time.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,7 +11,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// One output of a linear op: y [T, N] = x W^T (+ bias), W [N, K], bias [N] or null.
+/// One output of linear: y [T, N] = x weight^T (+ bias), weight [N, K], bias [N] or null.
 template <class T, class Matrix, class Vector>
 struct linear_output {
   matrix_view<T> y;
@@ -19,7 +19,7 @@ struct linear_output {
   Vector const* bias;
 };
 
-/// An output of linear, without a bias or with one, which may be null.
+/// Makes an output of linear, without a bias or with one, which may be null.
 template <class T, class Matrix>
 linear_output<T, Matrix, Matrix> into(matrix_view<T> y, Matrix const& weight) {
   return {y, &weight, nullptr};
@@ -34,13 +34,12 @@ struct linear_op {
   PLAIT_OP_MISSING(linear);
 };
 
-/// One chain of multiply-adds an output, from the bias over k upwards. y, of activations or of
-/// logits (Exec::output_type), must not overlap x.
-/// Equation: y[t, o] = bias[o] + sum_k x[t, k] W[o, k], in one chain of multiply-adds an output,
-///   over k upwards, from the bias
+/// Outputs are activations (Exec::value_type) or logits (Exec::output_type).
+/// Equation: y[t, o] = bias[o] + sum_k x[t, k] weight[o, k]: one chain of multiply-adds per output
+///   element, from the bias over k upwards
 /// Shapes: x [T, K]; of each output y [T, N], weight [N, K] (stored [out, in]), bias [N] or null. y
 ///   must not overlap x
-/// Cost: 2 T K N operations, N K weights
+/// Cost: 2 T K N operations, N K weights read
 /// Source: none, it is elementary
 /// Test: tests/unit/ops/linear/linear_test.cpp
 template <class Exec, class T, class Matrix, class Vector, std::size_t Outputs>

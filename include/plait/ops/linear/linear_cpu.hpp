@@ -1,9 +1,10 @@
-// linear on the CPU. The panels of all outputs in one list; a bias is what the chains begin with.
-// Equation: as panel_product.hpp
-// Shapes: workspace: T K floats, none for one token of f32; less where activations are packed
+// linear on the CPU: the panels of all outputs form one list of work items.
+// Equation: as cpu/panel_product.hpp; a chain begins with the bias
+// Shapes: workspace: T K floats, none for one token in f32; less where activations are packed
 //   narrower
-// Cost: threads share (run of groups, panel of any output); of up to 16 panels and many rows, runs
-//   of groups, which a thread packs and multiplies while they are in its L2 cache
+// Cost: a work item is a run of row groups and a panel of any output. With at most 16 panels and
+//   many rows it is a run of row groups alone, which its thread packs and multiplies while they are
+//   in its L2 cache
 // Test: tests/unit/ops/linear/linear_test.cpp, tests/unit/ops/linear/precision_test.cpp
 #pragma once
 
@@ -19,7 +20,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// One output of linear_cpu: bias has a value per row of the weight, or is null.
+/// One output of linear_cpu. The bias has a value per row of the weight, or is null.
 template <dtype Stored>
 struct panel_output {
   matrix_view<float> y;
@@ -27,6 +28,7 @@ struct panel_output {
   float const* bias = nullptr;
 };
 
+/// linear for one type of stored weights and one of packed activations.
 template <dtype Stored, dtype Activations>
 struct linear_cpu {
   static void run(exec::host& exec, matrix_view<float const> x,
@@ -69,7 +71,7 @@ namespace ops {
 template <dtype Stored, dtype Activations>
 void linear_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float const> x,
                                           std::span<panel_output<Stored> const> outputs) {
-  constexpr std::int64_t narrow = 16;  // items
+  constexpr std::int64_t max_items_per_run = 16;
   auto const multiply = [](panel_output<Stored> const& output, std::int64_t item,
                            panels::packed_rows<Activations> const& packed,
                            panels::group_runs const& runs, std::int64_t run) {
@@ -78,18 +80,19 @@ void linear_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float co
   };
   if (x.rows() == 0) return;
   arena::frame const scratch(exec.workspace);
-  std::int64_t total = 0;
-  for (auto const& output : outputs) total += panels::items<Stored, Activations>(*output.weight);
+  std::int64_t total_items = 0;
+  for (auto const& output : outputs)
+    total_items += panels::items<Stored, Activations>(*output.weight);
   panels::row_groups const groups{x.rows(), panels::max_rows(Activations)};
-  if (total <= narrow && groups.count() >= 4 * exec.threads()) {
-    // So few columns that packing all rows first would cost as much as multiplying them from
-    // memory: each thread packs some, and multiplies them while they are in its L2 cache.
+  if (total_items <= max_items_per_run && groups.count() >= 4 * exec.threads()) {
+    // Too few columns to pay for packing all rows first and reading them back from memory: each
+    // thread packs a run of rows and multiplies it while it is in the L2 cache.
     panels::packed_rows<Activations> const packed(exec, x.rows(), x.cols());
     std::int64_t const group_bytes = panels::max_rows(Activations) * packed.words_per_row * 4;
     panels::group_runs const runs{
         groups,
         std::clamp<std::int64_t>((std::int64_t{768} << 10) / group_bytes, 1,
-                                 std::min<std::int64_t>(panels::group_runs::most,
+                                 std::min<std::int64_t>(panels::group_runs::max_groups,
                                                         groups.count() / (4 * exec.threads())))};
     exec.parallel(runs.count(), [&](std::int64_t run, int) {
       for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)
@@ -103,13 +106,14 @@ void linear_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float co
   }
   auto const packed = panels::pack_rows<Activations>(exec, x);
   panels::group_runs const runs{groups};
-  exec.parallel(runs.count() * total, exec.grain(runs.count() * total),
+  exec.parallel(runs.count() * total_items, exec.grain(runs.count() * total_items),
                 [&](std::int64_t index, int) {
-                  std::int64_t item = index % total;
+                  std::int64_t item = index % total_items;
                   for (auto const& output : outputs) {
-                    std::int64_t const here = panels::items<Stored, Activations>(*output.weight);
-                    if (item < here) return multiply(output, item, packed, runs, index / total);
-                    item -= here;
+                    std::int64_t const items = panels::items<Stored, Activations>(*output.weight);
+                    if (item < items)
+                      return multiply(output, item, packed, runs, index / total_items);
+                    item -= items;
                   }
                 });
 }

@@ -1,5 +1,8 @@
-// linear on a device. Few rows: all outputs in one launch (gemm_skinny.hpp). Many rows: the library
-// (library_gemm.hpp), then the bias. f32 weights, the router's among them: gemm_f32.hpp.
+// linear on a device. Few rows: all outputs in one launch (gpu/gemm/gemm_skinny.hpp). Many rows:
+// the library's product (gpu/gemm/gemm.hpp), then the bias. f32 weights, the router's among them:
+// gpu/gemm/gemm_f32.hpp.
+// Cost: as linear.hpp. Few rows are up to 64 with bf16 weights and up to 256 with int8
+// Test: tests/unit/ops/linear/linear_gpu_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -14,10 +17,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// A bias on the device, or null. A matrix stands for a bias that is not there
-/// (ops/linear/linear.hpp).
-/// Cost: few is up to 64 rows of bf16 weights and up to 256 of int8
-/// Test: tests/unit/ops/linear/linear_gpu_test.cpp
+/// The values of a bias on the device, or null. The overload for a matrix stands for an output
+/// without a bias (linear.hpp).
 template <class Memory>
 float const* values_of(device_vector<Memory> const* bias) {
   return bias != nullptr ? bias->device_view() : nullptr;
@@ -46,7 +47,8 @@ struct linear_op<exec::device<P, Runtime>> {
         static_assert(Outputs <= kernels::gemm_skinny_args<Stored>::max_outputs);
         auto const rows = aligned_rows(exec, x);
         kernels::gemm_skinny_args<Stored> args;
-        args.count = Outputs, args.y_is_float = std::is_same_v<Y, float>;
+        args.count = Outputs;
+        args.y_is_float = std::is_same_v<Y, float>;
         args.x = rows.data();
         args.x_stride = rows.stride();
         args.rows = x.rows();
@@ -57,7 +59,7 @@ struct linear_op<exec::device<P, Runtime>> {
         launch_gemm_skinny<Stored, false>(exec, args, x.rows());
       } else {
         for (auto const& o : outputs) {
-          arena::frame const its_scratch(exec.workspace);
+          arena::frame const output_scratch(exec.workspace);
           library_gemm<Stored>(exec, o.weight->device_view())
               .multiply(exec, x, o.weight->device_view(), o.y);
           if (o.bias != nullptr)

@@ -1,11 +1,10 @@
-// The residual add and the norm behind it, in one pass; and several norms side by side in a row.
+// Residual add and RMS norm, in one pass.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/ops/dispatch.hpp>
 
-#include <array>
 #include <cmath>
 
 PLAIT_NAMESPACE_BEGIN
@@ -16,42 +15,17 @@ struct add_norm_op {
   PLAIT_OP_MISSING(add_norm);
 };
 
-/// The weight multiplies as stored (not 1 + w), eps is inside the root. out may be x.
 /// Equation: x += y (unless y is empty), then out[t] = weight x[t] / sqrt(mean(x[t]^2) + eps). The
-///   weight multiplies as stored, eps stands inside the root. `inner_norms` normalises consecutive
-///   parts of each row in place, part p with weights[p]
+///   weight multiplies as stored (not 1 + weight); eps is inside the root
 /// Shapes: x, y, out [T, d], weight [d]; out may be x
 /// Cost: 5 T d operations; each operand is read or written once
-/// Source: Zhang and Sennrich, arXiv:1910.07467; the inner norms: Lieber et al., arXiv:2403.19887
+/// Source: Zhang and Sennrich, arXiv:1910.07467
 /// Test: tests/unit/ops/norm/add_norm_test.cpp
 template <class Exec, class Vector>
 void add_norm(Exec& exec, matrix_view<typename Exec::value_type> x,
               matrix_view<typename Exec::value_type const> y, Vector const& weight, float eps,
               matrix_view<typename Exec::value_type> out) {
   add_norm_op<Exec>::run(exec, x, y, weight, eps, out);
-}
-
-/// One after the other; a device does them at once.
-template <class Exec>
-struct inner_norms_op {
-  template <class T, class Vector, std::size_t Parts>
-  static void run(Exec& exec, matrix_view<T> x, std::array<Vector const*, Parts> const& weights,
-                  float eps) {
-    std::int64_t first = 0;
-    for (Vector const* w : weights) {
-      auto const part = x.middle_cols(first, w->rows());
-      add_norm(exec, part, {}, *w, eps, part);
-      first += w->rows();
-    }
-  }
-};
-
-/// Normalises consecutive parts of each row in place, part p with weights[p]: Jamba's norms of dt,
-/// B and C after x_proj.
-template <class Exec, class Vector, std::size_t Parts>
-void inner_norms(Exec& exec, matrix_view<typename Exec::value_type> x,
-                 std::array<Vector const*, Parts> const& weights, float eps) {
-  inner_norms_op<Exec>::run(exec, x, weights, eps);
 }
 
 template <>

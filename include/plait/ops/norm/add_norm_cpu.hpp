@@ -1,8 +1,8 @@
-// add_norm on the CPU. Row by row: the sum is stored as it is made, its squares are added up, then
-// the row is scaled.
-// Equation: squares in 16 chains added pairwise (simd.hpp); out = weight (x scale) with scale = 1 /
-//   sqrt(squares / d + eps)
-// Cost: two passes over a row that is in the L1 cache; threads share rows
+// add_norm on the CPU, row by row: the sum is stored, its squares are added up, then the row is
+// scaled.
+// Equation: squares in 16 chains, added pairwise (cpu/simd.hpp); out = weight (x scale) with scale
+//   = 1 / sqrt(squares / d + eps)
+// Cost: two passes over a row, the second from the L1 cache; threads share rows
 // Test: tests/unit/ops/norm/add_norm_test.cpp
 #pragma once
 
@@ -15,6 +15,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
+/// add_norm for every precision of the CPU.
 struct add_norm_cpu {
   static void run(exec::host& exec, matrix_view<float> x, matrix_view<float const> y,
                   channel_tensor const& weight, float eps, matrix_view<float> out);

@@ -1,6 +1,5 @@
-// add_norm on a device: a block a row; the three norms inside Mamba in one launch. A block a row:
-// the sum is written as the rest of the model sees it, rounded, and its squares are added up; then
-// the row is scaled.
+// add_norm on a device: one block per row.
+// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -9,10 +8,6 @@
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/norm/add_norm.hpp>
 #include <plait/ops/norm/gpu/add_norm.hpp>
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
 
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
@@ -26,23 +21,6 @@ struct add_norm_op<exec::device<P, Runtime>> {
     args.parts[0] = {x, out, y.empty() ? kernels::rows_of<T const>{} : kernels::rows_of<T const>(y),
                      weight.device_view(), x.cols()};
     exec.template launch<kernels::add_norm<T>>({.x = x.rows()}, args);
-  }
-};
-
-template <precision P, class Runtime>
-struct inner_norms_op<exec::device<P, Runtime>> {
-  template <class T, class Memory, std::size_t Parts>
-  static void run(exec::device<P, Runtime>& exec, matrix_view<T> x,
-                  std::array<device_vector<Memory> const*, Parts> const& weights, float eps) {
-    static_assert(Parts <= kernels::add_norm<T>::max_parts);
-    typename kernels::add_norm<T>::args args{{}, eps};
-    std::int64_t first = 0;
-    for (std::size_t p = 0; p < Parts; ++p) {
-      auto const part = x.middle_cols(first, weights[p]->rows());
-      args.parts[p] = {part, part, {}, weights[p]->device_view(), part.cols()};
-      first += part.cols();
-    }
-    exec.template launch<kernels::add_norm<T>>({.x = x.rows(), .y = Parts}, args);
   }
 };
 

@@ -1,4 +1,4 @@
-// A residual add with no norm behind it: the end of a stack without a head.
+// Residual add without a norm: the end of a stack that has no head.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -13,9 +13,8 @@ struct add_residual_op {
   PLAIT_OP_MISSING(add_residual);
 };
 
-/// x += y, both [T, d]; y may not be empty where x is not.
-/// Equation: x += y; an empty y would be read: give rows
-/// Shapes: x, y [T, d]
+/// Equation: x += y
+/// Shapes: x, y [T, d]; y must not be empty where x is not
 /// Cost: T d operations, 3 T d values of memory traffic
 /// Source: none, it is elementary
 /// Test: tests/unit/ops/norm/add_residual_test.cpp

@@ -1,4 +1,4 @@
-// add_residual on the CPU. One addition a value, threads share rows.
+// add_residual on the CPU: one addition per value; threads share rows.
 // Test: tests/unit/ops/norm/add_residual_test.cpp
 #pragma once
 
@@ -11,6 +11,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
+/// add_residual for every precision of the CPU.
 struct add_residual_cpu {
   static void run(exec::host& exec, matrix_view<float> x, matrix_view<float const> y);
 };

@@ -1,4 +1,4 @@
-// add_residual on a device. update_rows (update_rows.hpp).
+// add_residual on a device: the elementwise kernel of gpu/elementwise.hpp.
 // Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 

@@ -1,10 +1,11 @@
-// The chosen experts of every token, and their weighted sum.
+// SwiGLU experts of a mixture: the weighted sum of the chosen experts of every token.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/ops/activation/activation.hpp>
-#include <plait/ops/routing/route.hpp>
+#include <plait/ops/dispatch.hpp>
+#include <plait/ops/routing/routing.hpp>
 
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
@@ -14,12 +15,12 @@ struct experts_op {
   PLAIT_OP_MISSING(experts);
 };
 
-/// An expert without tokens is not read. y may be x.
+/// An expert without tokens is not read.
 /// Equation: y[t] = sum_k weight[t, k] down_e(silu(gate_e x[t]) * up_e x[t]) with e = expert[t, k],
 ///   summed by falling weight
-/// Shapes: x, y [T, d], y may be x; gate and up [n][F, d], down [n][d, F]; plan from route.hpp
-/// Cost: 6 d F operations a token and choice; 3 d F weights an expert that has tokens, none of one
-///   that has not
+/// Shapes: x, y [T, d], y may be x; gate and up [n][F, d], down [n][d, F]; the plan as in
+///   routing.hpp
+/// Cost: 6 d F operations per token and choice; 3 d F weights read per expert with tokens
 /// Source: Shazeer et al., arXiv:1701.06538; Shazeer, arXiv:2002.05202
 /// Test: tests/unit/ops/routing/experts_test.cpp
 template <class Exec, class Matrix>
@@ -42,7 +43,8 @@ struct experts_op<exec::reference> {
       for (std::int64_t j = 0; j < plan.expert.cols(); ++j) {
         std::int64_t const e = plan.expert(t, j);
         for (std::int64_t f = 0; f < gate.rows(); ++f) {
-          double g = 0, u = 0;
+          double g = 0;
+          double u = 0;
           for (std::int64_t c = 0; c < x.cols(); ++c) {
             g += x(t, c) * gate.row(e, f)[c];
             u += x(t, c) * up.row(e, f)[c];

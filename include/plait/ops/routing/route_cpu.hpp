@@ -1,8 +1,8 @@
-// route on the CPU. Softmax with simd.hpp's exp; the choice is made among the logits, so that
-// rounding in the softmax cannot change it.
+// route on the CPU, with the exp of cpu/simd.hpp. Experts are chosen among the logits, so that
+// rounding in the softmax cannot change the choice.
 // Equation: exponentials of logit - maximum are added from expert 0 upwards
-// Shapes: workspace: for each thread n floats, rounded up to 16
-// Cost: threads share tokens; grouping is done by one
+// Shapes: workspace: per thread n floats, rounded up to 16
+// Cost: threads share tokens; one thread groups
 // Test: tests/unit/ops/routing/route_test.cpp
 #pragma once
 
@@ -15,6 +15,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
+/// route for every precision of the CPU.
 struct route_cpu {
   static void run(exec::host& exec, matrix_view<float const> logits, routing<float> const& plan,
                   router_weights weights);
@@ -41,10 +42,12 @@ PLAIT_OP void route_cpu::run(exec::host& exec, matrix_view<float const> logits,
   exec.parallel(logits.rows(), exec.grain(logits.rows()), [&](std::int64_t t, int thread) {
     float* const p = memory + thread * stride;
     float const* const row = logits.row(t);
-    float most = row[0], total = 0, chosen = 0;
-    for (std::int64_t e = 1; e < n; ++e) most = std::max(most, row[e]);
+    float max_logit = row[0];
+    float total = 0;
+    float chosen = 0;
+    for (std::int64_t e = 1; e < n; ++e) max_logit = std::max(max_logit, row[e]);
     for_each_packet(n, [&](std::int64_t e, std::int64_t count) {
-      store(p + e, exp(sub(load(row + e, count), set(most))), count);
+      store(p + e, exp(sub(load(row + e, count), set(max_logit))), count);
     });
     for (std::int64_t e = 0; e < n; ++e) total += p[e];
     choose_top_k(row, n, plan.expert.cols(), plan.expert.row(t));

@@ -1,13 +1,9 @@
-// route on a device: a warp per token for softmax and choices, then a stable counting sort of
-// the choices by expert.
-//
-// Choices stand in the order of their tokens. A warp counts 32 of them at a time: a lane learns
-// from the others how many before it chose the same expert. So every place follows from counts
-// alone: no atomics, and the same bits in any order of threads.
-// Equation: choices, places, tokens and first rows are those of `choose_top_k` on the logits and
-//   `group_by_expert`, bit for bit
-// Cost: one launch, of one block, up to 256 tokens and 512 experts; four beyond. Workspace: n
-//   counts for every 2048 choices
+// route on a device: a warp per token for softmax and choices, then a stable counting sort of the
+// choices by expert.
+// Equation: choices, places, tokens and first rows are those of choose_top_k on the logits and of
+//   group_by_expert, bit for bit
+// Cost: up to 256 tokens and 512 experts one launch of one block; beyond that four launches.
+//   Workspace: n counts per 2048 choices
 // Test: tests/unit/ops/routing/route_gpu_test.cpp
 #pragma once
 
@@ -16,6 +12,7 @@
 #include <plait/exec/device.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/routing/gpu/route.hpp>
+#include <plait/ops/routing/gpu/route_single_block.hpp>
 #include <plait/ops/routing/route.hpp>
 
 #include <cstdint>
@@ -23,11 +20,11 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// What every kernel of a routing is given; `starts` is missing.
+/// The arguments of all routing kernels, without `starts`.
 inline kernels::route_args route_arguments(matrix_view<float const> logits,
                                            routing<float> const& plan, router_weights weights) {
   std::int64_t const total = logits.rows() * plan.expert.cols();
-  constexpr std::int64_t each = kernels::sort_choices<false>::choices;
+  constexpr std::int64_t choices_per_block = kernels::sort_choices<false>::choices;
   return {logits,
           static_cast<int>(logits.cols()),
           static_cast<int>(plan.expert.cols()),
@@ -39,7 +36,7 @@ inline kernels::route_args route_arguments(matrix_view<float const> logits,
           plan.token,
           plan.first,
           nullptr,
-          (total + each - 1) / each};
+          (total + choices_per_block - 1) / choices_per_block};
 }
 
 template <precision P, class Runtime>
@@ -50,8 +47,9 @@ struct route_op<exec::device<P, Runtime>> {
     std::int64_t const tokens = logits.rows(), n = logits.cols();
     arena::frame const scratch(exec.workspace);
     kernels::route_args args = route_arguments(logits, plan, weights);
-    if (tokens <= kernels::route_few::max_tokens && n <= kernels::route_few::range) {
-      exec.template launch<kernels::route_few>({}, args);
+    if (tokens <= kernels::route_single_block::max_tokens &&
+        n <= kernels::route_single_block::range) {
+      exec.template launch<kernels::route_single_block>({}, args);
       return;
     }
     args.starts = exec.workspace.template take<std::int32_t>(n * args.blocks);

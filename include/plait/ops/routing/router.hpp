@@ -1,4 +1,4 @@
-// The router's product and its choices: what a mixture of experts does before its experts.
+// The router of a mixture of experts: its product and its choices.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -9,7 +9,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// The two ops one after the other; a device does both at once for few tokens.
+/// The default calls linear and route; a device has one launch for few tokens.
 template <class Exec>
 struct router_op {
   template <class T, class Logit, class Matrix>
@@ -21,10 +21,9 @@ struct router_op {
 };
 
 /// Equation: logits = x router^T, then route (route.hpp)
-/// Shapes: x [T, d], router [n, d], logits [T, n], of `Exec::output_type`, which hold the product
+/// Shapes: x [T, d], router [n, d], logits [T, n] of `Exec::output_type`, which hold the product
 ///   afterwards
-/// Cost: those of linear (linear.hpp) and route, which it calls; a device has one kernel for few
-///   tokens
+/// Cost: that of linear and route
 /// Test: tests/unit/layers/golden_test.cpp, tests/unit/model/device_test.cpp
 template <class Exec, class Matrix>
 void router(Exec& exec, matrix_view<typename Exec::value_type const> x, Matrix const& router,

@@ -1,7 +1,5 @@
-// One launch for few tokens: a warp a token and expert multiplies, then the same block routes;
-// otherwise one op after the other.
-// Equation: the sum over d is the lanes' shares, added in pairs
-// Shapes: tokens times experts at most 128
+// router on a device: one launch where tokens times experts are at most 128; otherwise linear, then
+// route.
 // Test: tests/unit/model/device_test.cpp
 #pragma once
 
@@ -26,7 +24,7 @@ struct router_op<exec::device<P, Runtime>> {
                   routing<float> const& plan, router_weights weights) {
     using kernel = kernels::router_skinny<T>;
     std::int64_t const tokens = x.rows(), n = router.rows();
-    if (tokens * n <= kernel::max_products && n <= kernels::route_few::range) {
+    if (tokens * n <= kernel::max_products && n <= kernels::route_single_block::range) {
       matrix_view<float const> const chosen_from = logits;
       exec.template launch<kernel>(
           {.x = tokens > 0 ? 1 : 0},

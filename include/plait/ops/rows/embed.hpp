@@ -1,4 +1,4 @@
-// Rows of the embedding table.
+// Embedding lookup.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -16,7 +16,6 @@ struct embed_op {
   PLAIT_OP_MISSING(embed);
 };
 
-/// The table may be plain or packed (a tied head).
 /// Equation: y[t] = table[ids[t]], without scaling
 /// Shapes: ids [T], each in [0, V), which the model checks; table [V, d], plain or packed (a tied
 ///   head); y [T, d]

@@ -1,5 +1,5 @@
-// embed on the CPU. Each token copies its row; from a packed table (a tied head) with a panel's
-// stride.
+// embed on the CPU: one row copied per token, from a packed table (a tied head) with the stride of
+// a panel.
 // Cost: threads share tokens
 // Test: tests/unit/ops/rows/embed_test.cpp
 #pragma once

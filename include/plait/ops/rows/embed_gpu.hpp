@@ -1,4 +1,5 @@
-// A thread takes eight values of a row; of an int8 table it gathers them from their tiles.
+// embed on a device: a thread copies eight values of a row; from an int8 table it gathers them from
+// their tiles.
 // Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 

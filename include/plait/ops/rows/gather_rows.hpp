@@ -1,4 +1,4 @@
-// Chosen rows of a matrix.
+// Selected rows of a matrix.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -27,7 +27,7 @@ void gather_rows(Exec& exec, matrix_view<typename Exec::value_type const> x,
   gather_rows_op<Exec>::run(exec, x, rows, y);
 }
 
-/// Copying is the same on every execution policy of this machine.
+// One implementation for every execution policy of the host.
 template <class Exec>
 requires std::derived_from<Exec, exec::host>
 struct gather_rows_op<Exec> {

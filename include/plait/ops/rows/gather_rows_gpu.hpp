@@ -1,5 +1,5 @@
-// gather_rows on a device. A block a row. With zeros behind a row's columns it makes rows that
-// stand at multiples of 16 bytes of some that do not.
+// gather_rows on a device: one block per row (gpu/gather_rows.hpp).
+// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>

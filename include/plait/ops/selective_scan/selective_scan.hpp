@@ -1,4 +1,4 @@
-// The recurrence of Mamba-1, with softplus, D and gate.
+// The selective scan of Mamba-1: recurrence with softplus, skip connection and gate.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,8 +11,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// Activations of a scan, one row a token: u, z and dt [T, d], B and C [T, N]. dt is before the
-/// softplus, its bias added.
+/// Activations of a scan, one row per token: u, z and dt [T, d], B and C [T, N]. dt is the value
+/// before the softplus, bias included.
 template <class T>
 struct scan_input {
   matrix_view<T const> u, z, dt, B, C;
@@ -23,19 +23,13 @@ struct selective_scan_op {
   PLAIT_OP_MISSING(selective_scan);
 };
 
-/// For each sequence, over its tokens t, with delta = softplus(dt[t, c]) and A = -exp(A_log):
-///   S[n, c] = exp(delta A[c, n]) S[n, c] + delta u[t, c] B[t, n]
-///   y[t, c] = (sum_n S[n, c] C[t, n] + D[c] u[t, c]) silu(z[t, c])
-/// (Gu and Dao, arXiv:2312.00752; B by Euler, A by exp; y uses S after the update.) A_log [d, N], D
-/// [d]. The state of a sequence is S, [N][d], zeros at first, always f32 outside the reference. y
-/// may be u.
-/// Equation: with delta = softplus(dt[t, c]) and A = -exp(A_log), each sequence on its own: S[n, c]
+/// Equation: with delta = softplus(dt[t, c]) and A = -exp(a_log), per sequence and token t: S[n, c]
 ///   <- exp(delta A[c, n]) S[n, c] + delta u[t, c] B[t, n], then y[t, c] = (sum_n S[n, c] C[t, n] +
-///   D[c] u[t, c]) silu(z[t, c])
-/// Shapes: u, z, dt, y [T, d], B and C [T, N], a_log [d, N], d [d]; dt is before the softplus, its
-///   bias added; y may be u. State of a sequence: S, [N][d], zeros at first, f32 outside the
-///   reference
-/// Cost: 7 N operations a value, one of them an exp
+///   d[c] u[t, c]) silu(z[t, c]). A is discretised by the exponential, B by Euler's method; y reads
+///   S after the update
+/// Shapes: activations as in scan_input, y [T, d], a_log [d, N], d [d]; y may be u
+/// State: per sequence S, [N][d], zeros at the start, f32 outside of the reference
+/// Cost: 7 N operations per value, one of them an exp
 /// Source: Gu and Dao, arXiv:2312.00752
 /// Test: tests/unit/ops/selective_scan/selective_scan_test.cpp
 template <class Exec, class State, class Vector>

@@ -1,13 +1,13 @@
-// Channels side by side in a register, a run of states in registers, tiles in the L1 cache.
-// Equation: an output is one chain from D u, over the states upwards, then gated; a state's update
-//   is one fused multiply-add, 2^(delta A log2(e)) S + (delta u) B. Runs of 16, 8, 4 and 1 states
-//   (elsewhere than on AVX-512 8, 4 and 1) change no operation, nor does the tile: up to 16 tokens
-//   of 4 registers of channels, or fewer tokens of more, so that chains of one token run beside
-//   those of others
+// selective_scan on the CPU: channels side by side in vector registers, runs of states in
+// registers, tiles of tokens in the L1 cache.
+// Equation: an output is one chain from D u over the states upwards, then gated; the update of a
+//   state is one fused multiply-add, 2^(delta A log2(e)) S + (delta u) B. Runs of 16, 8, 4 and 1
+//   states (8, 4 and 1 without AVX-512) change no operation; neither does the shape of a tile: up
+//   to 16 tokens of 4 registers of channels, or fewer tokens of more registers, so that independent
+//   chains overlap
 // Cost: delta, delta u and the outputs of a tile are computed once for all states; rows of the next
-//   tile are prefetched. With one token, A and state are read and the state written once. Threads
-//   share (sequence, run of at most 64 registers of channels); tokens are a chain and are not
-//   shared
+//   tile are prefetched. With one token, A and the state are read and the state written once.
+//   Threads share (sequence, run of at most 64 registers of channels), not the tokens of a sequence
 // Test: tests/unit/ops/selective_scan/selective_scan_test.cpp
 #pragma once
 
@@ -20,6 +20,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
+/// selective_scan for every precision of the CPU.
 struct selective_scan_cpu {
   static void run(exec::host& exec, sequences<float> const& seqs, scan_input<float> const& in,
                   state_tensor const& a_log, channel_tensor const& d, matrix_view<float> y);
@@ -36,23 +37,25 @@ PLAIT_NAMESPACE_END
 
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
+namespace detail {
 
 struct selective_scan_kernel {
   static void run(exec::host& exec, sequences<float> const& seqs, scan_input<float> const& in,
                   state_tensor const& a_log, channel_tensor const& d, matrix_view<float> y) {
-    std::int64_t const blocks = (a_log.rows() + width - 1) / width,
-                       run = std::min(max_blocks, exec.grain(blocks * seqs.count));
+    std::int64_t const blocks = (a_log.rows() + width - 1) / width;
+    std::int64_t const run = std::min(max_blocks_per_run, exec.grain(blocks * seqs.count));
     std::int64_t const runs = (blocks + run - 1) / run;
     exec.parallel(seqs.count * runs, [&](std::int64_t item, int) {
-      std::int64_t const s = item / runs, begin = item % runs * run,
-                         end = std::min(begin + run, blocks);
+      std::int64_t const s = item / runs;
+      std::int64_t const begin = item % runs * run;
+      std::int64_t const end = std::min(begin + run, blocks);
       for (std::int64_t first = seqs.first_row[s]; first < seqs.first_row[s + 1];
            first += max_tokens) {
-        std::int64_t const tokens = std::min(max_tokens, seqs.first_row[s + 1] - first),
-                           together = slots / tokens;
-        for (std::int64_t b = begin; b < end; b += together)
+        std::int64_t const tokens = std::min(max_tokens, seqs.first_row[s + 1] - first);
+        std::int64_t const blocks_per_tile = tile_registers / tokens;
+        for (std::int64_t b = begin; b < end; b += blocks_per_tile)
           scan_tile({first, tokens, b * width,
-                     std::min(std::min(b + together, end) * width, a_log.rows())},
+                     std::min(std::min(b + blocks_per_tile, end) * width, a_log.rows())},
                     seqs.state_of(s), in, a_log, d, y);
       }
     });
@@ -63,28 +66,28 @@ struct selective_scan_kernel {
   static constexpr std::int64_t width = simd::width;
   static_assert(width == state_tensor::block);
   /// Blocks (registers) of channels that a thread takes through all tokens, tile by tile: their
-  /// state and A stay in the L2 cache, and rows are read 4 KiB at a time where there are more
-  /// channels than that.
-  static constexpr std::int64_t max_blocks = 64;
-  /// A tile is `max_tokens` of some blocks, or fewer tokens of more blocks, so that what depends
-  /// on one another is never all there is to do.
-  static constexpr std::int64_t max_tokens = 16, slots = 64;
-  static constexpr int max_states = width == 16 ? 16 : 8;  ///< in registers at a time
+  /// state and A stay in the L2 cache, and rows are read 4 KiB at a time where there are that many
+  /// channels.
+  static constexpr std::int64_t max_blocks_per_run = 64;
+  /// A tile has `max_tokens` tokens of some blocks, or fewer tokens of more blocks: there are
+  /// always independent chains to compute.
+  static constexpr std::int64_t max_tokens = 16, tile_registers = 64;
+  static constexpr int max_states = width == 16 ? 16 : 8;  ///< held in registers at a time
 
-  /// A tile's delta, delta * u, and the output's chains, which begin at D * u: [block][token]
-  /// registers.
+  /// Of a tile, [block][token] registers: delta, delta u, and the chains of the outputs, which
+  /// begin at D u.
   struct tile_values {
-    alignas(64) float delta[slots * width], delta_u[slots * width], y[slots * width];
+    alignas(64) float delta[tile_registers * width], delta_u[tile_registers * width],
+        y[tile_registers * width];
   };
   /// Rows [first, first + tokens) and channels [begin, end).
-  struct range {
+  struct tile_bounds {
     std::int64_t first, tokens, begin, end;
-    std::int64_t channels(std::int64_t c) const {
-      return std::min(width, end - c);
-    }  ///< in the block from c on
+    /// Channels of the block that begins at channel c.
+    std::int64_t channels(std::int64_t c) const { return std::min(width, end - c); }
   };
 
-  static void scan_tile(range const r, float* S, scan_input<float> const& in,
+  static void scan_tile(tile_bounds const r, float* S, scan_input<float> const& in,
                         state_tensor const& a_log, channel_tensor const& d,
                         matrix_view<float> out) {
     using namespace simd;
@@ -94,15 +97,15 @@ struct selective_scan_kernel {
       std::int64_t const n = r.channels(c);
       packet const skip = load(d.column(0) + c, n);
       for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width) {
-        packet const u = load(in.u.row(i) + c, n),
-                     delta = simd::softplus(load(in.dt.row(i) + c, n));
+        packet const u = load(in.u.row(i) + c, n);
+        packet const delta = simd::softplus(load(in.dt.row(i) + c, n));
         store(t.delta + at, delta);
         store(t.delta_u + at, mul(delta, u));
         store(t.y + at, mul(skip, u));
       }
     }
-    // One or two tokens are traffic of states above all: states of all blocks, a few at a time, so
-    // that lines a power of two apart need not stay in the L1 cache together.
+    // The cost of one or two tokens is the traffic of states: runs of 8 states over all blocks keep
+    // fewer cache lines at distances of a power of two, which compete for the same L1 sets.
     std::int64_t const states = a_log.cols();
     std::int64_t state = 0;
     if (max_states > 8 && r.tokens <= 2)
@@ -118,13 +121,13 @@ struct selective_scan_kernel {
               r.channels(c));
   }
 
-  /// States [state, state + States) over the tile; the chain of an output runs over the states
-  /// upwards, run after run.
+  /// Moves states [state, state + States) through the tile. The chain of an output runs over the
+  /// states upwards, run after run.
   template <int States>
-  static void run_states(tile_values& t, range const r, std::int64_t& state, float* S,
+  static void run_states(tile_values& t, tile_bounds const r, std::int64_t& state, float* S,
                          scan_input<float> const& in, state_tensor const& a_log) {
     using namespace simd;
-    std::int64_t const d = a_log.rows(), to_next = r.end - r.begin;
+    std::int64_t const d = a_log.rows(), next_tile = r.end - r.begin;
     std::int64_t at = 0;
     [&]<int... N>(std::integer_sequence<int, N...>) __attribute__((always_inline)) {
       for (std::int64_t c = r.begin; c < r.end; c += width) {
@@ -135,7 +138,7 @@ struct selective_scan_kernel {
         for (std::int64_t i = r.first; i < r.first + r.tokens; ++i, at += width) {
           if (state == 0)
             for (float const* row : {in.dt.row(i), in.u.row(i), in.z.row(i)})
-              __builtin_prefetch(row + c + to_next);  // of the next tile
+              __builtin_prefetch(row + c + next_tile);
           packet const delta = load(t.delta + at), delta_u = load(t.delta_u + at);
           packet y = load(t.y + at);
           float const *const B = in.B.row(i) + state, *const C = in.C.row(i) + state;
@@ -152,10 +155,12 @@ struct selective_scan_kernel {
   }
 };
 
+}  // namespace detail
+
 PLAIT_OP void selective_scan_cpu::run(exec::host& exec, sequences<float> const& seqs,
                                       scan_input<float> const& in, state_tensor const& a_log,
                                       channel_tensor const& d, matrix_view<float> y) {
-  selective_scan_kernel::run(exec, seqs, in, a_log, d, y);
+  detail::selective_scan_kernel::run(exec, seqs, in, a_log, d, y);
 }
 
 }  // namespace ops

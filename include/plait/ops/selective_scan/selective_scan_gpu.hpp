@@ -1,10 +1,10 @@
-// selective_scan on a device: which kernel, and how work is shared out. Which of three forms a call
-// takes: tiles (selective_scan_tiles.hpp) of channels, blocks (selective_scan_blocks.hpp) of
-// tokens, or a step (selective_scan_step.hpp) of one token.
-// Equation: of 16 successive states lane l sums up 4 l to 4 l + 3; lanes are added as (0 + 2) +
-//   (1 + 3), then runs of 16, 32 or 64 states (the least that holds N, or 64). Tiles and steps do
-//   the same, so that any split of a sequence into calls gives the same bits; blocks compose maps
-//   (affine.hpp) in another order: their results differ by roundings
+// selective_scan on a device: the choice among three kernels. Tiles (gpu/scan_tiles.hpp) of
+// channels, blocks (gpu/scan_blocks.hpp) of tokens, or a step (gpu/scan_step.hpp) of one token per
+// sequence.
+// Equation: of 16 successive states lane l adds 4 l to 4 l + 3; lanes are added as (0 + 2) + (1 +
+//   3), then runs of 16, 32 or 64 states (the least that holds N, or 64). Tiles and steps do the
+//   same, so that any split of a sequence into calls gives the same bits; blocks compose maps
+//   (gpu/affine.hpp) in another order, and their results differ by roundings
 // Shapes: any N, any number of channels and tokens. Blocks where tiles would leave a quarter of the
 //   multiprocessors or more idle, from 256 tokens on, for N up to 256
 // Source: Gu and Dao, arXiv:2312.00752
@@ -24,17 +24,16 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// How a device computes a call: the results of tiles and steps are the same bits, those of blocks
-/// other roundings.
+/// The kernels of a scan. Tiles and steps give the same bits, blocks other roundings.
 enum class scan_form {
-  tiles,   ///< 32 channels a block, one token after the other
-  blocks,  ///< 4 channels a block, scanned over the tokens
-  step,    ///< one token a sequence
+  tiles,   ///< 32 channels per block, one token after the other
+  blocks,  ///< 4 channels per block, scanned over the tokens
+  step,    ///< one token per sequence
 };
 
-/// Tiles keep the device busy from two or three of them a multiprocessor on, and none idle from one
-/// on. A scan computes twice as much, so that it is for fewer than 3/4 of that; and in a multiple
-/// of 512 tokens.
+/// The kernel for a call. Two or three tiles per multiprocessor keep the device busy, one leaves
+/// none idle. A scan over tokens has twice the arithmetic, so that it is used below 3/4 tile per
+/// multiprocessor; and it needs 256 tokens, as it takes 512 at a time.
 constexpr scan_form scan_form_of(std::int64_t channels, std::int64_t states, std::int64_t sequences,
                                  std::int64_t longest, int multiprocessor_count) {
   if (longest <= 1) return scan_form::step;
@@ -58,8 +57,8 @@ struct selective_scan_op<exec::device<P, Runtime>> {
            exec, seqs, in, a_log, d, y);
   }
 
-  /// In a form that is given: steps only where no sequence has more than one token, blocks only for
-  /// up to max_states states.
+  /// By a given kernel: steps only where no sequence has more than one token, blocks only for up to
+  /// max_states states.
   template <class Memory>
   static void run_as(scan_form form, device& exec, sequences<T> const& seqs,
                      scan_input<T> const& in, device_state<Memory> const& a_log,
@@ -72,13 +71,14 @@ struct selective_scan_op<exec::device<P, Runtime>> {
           exec, args, kernels::selective_scan_blocks<T>::channels, seqs.count);
     if (form == scan_form::step) {
       using kernel = kernels::selective_scan_step<T>;
-      // Blocks for all multiprocessors, and beyond that sequences behind one another, so that A is
-      // read less often.
-      std::int64_t const across = (args.channels + kernel::threads - 1) / kernel::threads;
-      std::int64_t const most = std::max<std::int64_t>(1, blocks_per_multiprocessor *
-                                                              exec.runtime.multiprocessor_count() /
-                                                              std::max<std::int64_t>(1, across));
-      return launch<kernel>(exec, args, kernel::threads, std::min(seqs.count, most));
+      // No more blocks than the multiprocessors hold at a time: further sequences follow in the
+      // same block, so that A is read less often.
+      std::int64_t const blocks_per_sequence =
+          (args.channels + kernel::threads - 1) / kernel::threads;
+      std::int64_t const max_sequences = std::max<std::int64_t>(
+          1, blocks_per_multiprocessor * exec.runtime.multiprocessor_count() /
+                 std::max<std::int64_t>(1, blocks_per_sequence));
+      return launch<kernel>(exec, args, kernel::threads, std::min(seqs.count, max_sequences));
     }
     switch (kernels::scan_run(args.states)) {
       case 16:
@@ -91,8 +91,8 @@ struct selective_scan_op<exec::device<P, Runtime>> {
   }
 
  private:
-  static constexpr std::int64_t blocks_per_multiprocessor =
-      16;  ///< of steps, 128 threads each: as many as a multiprocessor holds
+  /// Of steps, with 128 threads each: as many as a multiprocessor holds.
+  static constexpr std::int64_t blocks_per_multiprocessor = 16;
 
   template <int States>
   static void tiles(device& exec, kernels::scan_args<T> const& args) {
@@ -101,10 +101,10 @@ struct selective_scan_op<exec::device<P, Runtime>> {
   }
   template <class Kernel>
   static void launch(device& exec, kernels::scan_args<T> const& args, std::int64_t channels,
-                     std::int64_t down) {
-    exec.template launch<Kernel>(
-        {.x = (args.channels + channels - 1) / channels, .y = std::min<std::int64_t>(down, 65535)},
-        args);
+                     std::int64_t rows_of_blocks) {
+    exec.template launch<Kernel>({.x = (args.channels + channels - 1) / channels,
+                                  .y = std::min<std::int64_t>(rows_of_blocks, 65535)},
+                                 args);
   }
 };
 

@@ -1,12 +1,12 @@
-// Mamba's state-space part, from what x_proj selects for each token to the gated output: norms,
-// dt_proj and scan.
+// The state-space part of Mamba, from the output of x_proj to the gated output: inner norms,
+// dt_proj and selective scan.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/ops/dispatch.hpp>
 #include <plait/ops/linear/linear.hpp>
-#include <plait/ops/norm/add_norm.hpp>
+#include <plait/ops/norm/inner_norms.hpp>
 #include <plait/ops/selective_scan/selective_scan.hpp>
 
 #include <array>
@@ -14,16 +14,16 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// Activations: u and z [T, d]; selected [T, R + 2 N] = x_proj u, a token's step (of rank R), B and
-/// C side by side, which are overwritten.
+/// Activations: u and z [T, d]; selected [T, R + 2 N] = x_proj u, with dt (of rank R), B and C of a
+/// token side by side. selected is overwritten.
 template <class T>
 struct ssm_input {
   matrix_view<T const> u, z;
   matrix_view<T> selected;
 };
 
-/// Weights: the inner norms of the three parts, dt_proj [d, R] and its bias [d], A_log [d, N], D
-/// [d].
+/// Weights: inner norms of dt [R], B [N] and C [N], dt_proj [d, R] and its bias [d], a_log [d, N],
+/// d [d].
 template <class Matrix, class Vector, class State>
 struct ssm_weights {
   Vector const *dt_norm, *b_norm, *c_norm;
@@ -44,7 +44,7 @@ struct ssm_weights {
         d(&skip) {}
 };
 
-/// One op after the other.
+/// selective_ssm as a sequence of ops: inner_norms, linear, selective_scan.
 template <class Exec, class T, class Matrix, class Vector, class State>
 void selective_ssm_by_parts(Exec& exec, sequences<T> const& seqs, ssm_input<T> const& in,
                             ssm_weights<Matrix, Vector, State> const& w, float eps,
@@ -60,7 +60,7 @@ void selective_ssm_by_parts(Exec& exec, sequences<T> const& seqs, ssm_input<T> c
                  *w.a_log, *w.d, y);
 }
 
-/// By parts; a device has a kernel for all of it where every sequence has one token.
+/// The default runs the parts; a device has one launch where every sequence has one new token.
 template <class Exec>
 struct selective_ssm_op {
   template <class T, class Matrix, class Vector, class State>
@@ -71,15 +71,12 @@ struct selective_ssm_op {
 };
 
 /// Equation: [dt, B, C] = selected, each with its RMS norm; dt = dt_proj dt + bias; y =
-///   selective_scan(u, dt, B, C) silu(z)
-/// Shapes: u, z, y [T, d], selected [T, R + 2 N], which is overwritten; dt_proj [d, R]; y may be u
-/// Errors: none but for a workspace that is too small
-/// Cost: that of inner_norms (add_norm.hpp), linear (linear.hpp) and selective_scan
-///   (selective_scan.hpp), which it calls; a device has one kernel where every sequence has one
-///   token
+///   selective_scan(u, z, dt, B, C)
+/// Shapes: activations as in ssm_input, weights as in ssm_weights; y [T, d] may be u
+/// Cost: that of inner_norms, linear and selective_scan
 /// Source: Gu and Dao, arXiv:2312.00752; the norms: Lieber et al., arXiv:2403.19887
 /// Test: tests/unit/layers/golden_test.cpp,
-/// tests/unit/ops/selective_scan/selective_ssm_gpu_test.cpp
+///   tests/unit/ops/selective_scan/selective_ssm_gpu_test.cpp
 template <class Exec, class Matrix, class Vector, class State>
 void selective_ssm(Exec& exec, sequences<typename Exec::value_type> const& seqs,
                    ssm_input<typename Exec::value_type> const& in,

@@ -1,10 +1,10 @@
-// One launch where every sequence has one token: a block takes 64 channels of up to 4 sequences,
-// normalises their 288 numbers anew, reads the rows of dt_proj once, and moves the states on;
-// otherwise one op after the other.
-// Equation: dt is rounded to T behind its norm and behind dt_proj, as between the ops; sums of
-//   dt_proj in two halves of its columns
-// Shapes: rank at most 512 and N at most 64, otherwise by parts
-// Cost: dt_proj once for 4 sequences, the states in and out once, 128 bytes of one state at a time
+// selective_ssm on a device: one launch where every sequence has one new token, otherwise by parts.
+// A block of the launch takes 64 channels of up to 4 sequences.
+// Equation: dt is rounded to T after its norm and after dt_proj, as between the ops; sums of
+//   dt_proj are made in two halves of its columns
+// Shapes: one launch with a rank up to 512 and N up to 64
+// Cost: dt_proj read once per 4 sequences, the states read and written once, 128 bytes of one state
+//   at a time
 // Test: tests/unit/ops/selective_scan/selective_ssm_gpu_test.cpp
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <plait/exec/device.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/ops/linear/linear_gpu.hpp>
-#include <plait/ops/norm/add_norm_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/selective_scan/gpu/ssm_step.hpp>
 #include <plait/ops/selective_scan/selective_scan_gpu.hpp>
 #include <plait/ops/selective_scan/selective_ssm.hpp>
@@ -36,7 +36,7 @@ struct selective_ssm_op<exec::device<P, Runtime>> {
       return selective_ssm_by_parts(exec, seqs, in, w, eps, y);
     exec.template launch<kernel>(
         {.x = (w.dt_proj->rows() + kernel::channels - 1) / kernel::channels,
-         .y = (seqs.count + kernel::together - 1) / kernel::together},
+         .y = (seqs.count + kernel::sequences_per_block - 1) / kernel::sequences_per_block},
         {seqs, in.u, in.z, matrix_view<T const>(in.selected), y, w.dt_norm->device_view(),
          w.b_norm->device_view(), w.c_norm->device_view(), w.dt_bias->device_view(),
          w.a_log->device_view(), w.d->device_view(), w.dt_proj->device_view(), states, eps});

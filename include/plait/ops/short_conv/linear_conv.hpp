@@ -1,4 +1,4 @@
-// Mamba's input projection, and the convolution of its first half.
+// Mamba's input projection, and the short convolution of its first half.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -9,7 +9,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// The two ops one after the other; a device does both at once where every sequence has one token.
+/// The default calls linear and conv_silu; a device has one launch where every sequence has one new
+/// token.
 template <class Exec>
 struct linear_conv_op {
   template <class T, class Matrix, class Vector, class Bias, class Taps>
@@ -21,11 +22,10 @@ struct linear_conv_op {
   }
 };
 
-/// Equation: [v, z] = x W^T (+ bias), u = silu(conv(v) + bias)
-/// Shapes: x [T, D], uz [T, 2 d], u [T, d]; uz holds z in its second half afterwards, its first
-///   half may hold anything
-/// Cost: those of linear (linear.hpp) and conv_silu (conv_silu.hpp), which it calls; a device has
-///   one kernel where every sequence has one token
+/// Equation: [v, z] = x W^T (+ bias of W), u = conv_silu(v, taps, bias)
+/// Shapes: x [T, D], uz [T, 2 d], u [T, d]. Afterwards the second half of uz is z, and its first
+///   half is unspecified
+/// Cost: that of linear and conv_silu
 /// Test: tests/unit/layers/golden_test.cpp, tests/unit/model/device_test.cpp
 template <class Exec, class Matrix, class Vector, class Taps, class Bias>
 void linear_conv(Exec& exec, sequences<typename Exec::value_type> const& seqs,

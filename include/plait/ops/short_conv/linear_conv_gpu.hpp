@@ -1,7 +1,6 @@
-// linear_conv on a device: one launch where every sequence has one token, else one op after the
-// other. One launch where every sequence has one token: the product's columns that the convolution
-// takes go through it where they are written.
-// Equation: the product is rounded to T before it is the convolution's input, as between the ops
+// linear_conv on a device: one launch where every sequence has one new token, otherwise linear,
+// then conv_silu. The launch convolves columns of the product where it writes them.
+// Equation: the product is rounded to T before the convolution, as between the ops
 // Test: tests/unit/model/device_test.cpp
 #pragma once
 

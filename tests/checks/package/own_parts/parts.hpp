@@ -19,7 +19,6 @@ T sigmoid(T x) {
 }
 
 // ---- a mixer: exponential moving averages
-// ------------------------------------------------------------------------------------------------
 /// h_t = h_(t-1) + a (u_t - h_(t-1)) a channel, u = in_proj x, a = sigmoid(decay); y = out_proj h.
 struct ema {
   int width = 0;
@@ -68,7 +67,6 @@ struct ema_layer {
 };
 
 // ---- a router: sigmoid scores, a bias that only chooses, weights that add up to 1
-// ----------------------------------------------------------
 /// s = sigmoid(router x); the top_k largest s + bias are chosen; y = sum s_e / sum(s) mlp_e(x) (as
 /// in DeepSeek-V3, arXiv:2412.19437).
 struct balanced_moe {
@@ -142,7 +140,6 @@ struct balanced_moe_layer {
 };
 
 // ---- a feed-forward: two matrices, squared ReLU
-// --------------------------------------------------------------------------------------------
 /// y = down max(up x + bias, 0)^2 (So et al., arXiv:2109.08668).
 struct squared_relu {
   int d_ff = 0;
@@ -183,7 +180,6 @@ struct squared_relu_layer {
 };
 
 // ---- a norm: LayerNorm
-// -----------------------------------------------------------------------------------------------------------------
 /// out = weight (x - mean(x)) / sqrt(variance(x) + eps) + bias (Ba et al., arXiv:1607.06450).
 struct layer_norm {
   friend constexpr bool operator==(layer_norm const&, layer_norm const&) = default;
@@ -220,7 +216,6 @@ struct layer_norm_layer {
 };
 
 // ---- a schedule: one letter a layer
-// --------------------------------------------------------------------------------------------------------
 /// A or a attends, everything else recurs; capital letters route.
 template <std::size_t N>
 struct pattern {
@@ -234,7 +229,6 @@ struct pattern {
 };
 
 // ---- an architecture: three mixers, and layers of one sublayer
-// ------------------------------------------------------------------------------
 struct three_mixers {
   int d_model = 33, vocab_size = 47;
   plait::attention attend{.num_heads = 3, .num_kv_heads = 1};

@@ -20,7 +20,7 @@ void shard(std::string const& path, std::vector<std::string> const& names) {
   out.commit();
 }
 
-/// A directory with shards s1 {a, c} and s2 {b}, and this index.
+/// A directory with shards s1 {a, c} and s2 {b}, and the given index.
 std::string refused(std::string_view index) {
   temporary_directory const dir;
   shard(dir / "s1.safetensors", {"a", "c"});
@@ -66,14 +66,14 @@ TEST_CASE("checkpoint: shards") {
   PLAIT_REFUSED(c.at("x"), "index.json: has no tensor \"x\"");
 }
 
-TEST_CASE("checkpoint: the single file comes first, as in transformers") {
+TEST_CASE("checkpoint: the single file takes precedence, as in transformers") {
   temporary_directory const dir;
   shard(dir / "model.safetensors", {"only"});
   dir.write("model.safetensors.index.json", "broken");
   CHECK(checkpoint(dir.path()).names() == std::vector<std::string_view>{"only"});
 }
 
-TEST_CASE("checkpoint: a single file that is there but cannot be read is not passed over") {
+TEST_CASE("checkpoint: an unreadable single file is an error") {
   temporary_directory const dir;
   shard(dir / "s1.safetensors", {"a", "c"});
   shard(dir / "s2.safetensors", {"b"});
@@ -92,7 +92,7 @@ TEST_CASE("checkpoint: directories without weights") {
   PLAIT_REFUSED(checkpoint(dir.path()), "model.safetensors: is a directory");
 }
 
-TEST_CASE("checkpoint: indices that are none") {
+TEST_CASE("checkpoint: malformed indices") {
   CHECK(refused(good) == "");
   CHECK(contains(refused(""), "index.json: not valid JSON"));
   CHECK(contains(refused("[]"), "index.json: is not a JSON object"));
@@ -107,7 +107,7 @@ TEST_CASE("checkpoint: indices that are none") {
   CHECK(contains(refused(R"({"weight_map": )" + std::string(1'000'000, '[')), "deeper than 64"));
 }
 
-TEST_CASE("checkpoint: total_size is a number or absent, and nothing depends on it") {
+TEST_CASE("checkpoint: total_size is a number or absent, and is not used") {
   auto const with = [](std::string_view metadata) {
     return R"({"metadata": )" + std::string(metadata) + ", " + good.substr(1);
   };
@@ -137,10 +137,11 @@ TEST_CASE("checkpoint: shard names stay in the directory") {
 TEST_CASE("checkpoint: index and shards agree on every name") {
   CHECK(contains(refused(R"({"weight_map": {"a": "s3.safetensors"}})"),
                  R"(index.json: names the shard "s3.safetensors", which does not exist)"));
-  CHECK(contains(
-      refused(
-          R"({"weight_map": {"a": "s1.safetensors", "c": "s1.safetensors", "b": "s1.safetensors"}})"),
-      R"(index.json: places tensor "b" in "s1.safetensors", which does not contain it)"));
+  CHECK(
+      contains(refused(
+                   R"({"weight_map": {"a": "s1.safetensors", "c": "s1.safetensors",
+              "b": "s1.safetensors"}})"),
+               R"(index.json: places tensor "b" in "s1.safetensors", which does not contain it)"));
   CHECK(contains(refused(R"({"weight_map": {"a": "s1.safetensors", "b": "s2.safetensors"}})"),
                  R"(s1.safetensors: tensor "c" is not in the weight_map)"));
 
@@ -148,9 +149,9 @@ TEST_CASE("checkpoint: index and shards agree on every name") {
   shard(dir / "s1.safetensors", {"a", "c"});
   shard(dir / "s2.safetensors", {"b", "a"});
   dir.write("model.safetensors.index.json", good);
-  PLAIT_REFUSED(
-      checkpoint(dir.path()),
-      R"(s2.safetensors: tensor "a" is in this shard, but the index places it in "s1.safetensors")");
+  PLAIT_REFUSED(checkpoint(dir.path()),
+                "s2.safetensors: tensor \"a\" is in this shard, but the index places it in "
+                "\"s1.safetensors\"");
   dir.write("s2.safetensors", "garbage!");
   PLAIT_REFUSED(checkpoint(dir.path()), dir / "s2.safetensors", "header");
 }

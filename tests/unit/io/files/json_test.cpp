@@ -1,4 +1,4 @@
-// io/files/json.hpp and the messages of io/files/message.hpp.
+// io/files/json.hpp, io/files/quote.hpp and io/files/fail.hpp.
 #include <support/files.hpp>
 
 #include <plait/io/files/json.hpp>
@@ -38,7 +38,7 @@ TEST_CASE("JSON: trailing text, also behind a zero byte") {
   PLAIT_REFUSED(parse_json("\0"sv, "f"), "at byte 1");
 }
 
-TEST_CASE("JSON: a key occurs once an object") {
+TEST_CASE("JSON: a key occurs once per object") {
   PLAIT_REFUSED(parse_json(R"({"a": 1, "b": {"k\n": 1, "k\n": 1}})", "f.json"), "f.json",
                 "the key \"k\\n\" occurs twice");
   CHECK(parse_json(R"([{"a": 1}, {"a": {"a": 2}}])", "f")[1]["a"]["a"] == 2);
@@ -68,7 +68,7 @@ TEST_CASE("JSON: invalid UTF-8 and hostile tokens leave one short printable line
   PLAIT_REFUSED(parse_json("{", "a\nb"), "a\\nb: not valid");
 }
 
-TEST_CASE("messages: what prints, prints, and the rest is escaped") {
+TEST_CASE("errors: printable text is unchanged, the rest is escaped") {
   CHECK(printable("model.layers.0") == "model.layers.0");
   CHECK(printable("a\"b\\") == "a\\\"b\\\\");
   CHECK(printable("\n\t\r\x1b\x7f"sv) == "\\n\\t\\x0d\\x1b\\x7f");

@@ -26,7 +26,7 @@ std::string const small_data("\x80\x3f\x00\xc0\x00\x00\xc0\x3f\x00\x00\x20\xc1",
                              12);  // bf16 1, -2; f32 1.5, -10
 std::string const small_file = safetensors_bytes(small_header, small_data);
 
-/// What opening a file with this header and `bytes` bytes of data says.
+/// The error of opening a file with this header and `bytes` bytes of data.
 std::string refused(temporary_directory const& dir, std::string_view header, std::size_t bytes) {
   std::string const path =
       dir.write("x.safetensors", safetensors_bytes(header, std::string(bytes, '\1')));
@@ -72,7 +72,7 @@ TEST_CASE("safetensors: reads names, shapes, metadata and values at any alignmen
   }
 }
 
-TEST_CASE("safetensors: a file in memory is read where it lies") {
+TEST_CASE("safetensors: a file in memory is not copied") {
   std::span const bytes = std::as_bytes(std::span(small_file));
   safetensors file("name\n", bytes);
   CHECK(file.path() == "name\n");
@@ -149,7 +149,7 @@ TEST_CASE("safetensors: no prefix of a file is a file") {
                 "has 13 bytes of data, but its tensors end at 12");
 }
 
-TEST_CASE("safetensors: a changed byte is refused or read, never more") {
+TEST_CASE("safetensors: a changed byte is refused or read, without other effects") {
   temporary_directory const dir;
   std::string const path = dir / "flipped.safetensors";
   std::size_t const end = 8 + small_header.size();
@@ -202,7 +202,7 @@ TEST_CASE("safetensors: header lengths") {
   PLAIT_REFUSED(safetensors(huge), "100000001; at most 100000000 is read");
 }
 
-TEST_CASE("safetensors: entries that are no tensors") {
+TEST_CASE("safetensors: malformed entries") {
   temporary_directory const dir;
   struct {
     std::string header;
@@ -221,15 +221,15 @@ TEST_CASE("safetensors: entries that are no tensors") {
       {R"({"t":)" + entry("32", "[1]", "[0,4]") + "}", 4, "dtype that is not a string"},
       {R"({"t":)" + entry("\"F32\"", "1", "[0,4]") + "}", 4, "shape that is not an array"},
       {R"({"t":)" + entry("\"F32\"", "[1.0]", "[0,4]") + "}", 4,
-       R"(tensor "t" has shape with something else than integers)"},
+       R"(tensor "t" has shape with a value that is not an integer)"},
       {R"({"t":)" + entry("\"F32\"", "[-1]", "[0,4]") + "}", 4,
-       "has shape with something else than integers"},
+       "has shape with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[\"1\"]", "[0,4]") + "}", 4,
-       "has shape with something else than integers"},
+       "has shape with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[true]", "[0,4]") + "}", 4,
-       "has shape with something else than integers"},
+       "has shape with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[null]", "[0,4]") + "}", 4,
-       "has shape with something else than integers"},
+       "has shape with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[0]") + "}", 4,
        "data_offsets that are not an array of two"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[0,4,4]") + "}", 4,
@@ -237,11 +237,11 @@ TEST_CASE("safetensors: entries that are no tensors") {
       {R"({"t":)" + entry("\"F32\"", "[1]", "{\"0\":0,\"1\":4}") + "}", 4,
        "data_offsets that are not an array of two"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[0.0,4]") + "}", 4,
-       "has data_offsets with something else than integers"},
+       "has data_offsets with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[-4,0]") + "}", 4,
-       "has data_offsets with something else than integers"},
+       "has data_offsets with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[0,18446744073709551616]") + "}", 4,
-       "has data_offsets with something else than integers"},
+       "has data_offsets with a value that is not an integer"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[4,0]") + "}", 4,
        "ends at byte 0, before it begins, at 4"},
       {R"({"t":)" + entry("\"F32\"", "[1]", "[0,8]") + "}", 4,
@@ -361,7 +361,7 @@ TEST_CASE("half: all 65536 values of both formats") {
   }
 }
 
-TEST_CASE("widen: long runs, odd offsets and lengths") {
+TEST_CASE("widen: long ranges, odd offsets and lengths") {
   temporary_directory const dir;
   std::size_t const n = 5003;
   std::string data(2 * n, '\0');

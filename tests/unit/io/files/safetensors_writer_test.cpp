@@ -29,7 +29,7 @@ void write_two(std::string const& path) {
 
 }  // namespace
 
-TEST_CASE("safetensors_writer: what is written is read, the same bytes every time") {
+TEST_CASE("safetensors_writer: values are read back, and the bytes are reproducible") {
   temporary_directory const dir;
   write_two(dir / "a.safetensors");
   write_two(dir / "b.safetensors");
@@ -73,11 +73,11 @@ TEST_CASE("safetensors_writer: bf16 is rounded to nearest, ties to even, in piec
   for (float const v : values) expected.push_back(plait::from_bf16(plait::to_bf16(v)));
   CHECK(read<float>(file.at("x")) == expected);
   PLAIT_REFUSED(safetensors_writer(dir / "n", {}, plait::io::stored_type::f16),
-                "n: cannot be written as F16; F32 and BF16 are offered");
+                "n: cannot be written as F16; expected F32 or BF16");
   CHECK(dir.list().size() == 1);
 }
 
-TEST_CASE("safetensors_writer: nothing declared is a file, too") {
+TEST_CASE("safetensors_writer: a file without tensors") {
   temporary_directory const dir;
   safetensors_writer(dir / "none").commit();
   CHECK(safetensors(dir / "none").size() == 0);
@@ -108,7 +108,7 @@ TEST_CASE("safetensors_writer: without commit the target stays as it was") {
   CHECK(dir.list().size() == 1);
 }
 
-TEST_CASE("safetensors_writer: two writers of one target do not meet") {
+TEST_CASE("safetensors_writer: two writers of one target do not interfere") {
   temporary_directory const dir;
   float const one[] = {1}, two[] = {2};
   safetensors_writer a(dir / "m"), b(dir / "m");
@@ -123,7 +123,7 @@ TEST_CASE("safetensors_writer: two writers of one target do not meet") {
   CHECK(dir.list().size() == 1);
 }
 
-TEST_CASE("safetensors_writer: wrong use is a sentence") {
+TEST_CASE("safetensors_writer: misuse is an error") {
   temporary_directory const dir;
   float const values[] = {1, 2, 3};
   {
@@ -152,7 +152,7 @@ TEST_CASE("safetensors_writer: wrong use is a sentence") {
   PLAIT_REFUSED(invalid.append("\xff", std::span(values, 1)), "n: ", "cannot be written");
 }
 
-TEST_CASE("safetensors_writer: targets that cannot be") {
+TEST_CASE("safetensors_writer: impossible targets") {
   temporary_directory const dir;
   PLAIT_REFUSED(safetensors_writer(dir.path()), dir.path(), "it is a directory");
   PLAIT_REFUSED(safetensors_writer(dir / "absent/m"), "absent/m: cannot be written",
@@ -170,7 +170,7 @@ TEST_CASE("safetensors_writer: targets that cannot be") {
   PLAIT_REFUSED(raced.commit(), "late: cannot be replaced");
 }
 
-TEST_CASE("safetensors_writer: a full disk is a sentence, and leaves nothing behind") {
+TEST_CASE("safetensors_writer: a full disk is an error, and no file is left") {
   temporary_directory const dir;
   std::string const path = dir.write("m.safetensors", "before");
   std::vector<float> const values(100'000, 1.0f);

@@ -35,8 +35,10 @@ std::string of(std::string_view pairs) {
 
 jamba_config reasoning_3b() {
   return with(
-      R"({"hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 20, "num_key_value_heads": 1,
-                  "num_experts": 1, "num_experts_per_tok": 1, "attn_layer_period": 14, "attn_layer_offset": 7, "mamba_dt_rank": 160,
+      R"({"hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 28,
+          "num_attention_heads": 20, "num_key_value_heads": 1,
+                  "num_experts": 1, "num_experts_per_tok": 1, "attn_layer_period": 14,
+                      "attn_layer_offset": 7, "mamba_dt_rank": 160,
                   "tie_word_embeddings": true, "eos_token_id": [2, 519]})");
 }
 
@@ -74,7 +76,7 @@ TEST_CASE("config.json: v0.1's published file equals the defaults") {
   }
 }
 
-TEST_CASE("config.json: what is resolved on reading") {
+TEST_CASE("config.json: defaults are resolved") {
   CHECK(parse(of(R"("num_key_value_heads": null)")).num_key_value_heads == 32);
   CHECK(parse(of(R"("head_dim": null)")).head_dim == 128);
   CHECK(with(R"({"head_dim": 24})").head_dim == 24);
@@ -92,10 +94,11 @@ TEST_CASE("config.json: what is resolved on reading") {
   CHECK(with(R"({"num_experts": 0, "num_experts_per_tok": 0})").dense());
   CHECK(with(R"({"num_experts": 1, "num_experts_per_tok": 2})").dense());
   CHECK_NOTHROW(parse(of(
-      R"("sliding_window": null, "mamba_inner_layernorms": true, "n_ctx": 5, "auto_map": {"a": [1]}, "dtype": 3, "torch_dtype": null)")));
+      R"("sliding_window": null, "mamba_inner_layernorms": true, "n_ctx": 5,
+          "auto_map": {"a": [1]}, "dtype": 3, "torch_dtype": null)")));
 }
 
-TEST_CASE("config.json: what plait does not have is refused by name") {
+TEST_CASE("config.json: unsupported features are refused by name") {
   PLAIT_REFUSED(parse("{}"), "dir/config.json: has no model_type");
   PLAIT_REFUSED(parse(R"({"model_type": "llama"})"),
                 R"(dir/config.json: model_type is "llama"; plait reads "jamba")");
@@ -111,7 +114,7 @@ TEST_CASE("config.json: what plait does not have is refused by name") {
   PLAIT_REFUSED(parse("{"), "not valid JSON");
 }
 
-TEST_CASE("config.json: integers are integers in range") {
+TEST_CASE("config.json: integers are checked for type and range") {
   for (char const* const key :
        {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts_per_tok",
@@ -192,7 +195,8 @@ TEST_CASE("architecture_source: the published configurations") {
   CHECK(has(source, "namespace checkpoint_architecture {"));
   CHECK(has(
       source,
-      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config{
+      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe>)"
+      R"( config{
     .d_model = 4096,
     .vocab_size = 65536,
     .layers = {.blocks = 4, .layers_per_block = 8, .attend = 1, .recur = 7, .moe_every = 2},
@@ -215,7 +219,7 @@ TEST_CASE("architecture_source: the published configurations") {
   CHECK(has(architecture_source(reasoning_3b(), "small"), "plait::mlp, plait::none> config{"));
 }
 
-TEST_CASE("architecture_source: only what differs from the defaults is said") {
+TEST_CASE("architecture_source: members equal to their defaults are left out") {
   std::string const bias = architecture_source(read_jamba_config(golden("tiny-bias")));
   CHECK(has(bias, ".dt_rank = 4, .conv_bias = false, .proj_bias = true}"));
   CHECK(has(bias, ".tie_embeddings = true,"));
@@ -233,15 +237,15 @@ TEST_CASE("architecture_source: only what differs from the defaults is said") {
   CHECK(has(architecture_source(with(R"({"rms_norm_eps": 1})")), ".norm_eps = 1e+00f,"));
   CHECK(has(architecture_source(with(R"({"num_hidden_layers": 12})")),
             "{.blocks = 1, .layers_per_block = 12, .attend = 1, .recur = 7, .moe_every = 2}"));
-  CHECK(has(
-      architecture_source(with(
-          R"({"attn_layer_period": 6, "expert_layer_period": 4, "num_hidden_layers": 24, "expert_layer_offset": 3})")),
-      "{.blocks = 2, .layers_per_block = 12, .attend = 1, .recur = 5, .moe_every = 4, "
-      ".attend_offset = 4}"));
-  CHECK(has(
-      architecture_source(with(
-          R"({"attn_layer_period": 1, "attn_layer_offset": 0, "expert_layer_period": 1, "expert_layer_offset": 0})")),
-      "{.blocks = 32, .layers_per_block = 1, .attend = 1, .recur = 0, .moe_every = 1}"));
+  CHECK(has(architecture_source(with(
+                R"({"attn_layer_period": 6, "expert_layer_period": 4, "num_hidden_layers": 24,
+              "expert_layer_offset": 3})")),
+            "{.blocks = 2, .layers_per_block = 12, .attend = 1, .recur = 5, .moe_every = 4, "
+            ".attend_offset = 4}"));
+  CHECK(has(architecture_source(with(
+                R"({"attn_layer_period": 1, "attn_layer_offset": 0, "expert_layer_period": 1,
+              "expert_layer_offset": 0})")),
+            "{.blocks = 32, .layers_per_block = 1, .attend = 1, .recur = 0, .moe_every = 1}"));
   CHECK(has(architecture_source(
                 with(R"({"attn_layer_period": 2147483647, "expert_layer_period": 2147483646})")),
             "{.blocks = 1, .layers_per_block = 32, .attend = 1, .recur = 2147483646, .moe_every = "
@@ -257,7 +261,7 @@ TEST_CASE("architecture_source: the namespace is an identifier") {
     PLAIT_REFUSED(architecture_source(c, name), "cannot be a namespace");
 }
 
-TEST_CASE("require_same: the published configurations are their types") {
+TEST_CASE("require_same: the published configurations") {
   jamba_config const v0_1 = read_jamba_config(golden("jamba_v0_1.config.json"));
   CHECK_NOTHROW(require_same(v0_1, configs::jamba_v0_1));
   CHECK_NOTHROW(require_same(reasoning_3b(), configs::jamba_reasoning_3b));
@@ -267,7 +271,7 @@ TEST_CASE("require_same: the published configurations are their types") {
                 "hidden_size is 4096, but this model was built for 8192");
 }
 
-TEST_CASE("require_same: each hyperparameter, by its key and both values") {
+TEST_CASE("require_same: each hyperparameter is refused with its key and both values") {
   auto const refused = [](std::string_view patch) {
     return refusal([&] { require_same(with(patch), configs::jamba_v0_1); });
   };
@@ -318,7 +322,7 @@ TEST_CASE("require_same: each hyperparameter, by its key and both values") {
           "num_experts is 1, which puts mlp in layer 1, but this model was built with moe there"));
 }
 
-TEST_CASE("require_same: spellings that place the same are the same") {
+TEST_CASE("require_same: equivalent spellings of a schedule") {
   auto other = configs::jamba_v0_1;
   other.layers = {.blocks = 1,
                   .layers_per_block = 32,
@@ -334,7 +338,7 @@ TEST_CASE("require_same: spellings that place the same are the same") {
   PLAIT_REFUSED(require_same(with("{}"), other), "attn_layer_period is 8", "layer 12");
 }
 
-TEST_CASE("require_same: empty slots, slots never used, and what Jamba has not") {
+TEST_CASE("require_same: empty slots, unused slots, and features Jamba does not have") {
   jamba_config const recurrent =
       with(R"({"num_hidden_layers": 4})");  // the first attention layer would be the fifth
   constexpr hybrid<none, mamba, mlp, moe> no_attention{
@@ -387,7 +391,7 @@ TEST_CASE("require_same: empty slots, slots never used, and what Jamba has not")
   PLAIT_REFUSED(require_same(with("{}"), plain), "without inner norms");
 }
 
-TEST_CASE("config.json: every golden checkpoint's is read") {
+TEST_CASE("config.json: every golden checkpoint") {
   for (char const* const name : {"tiny", "tiny-16", "tiny-bias", "tiny-dense", "tiny-f16",
                                  "tiny-headdim", "tiny-padded", "tiny-placement"}) {
     jamba_config const c = read_jamba_config(golden(name));

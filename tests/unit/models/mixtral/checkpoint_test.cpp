@@ -50,7 +50,8 @@ constexpr hybrid<attention, none, none, moe> small{
     .rope_theta = 10000.0f};
 char const* const small_config =
     R"({"model_type": "mixtral", "vocab_size": 7, "hidden_size": 12, "intermediate_size": 5,
-  "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 3, "num_experts_per_tok": 2,
+  "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+      "num_local_experts": 3, "num_experts_per_tok": 2,
   "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}})";
 
 }  // namespace
@@ -75,7 +76,7 @@ TEST_CASE("mixtral: the published file") {
       require_same(of(""), configs::mixtral_8x7b));  // MixtralConfig's defaults are 8x7B's sizes
 }
 
-TEST_CASE("mixtral: rope_theta, wherever it is") {
+TEST_CASE("mixtral: rope_theta in each of its places") {
   CHECK(of(R"("rope_theta": 5e5)").rope_theta == 5e5f);
   CHECK(of(R"("rope_parameters": {"rope_theta": 7, "rope_type": "default"})").rope_theta == 7);
   CHECK(of(R"("rope_parameters": {"rope_type": "default"})").rope_theta == 1e6f);
@@ -84,14 +85,14 @@ TEST_CASE("mixtral: rope_theta, wherever it is") {
   CHECK(of(R"("rope_theta": 3, "rope_parameters": {"rope_type": "default"})").rope_theta == 3);
   CHECK(of(R"("rope_theta": 3, "rope_parameters": null, "rope_scaling": null)").rope_theta == 3);
   CHECK(of(R"("rope_theta": 3, "rope_scaling": {})").rope_theta == 3);
-  CHECK(
-      of(R"("rope_scaling": {"type": "default", "rope_theta": 9}, "rope_parameters": {"rope_theta": 7})")
-          .rope_theta == 9);
+  CHECK(of(R"("rope_scaling": {"type": "default", "rope_theta": 9},
+          "rope_parameters": {"rope_theta": 7})")
+            .rope_theta == 9);
   CHECK(of(R"("rope_parameters": {"partial_rotary_factor": 1.0}, "partial_rotary_factor": 1)")
             .rope_theta == 1e6f);
 }
 
-TEST_CASE("mixtral: what is refused, by file, key and value") {
+TEST_CASE("mixtral: errors name file, key and value") {
   PLAIT_REFUSED(of(R"("rope_scaling": {"type": "linear", "factor": 2.0})"),
                 "dir/config.json: rope_scaling.type is \"linear\"", "\"default\"");
   PLAIT_REFUSED(of(R"("rope_scaling": {"rope_type": "yarn", "factor": 2.0})"),
@@ -123,7 +124,7 @@ TEST_CASE("mixtral: what is refused, by file, key and value") {
                 "num_experts_per_tok is 9, more than num_local_experts, 8");
   PLAIT_REFUSED(of(R"("num_experts_per_tok": 0)"), "num_experts_per_tok is 0");
   PLAIT_REFUSED(of(R"("head_dim": 5)"),
-                "head_dim is 5; rotary positions turn pairs of values, expected an even number");
+                "head_dim is 5; rotary positions rotate pairs of values, expected an even number");
   PLAIT_REFUSED(of(R"("hidden_size": 96)"), "head_dim is 3;");
   PLAIT_REFUSED(of(R"("num_attention_heads": 30)"),
                 "num_attention_heads is 30, not a multiple of num_key_value_heads, 8");
@@ -136,7 +137,7 @@ TEST_CASE("mixtral: what is refused, by file, key and value") {
                 "f: model_type is \"jamba\"; plait reads \"mixtral\"");
 }
 
-TEST_CASE("mixtral: what is resolved on reading") {
+TEST_CASE("mixtral: defaults are resolved") {
   CHECK(of(R"("num_key_value_heads": null)").num_key_value_heads == 32);
   CHECK(of(R"("head_dim": null)").head_dim == 128);
   CHECK(of(R"("head_dim": 64)").head_dim == 64);
@@ -144,7 +145,7 @@ TEST_CASE("mixtral: what is resolved on reading") {
   CHECK(of(R"("eos_token_id": [2, 5])").eos_token_id == std::vector<int>{2, 5});
 }
 
-TEST_CASE("mixtral: architecture_source says only what differs from the defaults") {
+TEST_CASE("mixtral: architecture_source leaves out members equal to their defaults") {
   std::string const source = architecture_source(
       with(R"({"tie_word_embeddings": true, "head_dim": 64, "rms_norm_eps": 1e-6})"), "mine");
   CHECK(contains(source, "namespace mine {"));
@@ -154,7 +155,7 @@ TEST_CASE("mixtral: architecture_source says only what differs from the defaults
   PLAIT_REFUSED(architecture_source(of(""), "class"), "cannot be a namespace");
 }
 
-TEST_CASE("mixtral: require_same, each hyperparameter by its key and both values") {
+TEST_CASE("mixtral: require_same refuses each hyperparameter with its key and both values") {
   auto const refused = [](std::string_view patch) {
     return refusal([&] { require_same(with(patch), configs::mixtral_8x7b); });
   };
@@ -185,7 +186,7 @@ TEST_CASE("mixtral: require_same, each hyperparameter by its key and both values
                  "num_experts_per_tok is 1, but this model was built for 2"));
 }
 
-TEST_CASE("mixtral: another architecture is told by its first layer that differs") {
+TEST_CASE("mixtral: another architecture is refused by its first layer that differs") {
   mixtral_config const c = with("{}");
   PLAIT_REFUSED(require_same(c, configs::jamba_v0_1),
                 "model_type is \"mixtral\", whose layers have rotary attention",
@@ -205,7 +206,7 @@ TEST_CASE("mixtral: another architecture is told by its first layer that differs
       .dense = {.d_ff = 14336},
       .sparse = configs::mixtral_8x7b.sparse};
   PLAIT_REFUSED(require_same(c, every_second), "was built with mlp in layer 1");
-  // and a slot that no layer uses does not matter
+  // A slot that no layer uses is not compared.
   constexpr hybrid<attention, mamba, mlp, moe> unused{
       .d_model = 4096,
       .vocab_size = 32000,
@@ -217,8 +218,7 @@ TEST_CASE("mixtral: another architecture is told by its first layer that differs
   CHECK_NOTHROW(require_same(c, unused));
 }
 
-TEST_CASE(
-    "mixtral: names of transformers 4 and 5, experts one by one or fused, and nothing twice") {
+TEST_CASE("mixtral: names of transformers 4 and 5, separate or fused experts, and no duplicates") {
   using bag = tensor_bag<small>;
   std::map<std::string, std::vector<std::int64_t>> const shared{
       {"model.embed_tokens.weight", {7, 12}},
@@ -231,8 +231,8 @@ TEST_CASE(
       {"self_attn.v_proj.weight", {6, 12}},
       {"self_attn.o_proj.weight", {12, 12}}};
   using files = std::map<std::string, std::vector<std::int64_t>>;
-  // values depend on the place alone, so that files with the same tensors can be told to load the
-  // same
+  // Values depend on the position alone, so that all files with the same tensors load the
+  // same.
   auto const checkpoint = [&](std::string const& router_stem, std::string const& expert_stem,
                               bool fused) {
     files out;
@@ -254,7 +254,7 @@ TEST_CASE(
     }
     return out;
   };
-  // one value for each (matrix, expert), such that the fused tensor is the others put together
+  // One value per (matrix, expert), so that the fused tensor is the concatenation of the others.
   auto const value_at = [](std::string const& name, std::int64_t i) {
     auto const digit = [&](std::size_t after) { return double(name[after] - '0'); };
     double const layer = name.starts_with("model.layers.") ? digit(13) : 0;

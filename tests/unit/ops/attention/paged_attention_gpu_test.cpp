@@ -1,4 +1,5 @@
-// attend on a device: plain, by tiles, split over long contexts, against the double reference.
+// paged_attention on a device: plain, by tensor cores, in splits of long contexts, by a library,
+// against the double reference.
 #include <plait/ops/attention/paged_attention_gpu.hpp>
 
 #include <support/data.hpp>
@@ -10,19 +11,18 @@
 namespace {
 
 using plait::ops::attention_shape;
-using lengths_of_calls = std::vector<std::vector<std::int64_t>>;
+using test::lengths_of_calls;
 
 struct attend_data {
-  std::vector<test::matrix<float>> q, k, v;  // one a call
+  std::vector<test::matrix<float>> q, k, v;  // one per call
 };
 
-/// Values that T has.
+/// Values of T.
 template <class T>
 attend_data inputs(test::random& random, lengths_of_calls const& lengths, attention_shape shape) {
   attend_data data;
   for (auto const& call : lengths) {
-    std::int64_t total = 0;
-    for (std::int64_t n : call) total += n;
+    std::int64_t const total = test::total_of(call);
     data.q.push_back(
         test::rounded<T>(test::random_matrix(random, total, shape.heads * shape.dim, -3, 3)));
     data.k.push_back(
@@ -56,7 +56,7 @@ struct device_run {
   std::vector<test::matrix<float>> y;
   test::device_ragged<Device> batch;
 
-  /// `gap` 8: rows stand at multiples of 16 bytes; other ones do not.
+  /// Rows are aligned to 16 bytes with a gap of 8, and unaligned with others.
   device_run(Device& exec, attention_shape shape, lengths_of_calls const& lengths,
              attend_data const& in, bool in_place, std::int64_t gap = 8)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0), 0,
@@ -66,9 +66,9 @@ struct device_run {
       test::device_matrix_of<T> q(in.q[call], gap), k(in.k[call], gap), v(in.v[call], gap),
           out(in.q[call].rows(), in.q[call].cols(), gap);
       auto& to = in_place ? q : out;
-      // What it takes is measured without a context and without knowing how long the sequences are.
-      std::vector<std::int64_t> first{0, in.q[call].rows()};
-      std::vector<std::int64_t> length{0};
+      // The workspace is measured without a context and without the sequences' lengths.
+      std::vector<std::int64_t> const first{0, in.q[call].rows()};
+      std::vector<std::int64_t> const length{0};
       plait::sequences<T> const unknown{
           .count = 1, .first_row = first.data(), .length = length.data()};
       exec.workspace.reserve(exec.workspace.measure([&] {
@@ -85,13 +85,13 @@ struct device_run {
   }
 };
 
-// f32: a score is a chain of dim roundings, of terms up to 9 / sqrt(dim) here: up to about 100 *
-// 6e-8 relative of a probability, and ex2 has 2 units. bf16: 2^-9 for the rounding of each weight
-// and of the result, values being at most 1.
+// f32: a score is a chain of dim roundings, of terms up to 9 / sqrt(dim): up to about 100 * 6e-8 of
+// a probability; ex2 has 2 units. bf16: 2^-9 for the rounding of each weight and of the result, of
+// values of at most 1.
 template <class T>
 constexpr double tolerance = sizeof(T) == 4 ? 1e-5 : 6e-3;
 
-/// An odd seed: in place, rows that are not aligned.
+/// With an odd seed in place, with unaligned rows.
 template <plait::precision P>
 void check(test::random& random, attention_shape shape, lengths_of_calls const& lengths,
            std::uint64_t seed = 1) {
@@ -111,7 +111,7 @@ void check(test::random& random, attention_shape shape, lengths_of_calls const& 
   }
 }
 
-/// How often kernels of a name were launched.
+/// Launches of kernels whose name contains `name`.
 template <class Device>
 std::int64_t launched(Device const& exec, char const* name) {
   return std::count_if(exec.runtime.launches.begin(), exec.runtime.launches.end(),
@@ -123,7 +123,7 @@ constexpr plait::precision bf16_kv_f32{
 
 }  // namespace
 
-TEST_CASE("attend on a device, plain: head counts and widths, ragged calls on top of one another") {
+TEST_CASE("paged_attention on a device, plain: heads and widths in successive ragged calls") {
   test::random random(19);
   lengths_of_calls const lengths = {
       {3, 1, 0, 9}, {1, 60, 5, 0}, {1, 1, 1, 1}, {0, 1, 1, 0}, {0, 10, 1, 2}};
@@ -132,12 +132,12 @@ TEST_CASE("attend on a device, plain: head counts and widths, ragged calls on to
   check<plait::f32>(random, {20, 1, 9}, {{3, 0}, {1, 5}, {1, 1}}, 3);
   check<plait::f32>(random, {3, 3, 24}, lengths, 4);
   check<bf16_kv_f32>(random, {2, 1, 16}, lengths, 5);
-  check<plait::f32>(random, {2, 1, 300}, {{3}, {1}, {66}},
-                    7);  // wider than a block takes at once, in place
+  // Wider than a block takes at once, in place.
+  check<plait::f32>(random, {2, 1, 300}, {{3}, {1}, {66}}, 7);
   check<plait::bf16>(random, {1, 1, 264}, {{3}, {1}, {66}}, 9);
 }
 
-TEST_CASE("attend on tensor cores: head counts and widths, ragged calls on top of one another") {
+TEST_CASE("paged_attention on tensor cores: heads and widths in successive ragged calls") {
   test::random random(20);
   lengths_of_calls const lengths = {
       {3, 1, 0, 17}, {1, 60, 5, 0}, {1, 1, 1, 1}, {0, 1, 1, 0}, {2, 20, 1, 50}};
@@ -150,7 +150,8 @@ TEST_CASE("attend on tensor cores: head counts and widths, ragged calls on top o
   check<plait::bf16>(random, {3, 1, 200}, {{3}, {1}, {4}}, 6);
 }
 
-TEST_CASE("attend on a device: both sides of a page's end, as prefill and decode, as chunks") {
+TEST_CASE(
+    "paged_attention on a device: lengths around a page's end, in prefill, chunks and decode") {
   test::random random(21);
   std::uint64_t seed = 1;
   for (std::int64_t n : {63, 64, 65, 128})
@@ -162,14 +163,16 @@ TEST_CASE("attend on a device: both sides of a page's end, as prefill and decode
   for (std::int64_t n : {63, 64, 65}) check<plait::f32>(random, {1, 1, 4}, {{n}, {1}, {2}}, seed++);
 }
 
-TEST_CASE("attend on a device: long contexts in splits, whose order of threads changes nothing") {
+TEST_CASE(
+    "paged_attention on a device: long contexts in splits; the order of threads changes no bit") {
   test::random random(22);
   lengths_of_calls const lengths = {{400, 3}, {1, 1}, {3, 1}, {1, 1}, {0, 1}};
   attention_shape const shape{3, 1, 16};
   auto const data = inputs<plait::bf16_t>(random, lengths, shape);
   auto const expected = reference(shape, lengths, data);
   std::vector<test::matrix<float>> first;
-  for (int multiprocessors : {3, 3, 40}) {  // with 40 the first call is split too
+  // Twice the same, with other orders of threads; with 40 multiprocessors the prompt is split, too.
+  for (int multiprocessors : {3, 3, 40}) {
     CAPTURE(multiprocessors);
     auto exec = test::device_with<plait::bf16>(
         static_cast<std::uint64_t>(multiprocessors) + first.size(), 64);
@@ -180,7 +183,7 @@ TEST_CASE("attend on a device: long contexts in splits, whose order of threads c
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     CHECK(launched(exec, "attention_decode") == 3);
     CHECK(launched(exec, "attention_prefill") == 2);
-    CHECK(launched(exec, "append_pages") == 2);  // a decode step writes by itself
+    CHECK(launched(exec, "append_pages") == 2);  // the decode kernel writes its own keys and values
     CHECK(launched(exec, "attention_combine") == (multiprocessors == 40 ? 5 : 4));
     if (multiprocessors != 3) continue;
     if (first.empty()) first = got.y;
@@ -190,8 +193,8 @@ TEST_CASE("attend on a device: long contexts in splits, whose order of threads c
 }
 
 TEST_CASE(
-    "attend on a device: keys and values lie where page_layout says, other layers' parts are left "
-    "alone") {
+    "paged_attention on a device: keys and values are stored where page_layout says; other layers' "
+    "parts do not change") {
   test::random random(23);
   for (attention_shape shape : {attention_shape{4, 2, 8}, {4, 2, 5}}) {
     lengths_of_calls const lengths = {{63}, {1}, {1}, {6}};
@@ -217,8 +220,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "attend on a device: what is not finite is seen by later queries of its sequence and heads "
-    "only") {
+    "paged_attention on a device: a value that is not finite reaches later queries of its sequence "
+    "and heads alone") {
   lengths_of_calls const lengths = {{90, 40}, {1, 1}, {3, 1}};
   for (attention_shape shape : {attention_shape{4, 2, 8}, {4, 2, 5}})
     for (int where : {0, 1, 2, 3}) {
@@ -247,7 +250,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothing") {
+TEST_CASE("paged_attention on a device: scores of +-1e4 choose one key without overflow") {
   attention_shape const shape{2, 1, 8};
   std::int64_t const n = 100;
   test::random random(25);
@@ -260,7 +263,7 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
     for (std::int64_t t = 0; t < data.q[call].rows(); ++t) {
       data.q[call](t, 0) = 28160;
       data.q[call](t, 8) = -28160;  // heads with scores 1e4 * k and -1e4 * k
-      data.k[call](t, 0) = static_cast<float>((t * 37) % n) / 64 - 1;  // all different: gaps of 155
+      data.k[call](t, 0) = static_cast<float>((t * 37) % n) / 64 - 1;  // scores 155 apart
     }
   auto const expected = reference(shape, {{n}, {1}}, data);
   auto exec = test::device_with<plait::bf16>(1, 64);
@@ -269,12 +272,11 @@ TEST_CASE("attend on a device: scores of +-1e4 choose one key and overflow nothi
 }
 
 // ---- with a library
-// -------------------------------------------------------------------------------------------------------------------
 #if !defined(__CUDACC__)
 namespace {
 
-/// An emulated device that has attention: a plain loop for the first `part` tokens of a prompt, a
-/// whole number of them, of `least` or more of a width that it knows.
+/// An emulated device whose library has attention: a plain loop over as many whole parts of a
+/// prompt as it has, where the prompt has `least` tokens or more and heads are at most `widest`.
 class attending_runtime : public test::device_runtime {
  public:
   std::int64_t part = 1, least = 2, widest = 256;
@@ -283,20 +285,24 @@ class attending_runtime : public test::device_runtime {
   std::int64_t attention(plait::exec::attention_product<plait::bf16_t> const& p) {
     asked.push_back(p.tokens);
     done.push_back(p.tokens < least || p.dim > widest ? 0 : p.tokens / part * part);
-    test::device_memory::access const here;
+    test::device_memory::access const access;
     for (std::int64_t t = 0; t < done.back(); ++t)
       for (std::int64_t h = 0; h < p.heads; ++h) {
         std::int64_t const first = h / (p.heads / p.kv_heads) * p.dim;
         std::vector<double> weight(std::size_t(t + 1)), sum(std::size_t(p.dim));
-        double most = -test::infinity, total = 0;
+        double max = -test::infinity, total = 0;
         for (std::int64_t i = 0; i <= t; ++i) {
           double& w = weight[std::size_t(i)] = 0;
           for (std::int64_t d = 0; d < p.dim; ++d)
             w += double(static_cast<float>(p.q[t * p.q_stride + h * p.dim + d])) *
                  double(static_cast<float>(p.k[i * p.k_stride + first + d]));
-          most = std::max(most, w *= double(p.scale));
+          w *= double(p.scale);
+          max = std::max(max, w);
         }
-        for (double& w : weight) total += w = std::exp(w - most);
+        for (double& w : weight) {
+          w = std::exp(w - max);
+          total += w;
+        }
         for (std::int64_t i = 0; i <= t; ++i)
           for (std::int64_t d = 0; d < p.dim; ++d)
             sum[std::size_t(d)] += weight[std::size_t(i)] / total *
@@ -315,7 +321,7 @@ static_assert(attending_device<plait::bf16>::has_attention &&
 static_assert(!attending_device<plait::f32>::has_attention &&
               !test::device<plait::bf16>::has_attention);
 
-/// Rows of a projection of q, k and v at once, as the device has it.
+/// Rows of one projection of q, k and v, as a layer on a device has them.
 struct fused_rows {
   test::device_matrix_of<plait::bf16_t> all;
   attention_shape shape;
@@ -342,11 +348,10 @@ struct fused_rows {
 }  // namespace
 
 TEST_CASE(
-    "attend with a library: it does the first tokens of a prompt that has nothing cached, kernels "
-    "the rest, and all that follows") {
+    "paged_attention with a library: it takes the first tokens of a prompt without cached tokens; "
+    "kernels take the rest and all later calls") {
   test::random random(26);
-  // What the library does (part), in place or not, dims of every path; calls: a prompt, then chunks
-  // and decode steps on top of its pages.
+  // Parts, dims of every path, in place and not; calls: a prompt, then chunks and decode steps.
   struct example {
     attention_shape shape;
     std::int64_t part;
@@ -374,8 +379,8 @@ TEST_CASE(
     for (std::size_t call = 0; call < lengths.size(); ++call)
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     std::int64_t const done = 90 / e.part * e.part;
-    CHECK(exec.runtime.asked ==
-          std::vector<std::int64_t>{90});  // nothing cached, and more than a token
+    // The library is asked about the one call without cached tokens.
+    CHECK(exec.runtime.asked == std::vector<std::int64_t>{90});
     CHECK(exec.runtime.done == std::vector<std::int64_t>{done});
     CHECK(launched(exec, "append_pages") == 2);
     CHECK(launched(exec, "attention_prefill") == (done == 90 ? 1 : 2));
@@ -383,7 +388,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("attend with a library: what it leaves of a long prompt is split") {
+TEST_CASE("paged_attention with a library: the rest of a long prompt is split") {
   test::random random(30);
   attention_shape const shape{2, 1, 16};
   lengths_of_calls const lengths = {{700}, {1}};
@@ -401,7 +406,8 @@ TEST_CASE("attend with a library: what it leaves of a long prompt is split") {
   }
 }
 
-TEST_CASE("attend with a library: who is asked, who refuses") {
+TEST_CASE(
+    "paged_attention with a library: it is asked about prompts of one sequence, and may refuse") {
   test::random random(27);
   attention_shape const shape{2, 1, 16};
   auto const run = [&](lengths_of_calls const& lengths, auto const& prepare) {
@@ -415,20 +421,18 @@ TEST_CASE("attend with a library: who is asked, who refuses") {
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
     return exec.runtime.done;
   };
-  auto const as_it_is = [](auto&) {};
+  auto const unchanged = [](auto&) {};
   using list = std::vector<std::int64_t>;
-  CHECK(run({{70}, {70}}, as_it_is) == list{70});
+  CHECK(run({{70}, {70}}, unchanged) == list{70});
   CHECK(run({{70}, {70}}, [](auto& r) { r.least = 71; }) == list{0});
   CHECK(run({{70}, {70}}, [](auto& r) { r.widest = 8; }) == list{0});
-  CHECK(run({{1}, {70}}, as_it_is) == list{});        // on top of one token
-  CHECK(run({{70, 3}, {1, 1}}, as_it_is) == list{});  // two sequences
-  CHECK(run({{1}, {1}, {2}}, as_it_is) == list{});    // a decode step is a kernel's
-  CHECK(run({{2}, {3}}, as_it_is) == list{2});
+  CHECK(run({{1}, {70}}, unchanged) == list{});        // on top of one token
+  CHECK(run({{70, 3}, {1, 1}}, unchanged) == list{});  // two sequences
+  CHECK(run({{1}, {1}, {2}}, unchanged) == list{});    // a decode step is a kernel's
+  CHECK(run({{2}, {3}}, unchanged) == list{2});
 }
 
-TEST_CASE(
-    "attend with a library: q, k and v are read where one projection put them, rows that stand "
-    "apart") {
+TEST_CASE("paged_attention with a library: q, k and v are read from the rows of one projection") {
   test::random random(28);
   attention_shape const shape{4, 2, 16};
   lengths_of_calls const lengths = {{90}};
@@ -456,20 +460,19 @@ TEST_CASE(
   }
 }
 #elif defined(PLAIT_CUDNN)
-TEST_CASE(
-    "attend by cuDNN: a prompt that is no round number of tokens, in place, and what follows") {
+TEST_CASE("paged_attention by cuDNN: a prompt of any number of tokens, in place, and later calls") {
   test::random random(29);
   attention_shape const shape{2, 1, 64};
   lengths_of_calls const lengths = {{plait::exec::cuda_attention::least_tokens + 301}, {1}, {40}};
   auto const data = inputs<plait::bf16_t>(random, lengths, shape);
   auto const expected = reference(shape, lengths, data);
-  for (bool wanted : {true, false}) {
+  for (bool enabled : {true, false}) {
     auto exec = test::device_with<plait::bf16>(1, 64);
-    exec.runtime.cudnn(wanted);
+    exec.runtime.cudnn(enabled);
     device_run<test::device<plait::bf16>> const got(exec, shape, lengths, data, true);
     for (std::size_t call = 0; call < lengths.size(); ++call)
       CHECK(test::difference(got.y[call], expected[call], 0.1) < tolerance<plait::bf16_t>);
-    if (wanted && !exec.runtime.cudnn_refusal().empty())
+    if (enabled && !exec.runtime.cudnn_refusal().empty())
       MESSAGE("by kernels: " << exec.runtime.cudnn_refusal());
   }
 }

@@ -10,15 +10,14 @@ namespace {
 using plait::ops::attention_shape;
 
 struct attend_data {
-  std::vector<test::matrix<float>> q, k, v;  // one a call
+  std::vector<test::matrix<float>> q, k, v;  // one per call
 };
 
-attend_data inputs(test::random& random, std::vector<std::vector<std::int64_t>> const& lengths,
+attend_data inputs(test::random& random, test::lengths_of_calls const& lengths,
                    attention_shape shape) {
   attend_data data;
   for (auto const& call : lengths) {
-    std::int64_t total = 0;
-    for (std::int64_t n : call) total += n;
+    std::int64_t const total = test::total_of(call);
     data.q.push_back(test::random_matrix(random, total, shape.heads * shape.dim, -3, 3));
     data.k.push_back(test::random_matrix(random, total, shape.kv_heads * shape.dim, -3, 3));
     data.v.push_back(test::random_matrix(random, total, shape.kv_heads * shape.dim));
@@ -26,16 +25,15 @@ attend_data inputs(test::random& random, std::vector<std::vector<std::int64_t>> 
   return data;
 }
 
-/// Calls on top of one another. The pages around hold NaN wherever nothing was written yet.
+/// Successive calls on one batch.
 template <class Exec>
 struct attend_run {
   using T = typename Exec::value_type;
   std::vector<test::matrix<T>> y;
   test::ragged<T, typename Exec::kv_type> batch;
 
-  attend_run(Exec& exec, attention_shape shape,
-             std::vector<std::vector<std::int64_t>> const& lengths, attend_data const& in,
-             bool in_place)
+  attend_run(Exec& exec, attention_shape shape, test::lengths_of_calls const& lengths,
+             attend_data const& in, bool in_place)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0), 0,
               2 * shape.kv_heads * shape.dim * plait::page_tokens) {
     for (std::size_t call = 0; call < lengths.size(); ++call) {
@@ -52,8 +50,8 @@ struct attend_run {
   }
 };
 
-void check(test::random& random, attention_shape shape,
-           std::vector<std::vector<std::int64_t>> const& lengths, double tolerance) {
+void check(test::random& random, attention_shape shape, test::lengths_of_calls const& lengths,
+           double tolerance) {
   CAPTURE(shape.heads);
   CAPTURE(shape.kv_heads);
   CAPTURE(shape.dim);
@@ -70,13 +68,13 @@ void check(test::random& random, attention_shape shape,
 
 }  // namespace
 
-// A score is a chain of dim roundings, of terms up to 9 / sqrt(dim) here: its error, up to about
-// 100 * 6e-8, is the relative error of a probability, and probabilities weigh values of at most 1.
+// A score is a chain of dim roundings, of terms up to 9 / sqrt(dim): its error, up to about 100 *
+// 6e-8, is the relative error of a probability, which weights values of at most 1.
 constexpr double tolerance = 1e-5;
 
-TEST_CASE("attend: head counts and widths, ragged calls on top of one another") {
+TEST_CASE("paged_attention: heads and widths in successive ragged calls") {
   test::random random(19);
-  std::vector<std::vector<std::int64_t>> const lengths = {
+  test::lengths_of_calls const lengths = {
       {3, 1, 0, 17}, {1, 60, 5, 0}, {2, 4, 1, 1}, {0, 70, 1, 129}};
   for (attention_shape shape : {attention_shape{1, 1, 1},
                                 {4, 2, 3},
@@ -91,23 +89,19 @@ TEST_CASE("attend: head counts and widths, ragged calls on top of one another") 
 }
 
 TEST_CASE(
-    "attend: lengths on both sides of a page's end, as one call, as prefill and decode, as "
-    "chunks") {
+    "paged_attention: lengths around a page's end, in one call, in chunks, in prefill and decode") {
   test::random random(20);
   attention_shape const shape{5, 1, 24};
   for (std::int64_t n : {63, 64, 65, 127, 128, 129, 192})
     for (std::int64_t m : {1, 2, 63, 64, 65}) check(random, shape, {{n}, {m}, {1}}, tolerance);
 }
 
-// 1,024 keys are a split: fewer tiles than threads share the splits of each, in more than one
-// round.
-TEST_CASE(
-    "attend: long contexts, shared over threads or not, as one call and as several, to the last "
-    "bit") {
+// A split has 1,024 keys: where tiles are fewer than threads, threads share the splits of each
+// tile, in more than one round.
+TEST_CASE("paged_attention: long contexts give the same bits for any number of threads") {
   test::random random(24);
   attention_shape const shape{3, 1, 5};
-  std::vector<std::vector<std::int64_t>> const lengths = {
-      {1000, 0}, {40, 3}, {5000, 1100}, {1, 1}, {3, 1}};
+  test::lengths_of_calls const lengths = {{1000, 0}, {40, 3}, {5000, 1100}, {1, 1}, {3, 1}};
   auto const data = inputs(random, lengths, shape);
   auto oracle = test::oracle();
   attend_run<test::reference> const expected(oracle, shape, lengths, data, false);
@@ -123,11 +117,11 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("attend: bf16 keys and values are f32 ones rounded") {
+TEST_CASE("paged_attention: bf16 keys and values are rounded f32 keys and values") {
   test::random random(25);
   for (attention_shape shape :
        {attention_shape{1, 1, 1}, {4, 2, 3}, {20, 1, 24}, {4, 4, 33}, {2, 1, 128}}) {
-    std::vector<std::vector<std::int64_t>> const lengths = {{3, 1, 17}, {60, 5, 0}, {1, 1, 129}};
+    test::lengths_of_calls const lengths = {{3, 1, 17}, {60, 5, 0}, {1, 1, 129}};
     auto const data = inputs(random, lengths, shape);
     auto rounded = data;
     for (auto* calls : {&rounded.k, &rounded.v})
@@ -145,7 +139,8 @@ TEST_CASE("attend: bf16 keys and values are f32 ones rounded") {
 }
 
 TEST_CASE(
-    "attend: keys and values lie where page_layout says, other layers' parts are left alone") {
+    "paged_attention: keys and values are stored where page_layout says; other layers' parts do "
+    "not change") {
   test::random random(21);
   attention_shape const shape{4, 2, 5};
   auto const data = inputs(random, {{70}}, shape);
@@ -162,8 +157,9 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "attend: query head j reads key-value head j / (heads / kv_heads), and one key gives its "
-    "value") {
+    "paged_attention: query head j reads key-value head j / (heads / kv_heads); one key alone "
+    "gives "
+    "its value") {
   attention_shape const shape{6, 2, 3};
   test::random random(22);
   auto const data = inputs(random, {{1}}, shape);
@@ -174,7 +170,7 @@ TEST_CASE(
       CHECK(run.y[0](0, j * 3 + d) == data.v[0](0, j / 3 * 3 + d));
 }
 
-TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
+TEST_CASE("paged_attention: scores of +-1e4 choose one key without overflow") {
   attention_shape const shape{2, 1, 4};
   std::int64_t const n = 150;
   attend_data data;
@@ -185,8 +181,8 @@ TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
   for (std::int64_t t = 0; t < n; ++t) {
     data.q[0](t, 0) = 2e4f;
     data.q[0](t, 4) = -2e4f;  // heads with scores 1e4 * k and -1e4 * k
-    data.k[0](t, 0) = static_cast<float>((t * 37) % n) / static_cast<float>(n) * 2 -
-                      1;  // all different, steps of 1 / 75: gaps of 133
+    // Keys in steps of 1 / 75: scores 133 apart.
+    data.k[0](t, 0) = static_cast<float>((t * 37) % n) / static_cast<float>(n) * 2 - 1;
     for (std::int64_t d = 0; d < 4; ++d) data.v[0](t, d) = random.uniform();
   }
   auto cpu = test::cpu_with(1);
@@ -194,23 +190,23 @@ TEST_CASE("attend: scores of +-1e4 choose one key and overflow nothing") {
   attend_run<test::cpu> const run(cpu, shape, {{n}}, data, false);
   attend_run<test::reference> const reference(oracle, shape, {{n}}, data, false);
   for (std::int64_t t = 0; t < n; ++t) {
-    std::int64_t most = 0, least = 0;
+    std::int64_t max = 0, min = 0;
     for (std::int64_t i = 0; i <= t; ++i) {
-      if (data.k[0](i, 0) > data.k[0](most, 0)) most = i;
-      if (data.k[0](i, 0) < data.k[0](least, 0)) least = i;
+      if (data.k[0](i, 0) > data.k[0](max, 0)) max = i;
+      if (data.k[0](i, 0) < data.k[0](min, 0)) min = i;
     }
     for (std::int64_t d = 0; d < 4; ++d) {
-      REQUIRE(run.y[0](t, d) == doctest::Approx(data.v[0](most, d)).epsilon(1e-6));
-      REQUIRE(run.y[0](t, 4 + d) == doctest::Approx(data.v[0](least, d)).epsilon(1e-6));
-      REQUIRE(reference.y[0](t, d) == doctest::Approx(data.v[0](most, d)).epsilon(1e-6));
-      REQUIRE(reference.y[0](t, 4 + d) == doctest::Approx(data.v[0](least, d)).epsilon(1e-6));
+      REQUIRE(run.y[0](t, d) == doctest::Approx(data.v[0](max, d)).epsilon(1e-6));
+      REQUIRE(run.y[0](t, 4 + d) == doctest::Approx(data.v[0](min, d)).epsilon(1e-6));
+      REQUIRE(reference.y[0](t, d) == doctest::Approx(data.v[0](max, d)).epsilon(1e-6));
+      REQUIRE(reference.y[0](t, 4 + d) == doctest::Approx(data.v[0](min, d)).epsilon(1e-6));
     }
   }
 }
 
-TEST_CASE("attend: a NaN is seen by later queries of its sequence and heads only") {
+TEST_CASE("paged_attention: a NaN reaches later queries of its sequence and heads alone") {
   attention_shape const shape{4, 2, 5};
-  std::vector<std::vector<std::int64_t>> const lengths = {{90, 70}};
+  test::lengths_of_calls const lengths = {{90, 70}};
   for (int where : {0, 1, 2}) {
     CAPTURE(where);
     test::random random(24);

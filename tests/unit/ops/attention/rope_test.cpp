@@ -7,7 +7,7 @@
 
 namespace {
 
-/// Queries and keys of two sequences, rotated on top of `before` tokens each.
+/// Rotated queries and keys of sequences with `before` cached and `now` new tokens each.
 template <class Exec>
 std::pair<test::matrix<double>, test::matrix<double>> run(
     Exec& exec, std::vector<std::int64_t> const& before, std::vector<std::int64_t> const& now,
@@ -23,9 +23,9 @@ std::pair<test::matrix<double>, test::matrix<double>> run(
 
 }  // namespace
 
-// Two products of values below 1 with a sine and a cosine rounded once: 4 roundings of 6e-8 of a
-// sum below 1.5.
-TEST_CASE("rotate: odd shapes, several sequences, large positions") {
+// Two products of values below 1 with a sine and a cosine, each rounded once: 4 roundings of 6e-8
+// of a sum below 1.5.
+TEST_CASE("rope: odd shapes, several sequences, large positions") {
   test::random random(41);
   for (std::int64_t dim : {2, 4, 6, 16, 34, 130})
     for (std::int64_t heads : {1, 3})
@@ -46,15 +46,16 @@ TEST_CASE("rotate: odd shapes, several sequences, large positions") {
 }
 
 TEST_CASE(
-    "rotate: halves of a head are the pairs, position 0 stays, position 1 turns the first pair by "
-    "one radian") {
+    "rope: value i of a head is paired with value i + dim / 2; position 0 changes nothing, "
+    "position "
+    "1 turns the first pair by one radian") {
   auto cpu = test::cpu_with(1);
   test::ragged<float> batch({0}, 0, 0);
   test::matrix<float> x(2, 4);
-  for (std::int64_t t = 0; t < 2; ++t) {
+  for (std::int64_t t = 0; t < 2; ++t) {  // pairs (0, 2) and (1, 3)
     x(t, 0) = 1;
     x(t, 3) = 2;
-  }  // pairs (0, 2) and (1, 3)
+  }
   plait::ops::rope(cpu, batch.with({2}), 4, 10000.0f, std::array{x.view()});
   CHECK(x(0, 0) == 1);
   CHECK(x(0, 1) == 0);
@@ -66,16 +67,14 @@ TEST_CASE(
   CHECK(x(1, 3) == doctest::Approx(2 * std::cos(0.01)));
 }
 
-TEST_CASE("rotate: a token's bits depend on its position alone") {
+TEST_CASE("rope: a token's bits depend on its position alone") {
   test::random random(42);
   auto const q = test::random_matrix(random, 40, 3 * 18), k = test::random_matrix(random, 40, 18);
   auto cpu = test::cpu_with(3), one = test::cpu_with(1);
   auto const whole = run(cpu, {7}, {40}, q, k, 18, 500.0f);
   for (std::int64_t t : {0, 1, 12, 39}) {
-    test::matrix<float> one_q(1, 54), one_k(1, 18);
-    std::copy_n(q.view().row(t), 54, one_q.view().row(0));
-    std::copy_n(k.view().row(t), 18, one_k.view().row(0));
-    auto const alone = run(one, {7 + t}, {1}, one_q, one_k, 18, 500.0f);
+    auto const alone =
+        run(one, {7 + t}, {1}, test::rows_of(q, t, 1), test::rows_of(k, t, 1), 18, 500.0f);
     CHECK(test::same_bits(alone.first.view().row(0), whole.first.view().row(t), 54));
     CHECK(test::same_bits(alone.second.view().row(0), whole.second.view().row(t), 18));
   }

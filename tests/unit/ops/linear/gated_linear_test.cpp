@@ -25,9 +25,9 @@ test::matrix<double> run(Exec& exec, test::matrix<float> const& x, std::vector<f
 
 }  // namespace
 
-// Weights are scaled so that sums are of order 1. Two chains of up to 129 multiply-adds, roundings
-// of 6e-8 of terms that add up to a few units at most, then SiLU with 3e-7 and a product: 4e-6 of
-// the largest, or of 1 where results are small.
+// Weights are scaled so that sums are of order 1. Two chains of up to 129 multiply-adds, with
+// roundings of 6e-8 of terms whose sum is a few units, then SiLU with 3e-7 and a product: 4e-6 of
+// the largest result, or of 1.
 TEST_CASE("gated_linear: odd shapes") {
   test::random random(11);
   for (std::int64_t tokens : {1, 3, 6, 12, 13, 17})
@@ -49,7 +49,7 @@ TEST_CASE("gated_linear: odd shapes") {
       }
 }
 
-TEST_CASE("gated_linear: extreme gates close and open, NaN stays in its row") {
+TEST_CASE("gated_linear: gates of +-1e4 are open or closed; a NaN reaches its row alone") {
   auto cpu = test::cpu_with(1);
   test::matrix<float> x(5, 2);
   float const gates[] = {1e4f, -1e4f, 0.0f, test::nan, -0.0f};

@@ -1,4 +1,4 @@
-// linear on a device, against the double reference with the weights as they are stored.
+// linear on a device against the double reference with the stored weights.
 #include <plait/ops/linear/linear_gpu.hpp>
 
 #include <support/data.hpp>
@@ -13,33 +13,21 @@ using plait::role;
 
 namespace {
 
-constexpr std::int64_t room = std::int64_t{1}
-                              << 18;  // memory is guarded anew at every launch: little of it
-
-/// The largest error, in the largest result, of sums of K products in f32, rounded once more to T.
-/// The library's product of many rows has int8 weights rounded to bf16.
+/// The relative error of sums of K products in f32, rounded once more to T. The library's gemm
+/// rounds int8 weights to bf16, and rounds before it adds the bias.
 template <class T>
 double tolerance(precision p, std::int64_t rows) {
   double const result = sizeof(T) == 4 ? 2e-6 : 3.92e-3;  // 2^-8: half a unit in the last of 8 bits
-  bool const many = p.weights != dtype::f32 && rows > plait::ops::max_skinny_rows<dtype::bf16> &&
-                    (p.weights == dtype::bf16 || rows > plait::ops::max_skinny_rows<dtype::int8>);
-  return result * (many ? 2 : 1) +
-         (many && p.weights == dtype::int8 ? 3.92e-3 : 0);  // there a bias comes after a rounding
+  bool const library =
+      p.weights != dtype::f32 && rows > plait::ops::max_skinny_rows<dtype::bf16> &&
+      (p.weights == dtype::bf16 || rows > plait::ops::max_skinny_rows<dtype::int8>);
+  return result * (library ? 2 : 1) + (library && p.weights == dtype::int8 ? 3.92e-3 : 0);
 }
 
 template <precision P, role Role = role::matrix>
 auto random_tensor(test::random& random, std::int64_t n, std::int64_t k) {
   return test::make_device_tensor<test::device<P>, Role>(random.values(n * k), n, k);
 }
-/// What it holds, in double.
-template <class Tensor>
-auto stored(Tensor const& t) {
-  std::vector<float> values;
-  for (std::int64_t r = 0; r < t.rows(); ++r)
-    for (std::int64_t c = 0; c < t.cols(); ++c) values.push_back(t.at(0, r, c));
-  return test::make_tensor<test::reference::storage_type, role::matrix>(values, t.rows(), t.cols());
-}
-
 template <precision P, class Y>
 void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& widths,
            std::uint64_t seed, std::int64_t gap = 8) {
@@ -48,10 +36,9 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
   CAPTURE(widths[0]);
   using T = typename test::device<P>::value_type;
   test::random random(seed);
-  auto exec = test::device_with<P>(seed, room);
-  exec.runtime.multiprocessors =
-      seed % 2 == 0 ? 1
-                    : 132;  // few and many blocks: warps that share columns, and warps that do not
+  auto exec = test::device_with<P>(seed, test::small_workspace);
+  // Few and many blocks: warps share columns, or do not.
+  exec.runtime.multiprocessors = seed % 2 == 0 ? 1 : 132;
   auto oracle = test::oracle();
   test::poison(exec);
   auto const x = test::rounded<T>(test::random_matrix(random, rows, k));
@@ -71,7 +58,7 @@ void check(std::int64_t rows, std::int64_t k, std::vector<std::int64_t> const& w
       test::make_tensor<test::reference::storage_type, role::vector>(bias_values, widths[0]);
   for (std::size_t i = 0; i < widths.size(); ++i)
     plait::ops::linear(oracle, input_double.view(),
-                       plait::ops::into(expected[i].view(), stored(weights[i]),
+                       plait::ops::into(expected[i].view(), test::stored<role::matrix>(weights[i]),
                                         widths.size() == 1 ? &bias_double : nullptr));
   if (widths.size() == 3)
     plait::ops::linear(exec, input.const_view(),
@@ -101,14 +88,14 @@ void check_shapes() {
         check<P, float>(rows, k, {n}, seed);
   for (std::int64_t rows : {1, 11, 33, 65}) {
     check<P, T>(rows, 64, {33, 1, 48}, ++seed);
-    check<P, T>(rows, 40, {16, 80, 5}, ++seed, 3);  // rows of x at odd places
+    check<P, T>(rows, 40, {16, 80, 5}, ++seed, 3);  // unaligned rows of x
   }
   check<P, T>(2, 300, {160, 32, 32}, ++seed);
 }
 
 }  // namespace
 
-TEST_CASE("int8_to_bf16 is exact for every byte in every place") {
+TEST_CASE("int8_to_bf16: every byte at every place is exact") {
   for (int value = -128; value < 128; ++value)
     for (int place = 0; place < 4; ++place) {
       std::uint32_t even = 0, odd = 0;
@@ -122,18 +109,18 @@ TEST_CASE("int8_to_bf16 is exact for every byte in every place") {
 }
 
 TEST_CASE(
-    "linear on a device: odd shapes, one output with a bias or three, activations and logits; "
+    "linear on a device: f32, odd shapes, one output with a bias or three without, of T and of "
     "f32") {
   check_shapes<plait::f32>();
 }
-TEST_CASE("linear on a device: bf16") { check_shapes<plait::bf16>(); }
-TEST_CASE("linear on a device: int8") {
+TEST_CASE("linear on a device: bf16, odd shapes") { check_shapes<plait::bf16>(); }
+TEST_CASE("linear on a device: int8, odd shapes, by kernels and by the library") {
   check_shapes<plait::int8>();
   check<plait::int8, plait::bf16_t>(300, 40, {33}, 77);  // by the library
   check<plait::int8, plait::bf16_t>(130, 40, {17}, 78);  // rows in three groups
 }
 
-TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the weights", Tag,
+TEST_CASE_TEMPLATE("linear on a device: a NaN reaches the row of x or of the weights alone", Tag,
                    std::integral_constant<int, 0>, std::integral_constant<int, 1>) {
   constexpr precision P = Tag::value == 0 ? plait::bf16 : plait::int8;
   test::random random(9);
@@ -142,7 +129,7 @@ TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the w
     auto w = random.values(40 * 45);
     x(2, 44) = test::nan;
     w[33 * 45 + 44] = test::nan;
-    auto exec = test::device_with<P>(1, room);
+    auto exec = test::device_with<P>(1, test::small_workspace);
     test::poison(exec);
     test::device_matrix_of<plait::bf16_t> const input(x);
     test::device_matrix_of<plait::bf16_t> y(rows, 40);
@@ -157,8 +144,8 @@ TEST_CASE_TEMPLATE("linear on a device: a NaN stays in its row, of x or of the w
 }
 
 TEST_CASE(
-    "linear on a device: the router's weights are f32 and meet activations of bf16, at any number "
-    "of rows") {
+    "linear on a device: a router multiplies weights in f32 with activations in bf16, for any "
+    "number of rows") {
   std::uint64_t seed = 0;
   for (std::int64_t rows : {1, 5, 64, 67})
     for (auto const& shape : std::vector<std::pair<std::int64_t, std::int64_t>>{
@@ -168,7 +155,7 @@ TEST_CASE(
       CAPTURE(k);
       CAPTURE(n);
       test::random random(++seed);
-      auto exec = test::device_with<plait::int8>(seed, room);
+      auto exec = test::device_with<plait::int8>(seed, test::small_workspace);
       auto oracle = test::oracle();
       auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, rows, k));
       test::device_matrix_of<plait::bf16_t> const input(x, 5);
@@ -178,15 +165,16 @@ TEST_CASE(
       auto const w = random_tensor<plait::int8, role::router>(random, n, k);
       static_assert(decltype(w)::type == dtype::f32);
       plait::ops::linear(exec, input.const_view(), plait::ops::into(y.view(), w));
-      plait::ops::linear(oracle, input_double.view(), plait::ops::into(expected.view(), stored(w)));
+      plait::ops::linear(oracle, input_double.view(),
+                         plait::ops::into(expected.view(), test::stored<role::matrix>(w)));
       CHECK(test::difference(y.values(), expected) < 2e-6);
       CHECK(y.intact());
     }
 }
 
-TEST_CASE("linear on a device: int8 weights become bf16 part by part, where they are many") {
+TEST_CASE("linear on a device: the library's gemm converts int8 weights to bf16 part by part") {
   test::random random(11);
-  auto exec = test::device_with<plait::int8>(1, room);
+  auto exec = test::device_with<plait::int8>(1, test::small_workspace);
   auto oracle = test::oracle();
   auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, 5, 40));
   test::device_matrix_of<plait::bf16_t> const input(x);
@@ -196,20 +184,21 @@ TEST_CASE("linear on a device: int8 weights become bf16 part by part, where they
   auto const w = random_tensor<plait::int8>(random, 70, 40);
   plait::ops::library_gemm<dtype::int8, 32 * 64>(exec, w.device_view())
       .multiply(exec, input.const_view(), w.device_view(), y.view());
-  plait::ops::linear(oracle, input_double.view(), plait::ops::into(expected.view(), stored(w)));
+  plait::ops::linear(oracle, input_double.view(),
+                     plait::ops::into(expected.view(), test::stored<role::matrix>(w)));
   CHECK(test::difference(y.values(), expected) < 3.92e-3);
   CHECK(y.intact());
   CHECK(exec.runtime.launches.size() == 6);
 }
 
 TEST_CASE(
-    "linear on a device: the same bits whatever the order of threads; no rows, nothing launched") {
+    "linear on a device: the order of threads changes no bit; without rows nothing is launched") {
   test::random random(4);
   auto const x = test::random_matrix(random, 13, 200);
   auto const w = random_tensor<plait::int8>(random, 50, 200);
   std::vector<test::matrix<float>> results;
   for (std::uint64_t seed : {1u, 2u, 3u}) {
-    auto exec = test::device_with<plait::int8>(seed, room);
+    auto exec = test::device_with<plait::int8>(seed, test::small_workspace);
     test::poison(exec);
     test::device_matrix_of<plait::bf16_t> const input(x);
     test::device_matrix_of<float> y(13, 50);
@@ -223,7 +212,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("linear on a device: what is measured is enough, for rows that must be copied too") {
+TEST_CASE("linear on a device: the measured workspace suffices, for unaligned rows too") {
   test::random random(5);
   for (std::int64_t rows : {2, 64, 300})
     for (std::int64_t gap : {3, 8}) {

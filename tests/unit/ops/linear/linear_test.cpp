@@ -14,7 +14,7 @@ struct result {
   bool intact;
 };
 
-/// Several outputs of different widths from one input, with or without a bias.
+/// One or three outputs of one input, one of them with or without a bias.
 template <class Exec>
 std::vector<result> run(Exec& exec, test::matrix<float> const& x,
                         std::vector<std::vector<float>> const& weights,
@@ -55,8 +55,8 @@ test::matrix<float> magnitudes(test::matrix<float> m) {
   return m;
 }
 
-/// A chain of K multiply-adds errs by at most (K + 1) roundings of the sum of magnitudes, which the
-/// reference computes as well.
+/// The error of a chain of K multiply-adds is at most (K + 1) roundings of the sum of magnitudes,
+/// which the reference computes as well.
 void check(test::matrix<float> const& x, std::vector<std::vector<float>> const& weights,
            std::vector<float> const& bias, int threads) {
   auto cpu = test::cpu_with(threads);
@@ -105,7 +105,7 @@ TEST_CASE("linear: several outputs of one input") {
     }
 }
 
-TEST_CASE("linear: one chain an output, over k upwards, from the bias") {
+TEST_CASE("linear: an output is one chain of multiply-adds over ascending k, from the bias on") {
   test::random random(8);
   std::int64_t const k = 129;
   test::matrix<float> const x = test::random_matrix(random, 5, k);
@@ -127,7 +127,7 @@ TEST_CASE("linear: one chain an output, over k upwards, from the bias") {
     }
 }
 
-TEST_CASE("linear: NaN stays in its row, of x or of the weights") {
+TEST_CASE("linear: a NaN reaches the row of x or of the weights alone") {
   test::random random(9);
   test::matrix<float> x = test::random_matrix(random, 14, 20);
   std::vector<float> w = random.values(40 * 20);

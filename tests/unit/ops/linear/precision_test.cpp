@@ -1,6 +1,6 @@
-// The products in every storage and arithmetic: against f32 with the stored values, and against
-// plain loops that round where the arithmetic says so. Both to the last bit, which no tolerance can
-// hide anything in; linear_test compares f32 with the reference.
+// Products in every storage and arithmetic, compared bit for bit with f32 products of the stored
+// values and with plain loops that round where the arithmetic does. linear_test compares f32 with
+// the reference.
 #include <plait/cpu/simd.hpp>
 #include <plait/ops/linear/gated_linear_cpu.hpp>
 #include <plait/ops/linear/linear_cpu.hpp>
@@ -29,7 +29,7 @@ Tensor tensor_of(std::vector<float> const& values, std::int64_t rows, std::int64
     t.set_row(i / rows, i % rows, values.data() + i * cols);
   return t;
 }
-/// What a storage makes of values.
+/// Values rounded by a storage.
 template <dtype Type>
 std::vector<float> rounded(std::vector<float> values, std::int64_t cols) {
   std::int64_t const rows = static_cast<std::int64_t>(values.size()) / cols;
@@ -60,7 +60,7 @@ float multiply_add(float a, float b, float c) {
 #endif
 }
 
-/// One chain an output: of a pair of bfloat16 products the second is added first.
+/// One chain per output: of each pair of bf16 products the second is added first.
 float in_bf16(float const* x, float const* w, std::int64_t k, float sum) {
   auto const value = [](float v) { return plait::from_bf16(plait::to_bf16(v)); };
   for (std::int64_t i = 0; i < k; i += 2) {
@@ -69,20 +69,18 @@ float in_bf16(float const* x, float const* w, std::int64_t k, float sum) {
   }
   return sum;
 }
-/// Activations rounded to 127 steps of the row's largest, whole numbers added up within 32 columns;
-/// w are int8 values as stored.
+/// Activations in 127 steps of the row's largest magnitude; integer sums over blocks of 32 columns.
 float in_int8(float const* x, stored<dtype::int8> const& w, std::int64_t row, std::int64_t k,
               float bias) {
-  float largest = 0, sum = 0;
-  for (std::int64_t i = 0; i < k; ++i) largest = std::max(largest, std::fabs(x[i]));
-  float const scale = largest / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0;
+  float max_activation = 0, sum = 0;
+  for (std::int64_t i = 0; i < k; ++i) max_activation = std::max(max_activation, std::fabs(x[i]));
+  float const scale = max_activation / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0;
   for (std::int64_t block = 0; block < k; block += 32) {
-    float block_scale = 0;
+    float max_weight = 0;  // stored as 127 steps
     std::int64_t dot = 0;
     for (std::int64_t i = block; i < std::min(k, block + 32); ++i)
-      block_scale = std::max(
-          block_scale, std::fabs(w.at(0, row, i)));  // 127 steps, as the largest of a block is
-    block_scale /= 127.0f;
+      max_weight = std::max(max_weight, std::fabs(w.at(0, row, i)));
+    float const block_scale = max_weight / 127.0f;
     for (std::int64_t i = block; i < std::min(k, block + 32); ++i) {
       auto const activation =
           static_cast<std::int64_t>(std::nearbyint(double(x[i]) * double(inverse)));
@@ -97,8 +95,8 @@ float in_int8(float const* x, stored<dtype::int8> const& w, std::int64_t row, st
 constexpr auto bf16_dot = plait::with_compute(plait::bf16, dtype::bf16);
 constexpr auto int8_dot = plait::with_compute(plait::int8, dtype::int8);
 
-/// Calls body(tokens, k, n) for odd and even shapes, with one group of rows, several, and more than
-/// a run of them.
+/// Calls body(tokens, k, n) for odd and even shapes: one group of rows, several groups, several
+/// runs of groups.
 template <class Body>
 void shapes(Body const& body) {
   for (std::int64_t tokens : {1, 2, 5, 7, 12, 13, 17, 200})
@@ -115,7 +113,7 @@ void shapes(Body const& body) {
 }  // namespace
 
 TEST_CASE(
-    "precision: computing in f32 with bf16 or int8 weights is computing with f32 weights of their "
+    "precision: f32 arithmetic with bf16 or int8 weights gives the bits of f32 weights with their "
     "values") {
   test::random random(60);
   shapes([&](std::int64_t tokens, std::int64_t k, std::int64_t n) {
@@ -131,7 +129,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("precision: bf16 arithmetic is pairs of products, the second first, in one chain") {
+TEST_CASE("precision: bf16 arithmetic adds pairs of products, the second first, in one chain") {
   test::random random(61);
   shapes([&](std::int64_t tokens, std::int64_t k, std::int64_t n) {
     test::matrix<float> const x = test::random_matrix(random, tokens, k);
@@ -145,12 +143,11 @@ TEST_CASE("precision: bf16 arithmetic is pairs of products, the second first, in
   });
 }
 
-TEST_CASE("precision: int8 arithmetic is whole numbers in blocks of 32, a scale a token") {
+TEST_CASE("precision: int8 arithmetic adds integers in blocks of 32, with a scale per token") {
   test::random random(62);
   shapes([&](std::int64_t tokens, std::int64_t k, std::int64_t n) {
     test::matrix<float> const x = test::random_matrix(random, tokens, k);
-    // Multiples of a power of two that reach 127 of them in every block: what is stored is known,
-    // scales included.
+    // Multiples of a power of two, with 127 of it in every block: stored without rounding.
     std::vector<float> w = random.values(n * k),
                        bias = n % 2 == 0 ? std::vector<float>{} : random.values(n);
     for (std::size_t i = 0; i < w.size(); ++i)
@@ -165,33 +162,33 @@ TEST_CASE("precision: int8 arithmetic is whole numbers in blocks of 32, a scale 
   });
 }
 
-// A bfloat16 errs by 2^-9 of itself; an int8 weight by half a step, 1 / 254 of the largest of its
-// 32; an int8 activation by 1 / 254 of the largest of its row. k terms of random sign: the bounds
-// are of the sum of magnitudes, which 1 / sqrt(k) of them reach.
-TEST_CASE("precision: rounding errs no more than its steps allow") {
+// The rounding error of a bf16 value is 2^-9 of itself; of an int8 weight half a step, 1 / 254 of
+// the largest of its 32; of an int8 activation 1 / 254 of the largest of its row. Terms have random
+// signs: an output is of order sqrt(k) / 3.
+TEST_CASE("precision: errors are within the steps of the formats") {
   test::random random(63);
   std::int64_t const tokens = 20, k = 512, n = 48;
   test::matrix<float> const x = test::random_matrix(random, tokens, k);
   std::vector<float> const w = random.values(n * k);
   auto const exact = linear<plait::f32, dtype::f32>(x, w, {}, 1);
-  double const typical = std::sqrt(double(k)) / 3;  // of an output
+  double const magnitude = std::sqrt(double(k)) / 3;  // of an output
   auto const error = [&](test::matrix<float> const& y) {
     double sum = 0;
     for (std::int64_t t = 0; t < tokens; ++t)
       for (std::int64_t i = 0; i < n; ++i)
         sum += std::pow(double(y(t, i)) - double(exact(t, i)), 2);
-    return std::sqrt(sum / double(tokens * n)) / typical;
+    return std::sqrt(sum / double(tokens * n)) / magnitude;
   };
   CHECK(error(linear<plait::bf16, dtype::bf16>(x, w, {}, 1)) < 0x1p-9);
   CHECK(error(linear<bf16_dot, dtype::bf16>(x, w, {}, 1)) < 0x1p-8);
   CHECK(error(linear<plait::int8, dtype::int8>(x, w, {}, 1)) < 1.0 / 200);
   CHECK(error(linear<int8_dot, dtype::int8>(x, w, {}, 1)) < 1.0 / 140);
-  CHECK(error(linear<plait::int8, dtype::int8>(x, w, {}, 1)) > 1e-4);  // int8 it is
+  CHECK(error(linear<plait::int8, dtype::int8>(x, w, {}, 1)) > 1e-4);  // weights are rounded
 }
 
 TEST_CASE(
-    "precision: f32 weights stay f32 whatever the arithmetic, and bf16 weights are met by bf16 at "
-    "the least") {
+    "precision: the arithmetic is at least as precise as the weights: f32 weights use f32, bf16 "
+    "weights bf16 or f32") {
   test::random random(64);
   test::matrix<float> const x = test::random_matrix(random, 5, 40);
   std::vector<float> const w = random.values(33 * 40);
@@ -203,7 +200,7 @@ TEST_CASE(
                         linear<plait::int8, dtype::int8>(x, w, {}, 1)));
 }
 
-TEST_CASE("precision: what is not finite stays visible, in its row or its column") {
+TEST_CASE("precision: a value that is not finite reaches its row or its column alone") {
   test::random random(65);
   for (float bad : {test::nan, test::infinity, -test::infinity}) {
     test::matrix<float> x = test::random_matrix(random, 14, 70);
@@ -232,7 +229,7 @@ TEST_CASE("precision: zeros, and the smallest and largest numbers") {
     }
     std::vector<float> const w(3 * 64, magnitude);
     float const expected = 64 * magnitude;
-    // A scale below 2^-24, and a bfloat16 below 2^-126, are nothing.
+    // A scale below 2^-24 and a bf16 value below 2^-126 are zero.
     double const weight_error = magnitude < 1e-5f ? 64 * 127 * 0x1p-24 : 0.005 * double(expected);
     CHECK(std::fabs(double(linear<plait::int8, dtype::int8>(x, w, {}, 1)(0, 0)) -
                     double(expected)) <= weight_error);
@@ -246,7 +243,7 @@ TEST_CASE("precision: zeros, and the smallest and largest numbers") {
   }
 }
 
-TEST_CASE_TEMPLATE("precision: gated_linear and experts are made of the same products", Type,
+TEST_CASE_TEMPLATE("precision: gated_linear and experts use the same products", Type,
                    std::integral_constant<dtype, dtype::bf16>,
                    std::integral_constant<dtype, dtype::int8>) {
   test::random random(66);

@@ -1,4 +1,5 @@
 #include <plait/ops/norm/add_norm_cpu.hpp>
+#include <plait/ops/norm/inner_norms.hpp>
 
 #include <support/data.hpp>
 #include <support/executors.hpp>
@@ -9,8 +10,8 @@ using plait::role;
 
 namespace {
 
-// A sum of squares has at most 129 / 16 + 4 roundings a chain, halved by the root, and five more of
-// the scaling: below 1e-6.
+// A chain of a sum of squares has at most 129 / 16 + 4 roundings, halved by the root; scaling adds
+// five: below 1e-6.
 constexpr double tolerance = 1e-6;
 
 template <class Storage>
@@ -49,10 +50,9 @@ TEST_CASE("add_norm: residual and norm, with and without a residual, in place an
         }
 }
 
-TEST_CASE("add_norm: eps stands inside the root, the weight multiplies as stored") {
+TEST_CASE("add_norm: eps is added inside the root, the weight is a factor") {
   auto cpu = test::cpu_with(1);
-  test::matrix<float> x(1, 4), out(1, 4);
-  for (std::int64_t c = 0; c < 4; ++c) x(0, c) = 1;
+  test::matrix<float> x = test::row_matrix({1, 1, 1, 1}), out(1, 4);
   plait::ops::add_norm(cpu, x.view(), {}, vector_of<plait::storage::packed<>>({2, 0, -1, 4}), 3.0f,
                        out.view());
   CHECK(out(0, 0) == 1);  // 2 * 1 / sqrt(1 + 3)
@@ -61,7 +61,7 @@ TEST_CASE("add_norm: eps stands inside the root, the weight multiplies as stored
   CHECK(out(0, 3) == 2);
 }
 
-TEST_CASE("add_norm: NaN and infinity stay in their row") {
+TEST_CASE("add_norm: NaN and infinity reach their row alone") {
   test::random random(4);
   for (float bad : {test::nan, test::infinity})
     for (std::int64_t at : {0, 15, 16, 36}) {
@@ -102,8 +102,7 @@ TEST_CASE("inner_norms: consecutive parts of a row, each with its own weight") {
     run(oracle, x64, plait::storage::plain<double>{});
     CHECK(test::difference(x, x64) < tolerance);
     CHECK(x.intact());
-    // and each part alone has mean square 1 under its weight, which one norm over the whole row
-    // would not give
+    // Each part has mean square 1 before its weight; one norm over the row gives another value.
     double squares = 0;
     for (std::int64_t i = 0; i < n; ++i)
       squares += std::pow(x64(0, r + i) / double{b[static_cast<std::size_t>(i)]}, 2);

@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 
 // One rounding: exact in f32.
-TEST_CASE("add_residual: odd shapes, and nothing outside of the view") {
+TEST_CASE("add_residual: odd shapes; values outside of the view do not change") {
   test::random random(40);
   for (std::int64_t rows : {0, 1, 3, 17})
     for (std::int64_t d : {1, 3, 16, 17, 33, 129}) {

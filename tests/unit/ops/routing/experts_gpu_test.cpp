@@ -1,11 +1,11 @@
-// experts on a device, against the double reference with the weights as they are stored and the
-// same choices.
+// experts on a device against the double reference with the stored weights and the same choices.
 #include <plait/ops/routing/experts_gpu.hpp>
 #include <plait/ops/routing/route_gpu.hpp>
 
 #include <support/data.hpp>
 #include <support/device_data.hpp>
 #include <support/executors.hpp>
+#include <support/expert_values.hpp>
 
 #include <doctest/doctest.h>
 
@@ -15,77 +15,59 @@ using plait::role;
 
 namespace {
 
-constexpr std::int64_t room = std::int64_t{1}
-                              << 18;  // memory is guarded anew at every launch: little of it
-
-template <class Tensor>
-auto stored(Tensor const& t) {
-  std::vector<float> values;
-  for (std::int64_t e = 0; e < t.copies(); ++e)
-    for (std::int64_t r = 0; r < t.rows(); ++r)
-      for (std::int64_t c = 0; c < t.cols(); ++c) values.push_back(t.at(e, r, c));
-  return test::make_tensor<test::reference::storage_type, role::expert>(values, t.rows(), t.cols(),
-                                                                        t.copies());
-}
-
+/// Weights on a device, and the values they are made of.
 template <precision P>
 struct bank {
   using device = test::device<P>;
   using tensor = decltype(test::make_device_tensor<device, role::expert>({}, 0, 0, 0));
-  std::int64_t d, f, n;
-  std::vector<float> gate_values, up_values, down_values;
+  test::expert_values values;
   tensor gate, up, down;
-  bank(test::random& r, std::int64_t width, std::int64_t hidden, std::int64_t count)
-      : d(width),
-        f(hidden),
-        n(count),
-        gate_values(r.values(n * f * d, -scale(d), scale(d))),
-        up_values(r.values(n * f * d, -scale(d), scale(d))),
-        down_values(r.values(n * d * f, -scale(f), scale(f))) {
-    place();
+
+  bank(test::random& random, std::int64_t d, std::int64_t f, std::int64_t n)
+      : values(random, d, f, n) {
+    upload();
   }
-  void spoil(std::int64_t e) {
-    for (auto* m : {&gate_values, &up_values, &down_values})
-      std::fill_n(m->begin() + e * f * d, f * d, test::nan);
-    place();
+  void spoil(std::int64_t expert) {
+    values.spoil(expert);
+    upload();
   }
-  static float scale(std::int64_t k) { return 2 / std::sqrt(static_cast<float>(k)); }
 
  private:
-  void place() {
+  void upload() {
+    auto const& [d, f, n, gate_values, up_values, down_values] = values;
     gate = test::make_device_tensor<device, role::expert>(gate_values, f, d, n);
     up = test::make_device_tensor<device, role::expert>(up_values, f, d, n);
     down = test::make_device_tensor<device, role::expert>(down_values, d, f, n);
   }
 };
 
-enum class how { plainly, in_place, step, kept_step };
+enum class mode { separate_output, in_place, step, captured_step };
 
 template <precision P>
 test::matrix<float> run(test::device<P>& exec, bank<P> const& b, test::matrix<float> const& x,
-                        test::matrix<float> const& logits, std::int64_t k, how way = how::plainly,
-                        std::int64_t gap = 8) {
+                        test::matrix<float> const& logits, std::int64_t k,
+                        mode how = mode::separate_output, std::int64_t gap = 8) {
   using T = typename test::device<P>::value_type;
   plait::arena::frame const scratch(exec.workspace);
   test::device_matrix_of<T> in(x, gap), out(x.rows(), x.cols(), gap);
   test::device_matrix_of<float> const scores(logits);
-  auto& to = way == how::in_place ? in : out;
+  auto& to = how == mode::in_place ? in : out;
   auto const call = [&](plait::matrix_view<T const> from, plait::matrix_view<T> y) {
-    auto const plan = plait::ops::make_routing(exec, x.rows(), b.n, k);
+    auto const plan = plait::ops::make_routing(exec, x.rows(), b.values.n, k);
     plait::ops::route(exec, scores.const_view(), plan, plait::router_weights::as_they_are);
     plait::ops::experts(exec, from, plan, b.gate, b.up, b.down, y);
   };
-  // Exactly the memory that is asked for.
+  // A workspace of exactly the measured size.
   test::device<P> measured;
   measured.workspace.reserve(exec.workspace.measure([&] {
-    call({nullptr, x.rows(), b.d, b.d}, {nullptr, x.rows(), b.d, b.d});
+    call({nullptr, x.rows(), x.cols(), x.cols()}, {nullptr, x.rows(), x.cols(), x.cols()});
   }));
   test::poison(measured);
   std::swap(exec.workspace, measured.workspace);
-  if (way == how::step || way == how::kept_step) {
+  if (how == mode::step || how == mode::captured_step) {
     plait::call_shape const shape{
-        .sequences = x.rows(), .rows = x.rows(), .repeatable = way == how::kept_step};
-    for (int i = 0; i < (way == how::step ? 1 : 2); ++i)
+        .sequences = x.rows(), .rows = x.rows(), .repeatable = how == mode::captured_step};
+    for (int i = 0; i < (how == mode::step ? 1 : 2); ++i)
       exec.execute(shape, [&] {
         plait::arena::frame const inner(exec.workspace);
         call(in.const_view(), to.view());
@@ -104,16 +86,17 @@ test::matrix<double> reference(bank<P> const& b, test::matrix<float> const& x,
   auto oracle = test::oracle();
   test::matrix<double> const in(x), scores(logits);
   test::matrix<double> out(x.rows(), x.cols());
-  auto const plan = plait::ops::make_routing(oracle, x.rows(), b.n, k);
+  auto const plan = plait::ops::make_routing(oracle, x.rows(), b.values.n, k);
   plait::ops::route(oracle, scores.view(), plan, plait::router_weights::as_they_are);
-  plait::ops::experts(oracle, in.view(), plan, stored(b.gate), stored(b.up), stored(b.down),
+  plait::ops::experts(oracle, in.view(), plan, test::stored<role::expert>(b.gate),
+                      test::stored<role::expert>(b.up), test::stored<role::expert>(b.down),
                       out.view());
   return out;
 }
 
-/// f32: three sums of at most 129 terms. bf16: the hidden values are rounded, each by up to 2^-8 of
-/// itself, and so is the result; the library's way rounds gate, up and every expert's output as
-/// well, and int8 weights.
+/// f32: three sums of at most 129 terms. bf16: hidden values and the result are rounded, each by up
+/// to 2^-8 of itself; the library's gemm also rounds gate, up, every expert's output, and int8
+/// weights.
 template <precision P>
 double tolerance(bool library) {
   return P.experts == dtype::f32 ? 5e-6 : library ? 2e-2 : 8e-3;
@@ -133,16 +116,17 @@ void check(std::int64_t tokens, std::int64_t d, std::int64_t f, std::int64_t n, 
   auto const x = test::rounded<T>(test::random_matrix(random, tokens, d, -2, 2));
   auto logits = test::random_matrix(random, tokens, n, -2, 2);
   for (std::int64_t i = 0; all_to_one && i < tokens; ++i) logits(i, 0) = 9;
-  auto exec = test::device_with<P>(seed, room);
+  auto exec = test::device_with<P>(seed, test::small_workspace);
   exec.runtime.multiprocessors = seed % 2 == 0 ? 1 : 132;
   bool const library =
       P.experts != dtype::f32 &&
       tokens * k > n * (P.experts == dtype::int8 ? plait::ops::max_skinny_choices<dtype::int8>
                                                  : plait::ops::max_skinny_choices<dtype::bf16>);
   auto const expected = reference(b, x, logits, k);
-  CHECK(test::difference(run(exec, b, x, logits, k, seed % 2 == 0 ? how::plainly : how::in_place,
-                             seed % 3 == 0 ? 5 : 8),
-                         expected, 1) < tolerance<P>(library));
+  CHECK(test::difference(
+            run(exec, b, x, logits, k, seed % 2 == 0 ? mode::separate_output : mode::in_place,
+                seed % 3 == 0 ? 5 : 8),
+            expected, 1) < tolerance<P>(library));
   CHECK(exec.runtime.copies_to_host == (library ? 1 : 0));
 }
 
@@ -158,20 +142,21 @@ void check_shapes() {
 
 }  // namespace
 
-TEST_CASE("experts on a device: odd shapes, one to three choices, in place and not; f32") {
+TEST_CASE(
+    "experts on a device: f32, odd shapes, one to three experts per token, in place and not") {
   check_shapes<plait::f32>();
 }
-TEST_CASE("experts on a device: bf16, few choices and many") {
+TEST_CASE("experts on a device: bf16, by kernels and by the library") {
   check_shapes<plait::bf16>();
   check<plait::bf16>(60, 40, 24, 2, 2, 70);
   check<plait::bf16>(200, 9, 5, 3, 1, 71);
 }
-TEST_CASE("experts on a device: int8, few choices and many") {
+TEST_CASE("experts on a device: int8, by kernels and by the library") {
   check_shapes<plait::int8>();
   check<plait::int8>(150, 40, 24, 2, 2, 72);
   check<plait::int8>(390, 9, 5, 3, 1, 73);
 }
-TEST_CASE("experts on a device: more rows than are worked on at once") {
+TEST_CASE("experts on a device: more rows than one pass takes") {
   check<plait::int8>(2100, 3, 5, 40, 2, 75);
   check<plait::bf16>(4100, 3, 5, 2, 1, 76, true);
 }
@@ -179,14 +164,14 @@ TEST_CASE("experts on a device: int8 experts beside bf16 weights") {
   check<plait::experts_int8>(9, 40, 24, 4, 2, 74);
 }
 
-TEST_CASE("experts on a device: one gets all tokens, the others are never read") {
+TEST_CASE("experts on a device: the weights of experts without tokens are not read") {
   test::random random(28);
   for (std::int64_t tokens : {1, 12, 150}) {
     bank<plait::int8> b(random, 24, 33, 4);
     auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, tokens, 24));
     auto logits = test::random_matrix(random, tokens, 4);
     for (std::int64_t t = 0; t < tokens; ++t) logits(t, 2) = 3;
-    auto exec = test::device_with<plait::int8>(1, room);
+    auto exec = test::device_with<plait::int8>(1, test::small_workspace);
     auto const before = run(exec, b, x, logits, 1);
     CHECK(test::difference(before, reference(b, x, logits, 1), 1) < tolerance<plait::int8>(false));
     for (std::int64_t e : {0, 1, 3}) b.spoil(e);
@@ -195,30 +180,31 @@ TEST_CASE("experts on a device: one gets all tokens, the others are never read")
 }
 
 TEST_CASE(
-    "experts on a device: a decode step fetches nothing, however many sequences there are, and is "
-    "the same bits when it is replayed") {
+    "experts on a device: a decode step copies nothing to the host, for any number of sequences, "
+    "and its replay gives the same bits") {
   test::random random(29);
-  for (std::int64_t tokens : {3, 300}) {  // few choices; many, which would be fetched
+  for (std::int64_t tokens : {3, 300}) {  // kernels; the library, outside of a decode step
     bank<plait::int8> const b(random, 24, 17, 2);
     auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, tokens, 24));
     auto const logits = test::random_matrix(random, tokens, 2);
-    auto exec = test::device_with<plait::int8>(1, room);
-    auto const got = run(exec, b, x, logits, 1, how::kept_step);
-    CHECK(test::same_bits(run(exec, b, x, logits, 1, how::step), got));
+    auto exec = test::device_with<plait::int8>(1, test::small_workspace);
+    auto const got = run(exec, b, x, logits, 1, mode::captured_step);
+    CHECK(test::same_bits(run(exec, b, x, logits, 1, mode::step), got));
     CHECK(exec.runtime.copies_to_host == 0);
     CHECK(test::difference(got, reference(b, x, logits, 1), 1) < tolerance<plait::int8>(false));
   }
 }
 
 TEST_CASE(
-    "experts on a device: outputs are added by falling weight, one multiply-add after the other") {
+    "experts on a device: outputs are added in order of falling weight, by one chain of "
+    "multiply-adds") {
   test::random random(32);
   std::int64_t const tokens = 6, d = 16, n = 5, k = 3;
   bank<plait::int8> const b(random, d, 24, n);
   auto const x = test::rounded<plait::bf16_t>(test::random_matrix(random, tokens, d));
   auto const logits = test::random_matrix(random, tokens, n, -2, 2);
-  auto exec = test::device_with<plait::int8>(1, room);
-  // combine alone: outputs, weights and places that are known
+  auto exec = test::device_with<plait::int8>(1, test::small_workspace);
+  // The kernel combine alone, with known outputs, weights and places.
   test::matrix<float> const outputs = test::random_matrix(random, tokens * k, d),
                             weights = test::random_matrix(random, tokens, k, 0, 1);
   test::device_matrix_of<float> const on_device(outputs), w(weights);
@@ -228,7 +214,7 @@ TEST_CASE(
   test::device_memory::buffer<std::int32_t> place(tokens * k);
   test::device_memory::copy_in(places.data(), tokens * k, place.data());
   test::device_matrix_of<float> y(tokens, d);
-  exec.launch<plait::kernels::combine<float, float>>(
+  exec.launch<plait::kernels::combine_experts<float, float>>(
       {.x = tokens},
       {on_device.const_view(), w.const_view(),
        plait::matrix_view<std::int32_t const>(place.data(), tokens, k), y.view(), k, d});
@@ -243,8 +229,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "experts on a device: a NaN stays in its token; the same bits whatever the order of threads; "
-    "no tokens") {
+    "experts on a device: a NaN reaches its token alone; the order of threads changes no bit; no "
+    "tokens") {
   test::random random(30);
   bank<plait::int8> const b(random, 40, 17, 3);
   auto x = test::rounded<plait::bf16_t>(test::random_matrix(random, 9, 40));
@@ -252,7 +238,7 @@ TEST_CASE(
   x(4, 39) = test::nan;
   std::vector<test::matrix<float>> results;
   for (std::uint64_t seed : {1u, 2u, 3u}) {
-    auto exec = test::device_with<plait::int8>(seed, room);
+    auto exec = test::device_with<plait::int8>(seed, test::small_workspace);
     results.push_back(run(exec, b, x, logits, 2));
     for (std::int64_t t = 0; t < 9; ++t)
       for (std::int64_t c = 0; c < 40; ++c) {

@@ -3,6 +3,7 @@
 
 #include <support/data.hpp>
 #include <support/executors.hpp>
+#include <support/expert_values.hpp>
 
 #include <doctest/doctest.h>
 
@@ -10,24 +11,8 @@ using plait::role;
 
 namespace {
 
-struct bank {
-  std::int64_t d, f, n;
-  std::vector<float> gate, up, down;
-  bank(test::random& r, std::int64_t width, std::int64_t hidden, std::int64_t count)
-      : d(width),
-        f(hidden),
-        n(count),
-        gate(r.values(n * f * d, -scale(d), scale(d))),
-        up(r.values(n * f * d, -scale(d), scale(d))),
-        down(r.values(n * d * f, -scale(f), scale(f))) {}
-  static float scale(std::int64_t k) { return 2 / std::sqrt(static_cast<float>(k)); }
-  void spoil(std::int64_t e) {
-    for (auto* m : {&gate, &up, &down}) std::fill_n(m->begin() + e * f * d, f * d, test::nan);
-  }
-};
-
 template <class Exec>
-test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x,
+test::matrix<double> run(Exec& exec, test::expert_values const& b, test::matrix<float> const& x,
                          test::matrix<float> const& logits, std::int64_t k, bool in_place = false) {
   using T = typename Exec::value_type;
   using S = typename Exec::storage_type;
@@ -47,9 +32,9 @@ test::matrix<double> run(Exec& exec, bank const& b, test::matrix<float> const& x
 
 }  // namespace
 
-// Two products of up to 129 terms of order 1 / sqrt(129), SiLU, and weights of 2e-6 that add up to
-// at most 1: 5e-6.
-TEST_CASE("experts: odd shapes, one to three choices, in place and not") {
+// Two products of up to 129 terms of order 1 / sqrt(129), SiLU, and weights with errors of 2e-6 and
+// a sum of at most 1: 5e-6.
+TEST_CASE("experts: odd shapes, one to three experts per token, in place and not") {
   test::random random(27);
   for (std::int64_t tokens : {1, 3, 17, 40})
     for (auto const& widths : std::vector<std::pair<std::int64_t, std::int64_t>>{
@@ -63,7 +48,7 @@ TEST_CASE("experts: odd shapes, one to three choices, in place and not") {
         CAPTURE(f);
         CAPTURE(n);
         CAPTURE(k);
-        bank const b(random, d, f, n);
+        test::expert_values const b(random, d, f, n);
         test::matrix<float> const x = test::random_matrix(random, tokens, d, -2, 2),
                                   logits = test::random_matrix(random, tokens, n, -2, 2);
         auto oracle = test::oracle();
@@ -75,9 +60,9 @@ TEST_CASE("experts: odd shapes, one to three choices, in place and not") {
       }
 }
 
-TEST_CASE("experts: one gets all tokens, the others are never read") {
+TEST_CASE("experts: the weights of experts without tokens are not read") {
   test::random random(28);
-  bank b(random, 20, 33, 4);
+  test::expert_values b(random, 20, 33, 4);
   for (std::int64_t tokens : {1, 12, 50}) {
     test::matrix<float> const x = test::random_matrix(random, tokens, 20);
     test::matrix<float> logits = test::random_matrix(random, tokens, 4);
@@ -85,7 +70,7 @@ TEST_CASE("experts: one gets all tokens, the others are never read") {
     auto oracle = test::oracle();
     auto cpu = test::cpu_with(2);
     auto const expected = run(oracle, b, x, logits, 1), before = run(cpu, b, x, logits, 1);
-    bank spoilt = b;
+    test::expert_values spoilt = b;
     for (std::int64_t e : {0, 1, 3}) spoilt.spoil(e);
     CHECK(test::same_bits(run(cpu, spoilt, x, logits, 1), before));
     CHECK(test::same_bits(run(oracle, spoilt, x, logits, 1), expected));
@@ -93,36 +78,34 @@ TEST_CASE("experts: one gets all tokens, the others are never read") {
   }
 }
 
-TEST_CASE("experts: a token's result does not depend on who shares its experts") {
+TEST_CASE("experts: a token's result does not depend on the other tokens of its experts") {
   test::random random(29);
-  bank const b(random, 35, 19, 5);
+  test::expert_values const b(random, 35, 19, 5);
   test::matrix<float> const x = test::random_matrix(random, 30, 35),
                             logits = test::random_matrix(random, 30, 5);
   auto cpu = test::cpu_with(1);
   auto const all = run(cpu, b, x, logits, 2);
   for (std::int64_t t = 0; t < 30; ++t) {
-    test::matrix<float> one(1, 35), its(1, 5);
-    for (std::int64_t c = 0; c < 35; ++c) one(0, c) = x(t, c);
-    for (std::int64_t c = 0; c < 5; ++c) its(0, c) = logits(t, c);
-    auto const alone = run(cpu, b, one, its, 2);
+    auto const alone = run(cpu, b, test::rows_of(x, t, 1), test::rows_of(logits, t, 1), 2);
     CHECK(test::same_bits(alone.view().row(0), all.view().row(t), 35));
   }
 }
 
-TEST_CASE("experts: outputs are added by falling weight, one multiply-add after the other") {
+TEST_CASE("experts: outputs are added in order of falling weight, by one chain of multiply-adds") {
   test::random random(32);
   std::int64_t const tokens = 12, d = 35, n = 5, k = 3;
-  bank const b(random, d, 19, n);
+  test::expert_values const b(random, d, 19, n);
   test::matrix<float> const x = test::random_matrix(random, tokens, d, -2, 2),
                             logits = test::random_matrix(random, tokens, n, -2, 2);
   auto cpu = test::cpu_with(1);
-  // each expert alone for all tokens: a router that is sure gives it the weight 1
+  // Each expert alone for all tokens: logits that give it the weight 1.
   std::vector<test::matrix<double>> alone;
   for (std::int64_t e = 0; e < n; ++e) {
-    test::matrix<float> sure(tokens, n);
+    test::matrix<float> certain(tokens, n);
     for (std::int64_t t = 0; t < tokens; ++t)
-      for (std::int64_t other = 0; other < n; ++other) sure(t, other) = other == e ? 0.0f : -200.0f;
-    alone.push_back(run(cpu, b, x, sure, 1));
+      for (std::int64_t other = 0; other < n; ++other)
+        certain(t, other) = other == e ? 0.0f : -200.0f;
+    alone.push_back(run(cpu, b, x, certain, 1));
   }
   auto const got = run(cpu, b, x, logits, k);
   auto const plan = plait::ops::make_routing(cpu, tokens, n, k);
@@ -131,22 +114,22 @@ TEST_CASE("experts: outputs are added by falling weight, one multiply-add after 
     for (std::int64_t c = 0; c < d; ++c) {
       float sum = 0;
       for (std::int64_t j = 0; j < k; ++j) {
-        float const weight = plan.weight(t, j),
-                    its = static_cast<float>(
-                        alone[static_cast<std::size_t>(plan.expert(t, j))](t, c));
+        float const weight = plan.weight(t, j);
+        auto const& outputs = alone[static_cast<std::size_t>(plan.expert(t, j))];
+        float const output = static_cast<float>(outputs(t, c));
 #if defined(__FMA__)
-        sum = std::fma(weight, its, sum);
+        sum = std::fma(weight, output, sum);
 #else
-        sum += weight * its;
+        sum += weight * output;
 #endif
       }
       REQUIRE(float(got(t, c)) == sum);
     }
 }
 
-TEST_CASE("experts: NaN stays in its token") {
+TEST_CASE("experts: a NaN reaches its token alone") {
   test::random random(30);
-  bank const b(random, 20, 17, 3);
+  test::expert_values const b(random, 20, 17, 3);
   test::matrix<float> x = test::random_matrix(random, 9, 20);
   test::matrix<float> const logits = test::random_matrix(random, 9, 3);
   x(4, 11) = test::nan;
@@ -158,7 +141,7 @@ TEST_CASE("experts: NaN stays in its token") {
 
 TEST_CASE("experts: no tokens") {
   test::random random(31);
-  bank const b(random, 4, 4, 2);
+  test::expert_values const b(random, 4, 4, 2);
   auto cpu = test::cpu_with(1);
   CHECK(run(cpu, b, test::matrix<float>(0, 4), test::matrix<float>(0, 2), 1).rows() == 0);
 }

@@ -1,4 +1,4 @@
-// route on a device: choices, places and tokens are those of ops/routing/route.hpp, bit for bit.
+// route on a device against ops/routing/route.hpp: choices, places and tokens are equal.
 #include <plait/ops/routing/route_gpu.hpp>
 
 #include <support/data.hpp>
@@ -10,9 +10,6 @@ using plait::router_weights;
 
 namespace {
 
-constexpr std::int64_t room = std::int64_t{1}
-                              << 18;  // memory is guarded anew at every launch: little of it
-
 struct plan {
   std::vector<std::int32_t> expert, place, token, first;
   std::vector<float> weight;
@@ -20,7 +17,7 @@ struct plan {
 
 plan on_device(test::matrix<float> const& logits, std::int64_t k, router_weights weights,
                std::uint64_t seed) {
-  auto exec = test::device_with<plait::int8>(seed, room);
+  auto exec = test::device_with<plait::int8>(seed, test::small_workspace);
   test::poison(exec);
   std::int64_t const choices = logits.rows() * k;
   test::device_matrix_of<float> const input(logits, 3);
@@ -39,7 +36,7 @@ plan on_device(test::matrix<float> const& logits, std::int64_t k, router_weights
   return out;
 }
 
-/// By choose_top_k and group_by_expert, weights in double.
+/// The plan of choose_top_k and group_by_expert, with weights computed in double.
 plan expected(test::matrix<float> const& logits, std::int64_t k, router_weights weights) {
   std::int64_t const tokens = logits.rows(), n = logits.cols();
   plan out;
@@ -68,39 +65,33 @@ plan expected(test::matrix<float> const& logits, std::int64_t k, router_weights 
   return out;
 }
 
-/// A weight has two exponentials of at most 2 units in the last place each, a sum of n terms and a
-/// division: 2e-6 of it.
+/// Relative error of a weight: two exponentials of at most 2 units in the last place each, a sum of
+/// n terms and a division: 2e-6.
 void check(test::matrix<float> const& logits, std::int64_t k, router_weights weights,
            std::uint64_t seed) {
   CAPTURE(logits.rows());
   CAPTURE(logits.cols());
   CAPTURE(k);
-  plan const got = on_device(logits, k, weights, seed), want = expected(logits, k, weights);
-  CHECK(got.expert == want.expert);
-  CHECK(got.first == want.first);
-  CHECK(got.place == want.place);
-  CHECK(got.token == want.token);
+  plan const got = on_device(logits, k, weights, seed), oracle = expected(logits, k, weights);
+  CHECK(got.expert == oracle.expert);
+  CHECK(got.first == oracle.first);
+  CHECK(got.place == oracle.place);
+  CHECK(got.token == oracle.token);
   double worst = 0;
   for (std::size_t i = 0; i < got.weight.size(); ++i) {
-    if (std::isnan(want.weight[i]))
+    if (std::isnan(oracle.weight[i]))
       REQUIRE(std::isnan(got.weight[i]));
-    else if (want.weight[i] < 1e-30f)
+    else if (oracle.weight[i] < 1e-30f)
       REQUIRE(got.weight[i] < 2e-30f);
     else
-      worst = std::max(worst, std::fabs(double(got.weight[i]) / double(want.weight[i]) - 1));
+      worst = std::max(worst, std::fabs(double(got.weight[i]) / double(oracle.weight[i]) - 1));
   }
   CHECK(worst < 2e-6);
 }
 
-test::matrix<float> row(std::vector<float> const& values) {
-  test::matrix<float> m(1, static_cast<std::int64_t>(values.size()));
-  for (std::size_t i = 0; i < values.size(); ++i) m(0, static_cast<std::int64_t>(i)) = values[i];
-  return m;
-}
-
 }  // namespace
 
-TEST_CASE("route on a device: any number of experts and choices, by one block and by several") {
+TEST_CASE("route on a device: any number of experts and choices, in one block or several") {
   test::random random(25);
   std::uint64_t seed = 0;
   for (std::int64_t tokens : {1, 3, 17, 129, 257})
@@ -114,7 +105,7 @@ TEST_CASE("route on a device: any number of experts and choices, by one block an
 }
 
 TEST_CASE(
-    "route on a device: more experts than a block counts at once, more choices than a block has") {
+    "route on a device: more experts than a block counts at once, more choices than its threads") {
   test::random random(26);
   check(test::random_matrix(random, 2, 600, -4, 4), 3, router_weights::as_they_are, 1);
   check(test::random_matrix(random, 3, 1100, -4, 4), 2, router_weights::renormalised, 2);
@@ -122,8 +113,9 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "route on a device: ties go to the lowest index, a NaN is the largest, infinities and +-1e4 "
-    "are as they are") {
+    "route on a device: ties go to the lowest index, a NaN is the largest; infinities and logits "
+    "of "
+    "+-1e4") {
   for (auto const& logits :
        std::vector<std::vector<float>>{{1, 1, 1, 1},
                                        {0, 2, 1, 2, 2},
@@ -138,10 +130,10 @@ TEST_CASE(
                                        {-test::infinity, -test::infinity, -test::infinity},
                                        {1, test::infinity, test::nan}})
     for (auto weights : {router_weights::as_they_are, router_weights::renormalised})
-      check(row(logits), 3, weights, 5);
+      check(test::row_matrix(logits), 3, weights, 5);
 }
 
-TEST_CASE("route on a device: all tokens to one expert; a NaN stays in its token") {
+TEST_CASE("route on a device: all tokens to one expert; a NaN reaches its token alone") {
   test::random random(27);
   for (std::int64_t tokens : {40, 700}) {
     test::matrix<float> logits = test::random_matrix(random, tokens, 7);
@@ -152,9 +144,9 @@ TEST_CASE("route on a device: all tokens to one expert; a NaN stays in its token
   }
 }
 
-TEST_CASE("route on a device: one launch for few tokens; no tokens, and experts have none") {
+TEST_CASE("route on a device: few tokens take one launch; without tokens no expert has any") {
   test::random random(28);
-  auto exec = test::device_with<plait::int8>(1, room);
+  auto exec = test::device_with<plait::int8>(1, test::small_workspace);
   test::device_matrix_of<float> const logits(test::random_matrix(random, 256, 16));
   auto const p = plait::ops::make_routing(exec, 256, 16, 2);
   plait::ops::route(exec, logits.const_view(), p, router_weights::as_they_are);

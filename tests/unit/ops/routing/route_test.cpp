@@ -1,4 +1,5 @@
 #include <plait/ops/routing/route_cpu.hpp>
+#include <plait/ops/routing/route_with.hpp>
 
 #include <support/data.hpp>
 #include <support/executors.hpp>
@@ -34,15 +35,10 @@ plan run(Exec& exec, test::matrix<float> const& logits, std::int64_t k,
   return out;
 }
 
-test::matrix<float> row(std::vector<float> const& values) {
-  test::matrix<float> m(1, static_cast<std::int64_t>(values.size()));
-  for (std::size_t i = 0; i < values.size(); ++i) m(0, static_cast<std::int64_t>(i)) = values[i];
-  return m;
-}
-
 }  // namespace
 
-// Choices are exact. A weight has an exp of 1.3e-7, a sum of n terms and a division: 2e-6 of it.
+// Choices are exact. Relative error of a weight: an exp of 1.3e-7, a sum of n terms and a division:
+// 2e-6.
 TEST_CASE("route: any number of experts and choices; the plan groups tokens by expert, in order") {
   test::random random(25);
   for (std::int64_t tokens : {1, 3, 17, 129})
@@ -82,9 +78,10 @@ TEST_CASE("route: any number of experts and choices; the plan groups tokens by e
       }
 }
 
-TEST_CASE("route: weights are the softmax over all experts as it is, not renormalised") {
+TEST_CASE("route: weights are the softmax over all experts, not renormalised") {
   auto cpu = test::cpu_with(1);
-  plan const p = run(cpu, row({std::log(1.0f), std::log(5.0f), std::log(3.0f), std::log(1.0f)}), 2);
+  plan const p = run(
+      cpu, test::row_matrix({std::log(1.0f), std::log(5.0f), std::log(3.0f), std::log(1.0f)}), 2);
   CHECK(p.expert == std::vector<std::int32_t>{1, 2});
   CHECK(p.weight[0] == doctest::Approx(0.5).epsilon(1e-6));
   CHECK(p.weight[1] == doctest::Approx(0.3).epsilon(1e-6));
@@ -92,8 +89,9 @@ TEST_CASE("route: weights are the softmax over all experts as it is, not renorma
 
 TEST_CASE("route: renormalised weights are divided by their sum") {
   auto cpu = test::cpu_with(1);
-  plan const p = run(cpu, row({std::log(1.0f), std::log(5.0f), std::log(3.0f), std::log(1.0f)}), 2,
-                     plait::router_weights::renormalised);
+  plan const p =
+      run(cpu, test::row_matrix({std::log(1.0f), std::log(5.0f), std::log(3.0f), std::log(1.0f)}),
+          2, plait::router_weights::renormalised);
   CHECK(p.expert == std::vector<std::int32_t>{1, 2});
   CHECK(p.weight[0] == doctest::Approx(0.625).epsilon(1e-6));
   CHECK(p.weight[1] == doctest::Approx(0.375).epsilon(1e-6));
@@ -111,20 +109,20 @@ TEST_CASE("route: renormalised weights are divided by their sum") {
     }
 }
 
-TEST_CASE("make_routing: choices that 32 bits cannot number are refused before anything is taken") {
+TEST_CASE("make_routing: more choices than 2^31 - 1 are refused before memory is taken") {
   auto cpu = test::cpu_with(1);
   CHECK(
       test::message_of([&] { plait::ops::make_routing(cpu, plait::max_call_tokens, 600, 512); }) ==
       "4194304 tokens in one call with 512 experts each: more choices than 2^31 - 1, so use fewer "
-      "tokens a call");
+      "tokens per call");
 }
 
-TEST_CASE("route_with: a rule of one's own makes the same plan") {
+TEST_CASE("route_with: a custom rule gives the same plan") {
   test::random random(30);
   test::matrix<float> const logits = test::random_matrix(random, 40, 7, -4, 4);
   auto cpu = test::cpu_with(3);
   auto const p = plait::ops::make_routing(cpu, 40, 7, 2);
-  // the two largest, each with its sigmoid for a weight
+  // The two largest logits, weighted by their sigmoids.
   plait::ops::route_with(
       cpu, logits.view(), p,
       [](float const* scores, std::int64_t n, std::int64_t k, std::int32_t* expert, float* weight) {
@@ -152,15 +150,15 @@ TEST_CASE("route: ties go to the lowest index") {
            {{0, 1, 2, 1, 0}, {2, 1, 3}},
            {{0.0f, -0.0f, 0.0f}, {0, 1, 2}},
            {{-1, -1, -1, 0}, {3, 0, 1}}}) {
-    CHECK(run(cpu, row(logits), 3).expert == chosen);
-    CHECK(run(oracle, row(logits), 3).expert == chosen);
+    CHECK(run(cpu, test::row_matrix(logits), 3).expert == chosen);
+    CHECK(run(oracle, test::row_matrix(logits), 3).expert == chosen);
   }
 }
 
 TEST_CASE(
-    "route: logits of +-1e4; a NaN is chosen first, so that it is seen, and stays in its row") {
+    "route: logits of +-1e4; a NaN is chosen first, so that it shows, and reaches its row alone") {
   auto cpu = test::cpu_with(1);
-  plan const p = run(cpu, row({-1e4f, 1e4f, 0, 9.9e3f}), 2);
+  plan const p = run(cpu, test::row_matrix({-1e4f, 1e4f, 0, 9.9e3f}), 2);
   CHECK(p.expert == std::vector<std::int32_t>{1, 3});
   CHECK(p.weight[0] == 1);
   CHECK(p.weight[1] < 1e-30);

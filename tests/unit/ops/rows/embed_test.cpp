@@ -7,9 +7,9 @@
 
 using plait::role;
 
-// Looking up copies, so results are equal to the last bit, from a plain table or from a packed one
-// (a tied head).
-TEST_CASE("embed: rows of the table, by id") {
+// A lookup copies: results are equal to the last bit, from a plain table and from a packed one (a
+// tied head).
+TEST_CASE("embed: a row of the table per id") {
   test::random random(1);
   for (std::int64_t d : {1, 3, 16, 17, 32, 129})
     for (std::int64_t tokens : {0, 1, 3, 40}) {

@@ -1,8 +1,9 @@
-// embed, gather_rows, add_residual, add_norm, inner_norms and rotate on a device, against the
-// double reference.
+// embed, gather_rows, add_residual, add_norm, inner_norms and rope on a device against the double
+// reference.
 #include <plait/ops/attention/rope_gpu.hpp>
 #include <plait/ops/norm/add_norm_gpu.hpp>
 #include <plait/ops/norm/add_residual_gpu.hpp>
+#include <plait/ops/norm/inner_norms_gpu.hpp>
 #include <plait/ops/rows/embed_gpu.hpp>
 #include <plait/ops/rows/gather_rows_gpu.hpp>
 
@@ -20,9 +21,8 @@ using plait::role;
 TEST_CASE_TEMPLATE("add_norm and add_residual: odd widths, with and without y, in place", T, float,
                    plait::bf16_t) {
   constexpr plait::precision P = sizeof(T) == 4 ? plait::f32 : plait::bf16;
-  double const error =
-      sizeof(T) == 4 ? 1e-6
-                     : 5e-3;  // bf16 has 8 bits: 2^-9 of each rounding, of x and of the result
+  // bf16 has 8 bits: 2^-9 per rounding, of x and of the result.
+  double const error = sizeof(T) == 4 ? 1e-6 : 5e-3;
   test::random random(3);
   for (std::int64_t rows : {1, 3, 17})
     for (std::int64_t d : {1, 3, 8, 17, 129, 2056, 4096}) {
@@ -63,7 +63,7 @@ TEST_CASE_TEMPLATE("add_norm and add_residual: odd widths, with and without y, i
     }
 }
 
-TEST_CASE_TEMPLATE("inner_norms: parts of a row side by side, at once", T, float, plait::bf16_t) {
+TEST_CASE_TEMPLATE("inner_norms: adjacent parts of a row in one launch", T, float, plait::bf16_t) {
   constexpr plait::precision P = sizeof(T) == 4 ? plait::f32 : plait::bf16;
   test::random random(4);
   for (auto const& widths : {std::array<std::int64_t, 3>{256, 16, 16}, {5, 1, 3}, {3, 17, 8}}) {
@@ -71,42 +71,42 @@ TEST_CASE_TEMPLATE("inner_norms: parts of a row side by side, at once", T, float
     auto oracle = test::oracle();
     std::int64_t const total = widths[0] + widths[1] + widths[2];
     auto const x = test::rounded<T>(test::random_matrix(random, 7, total));
-    std::vector<decltype(test::make_device_tensor<test::device<P>, role::vector>({}, 0))> ours;
-    std::vector<plait::plain_tensor<double>> theirs;
+    std::vector<decltype(test::make_device_tensor<test::device<P>, role::vector>({}, 0))> on_device;
+    std::vector<plait::plain_tensor<double>> in_double;
     for (std::int64_t const n : widths) {
       auto const w = random.values(n, 0.5f, 1.5f);
-      ours.push_back(test::make_device_tensor<test::device<P>, role::vector>(w, n));
-      theirs.push_back(test::make_tensor<test::reference::storage_type, role::vector>(w, n));
+      on_device.push_back(test::make_device_tensor<test::device<P>, role::vector>(w, n));
+      in_double.push_back(test::make_tensor<test::reference::storage_type, role::vector>(w, n));
     }
     test::device_matrix_of<T> dx(x);
     test::matrix<double> rx(x);
-    plait::ops::inner_norms(
-        exec, dx.view(),
-        std::array{&std::as_const(ours[0]), &std::as_const(ours[1]), &std::as_const(ours[2])},
-        1e-6f);
-    plait::ops::inner_norms(
-        oracle, rx.view(),
-        std::array{&std::as_const(theirs[0]), &std::as_const(theirs[1]), &std::as_const(theirs[2])},
-        1e-6f);
+    plait::ops::inner_norms(exec, dx.view(),
+                            std::array{&std::as_const(on_device[0]), &std::as_const(on_device[1]),
+                                       &std::as_const(on_device[2])},
+                            1e-6f);
+    plait::ops::inner_norms(oracle, rx.view(),
+                            std::array{&std::as_const(in_double[0]), &std::as_const(in_double[1]),
+                                       &std::as_const(in_double[2])},
+                            1e-6f);
     CHECK(exec.runtime.launches.size() == 1);
     CHECK(test::difference(dx.values(), rx) < (sizeof(T) == 4 ? 1e-6 : 5e-3));
     CHECK(dx.intact());
   }
 }
 
-// A rotation of bf16 values is exact but for rounding its result; cosine and sine are rounded to
-// f32.
-TEST_CASE_TEMPLATE("rotate: ragged sequences at any position", T, float, plait::bf16_t) {
+// A rotation of bf16 values rounds its result once; cosine and sine are rounded to f32.
+TEST_CASE_TEMPLATE("rope: ragged sequences at any position", T, float, plait::bf16_t) {
   constexpr plait::precision P = sizeof(T) == 4 ? plait::f32 : plait::bf16;
   test::random random(5);
   for (std::int64_t dim : {2, 10, 64, 130}) {
     auto exec = test::device_with<P>(3);
     auto oracle = test::oracle();
     std::vector<std::int64_t> const first_row = {0, 3, 3, 4}, length = {1000, 7, 0};
-    plait::sequences<T> here{.count = 3, .first_row = first_row.data(), .length = length.data()};
+    plait::sequences<T> const batch{
+        .count = 3, .first_row = first_row.data(), .length = length.data()};
     plait::sequences<double> const expected{
         .count = 3, .first_row = first_row.data(), .length = length.data()};
-    auto const staged = exec.stage(plait::call_inputs<T>{.seqs = here}).seqs;
+    auto const staged = exec.stage(plait::call_inputs<T>{.seqs = batch}).seqs;
     auto const q = test::rounded<T>(test::random_matrix(random, 4, 3 * dim)),
                k = test::rounded<T>(test::random_matrix(random, 4, dim));
     test::device_matrix_of<T> dq(q), dk(k);

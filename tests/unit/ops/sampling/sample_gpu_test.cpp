@@ -1,4 +1,4 @@
-// Choosing tokens on a device, against model/sample.hpp and against the distribution.
+// Sampling on a device against model/sample.hpp and against the distribution.
 #include <plait/model/sample.hpp>
 #include <plait/ops/sampling/sample_gpu.hpp>
 
@@ -23,24 +23,24 @@ std::vector<std::int32_t> fetched(test::device_memory::buffer<std::int32_t> cons
 
 std::vector<std::int32_t> greedy(test::matrix<float> const& logits, std::uint64_t seed) {
   auto exec = test::device_with<plait::bf16>(seed);
-  test::device_matrix_of<float> const there(logits, seed % 2 == 1 ? 3 : 8);
+  test::device_matrix_of<float> const on_device_logits(logits, seed % 2 == 1 ? 3 : 8);
   auto ids = on_device(std::vector<std::int32_t>(std::size_t(logits.rows()), -1));
-  plait::ops::choose_greedy(exec, there.const_view(), ids.data());
+  plait::ops::choose_greedy(exec, on_device_logits.const_view(), ids.data());
   return fetched(ids);
 }
 std::vector<std::int32_t> drawn(test::matrix<float> const& logits, float temperature,
                                 std::vector<float> const& uniform, std::uint64_t seed) {
   auto exec = test::device_with<plait::bf16>(seed);
-  test::device_matrix_of<float> const there(logits);
+  test::device_matrix_of<float> const on_device_logits(logits);
   auto ids = on_device(std::vector<std::int32_t>(std::size_t(logits.rows()), -1));
   auto const u = on_device(uniform);
-  plait::ops::choose_drawn(exec, there.const_view(), temperature, u.data(), ids.data());
+  plait::ops::choose_drawn(exec, on_device_logits.const_view(), temperature, u.data(), ids.data());
   return fetched(ids);
 }
 
 }  // namespace
 
-TEST_CASE("choose_greedy: as sample_greedy, with equals, infinities and NaN") {
+TEST_CASE("choose_greedy: equals sample_greedy, with ties, infinities and NaN") {
   test::random random(1);
   for (std::int64_t v : {1, 2, 31, 32, 33, 511, 512, 513, 3000}) {
     CAPTURE(v);
@@ -50,7 +50,7 @@ TEST_CASE("choose_greedy: as sample_greedy, with equals, infinities and NaN") {
       auto const anywhere = [&] { return random.below(v); };
       if (r == 1)
         for (std::int64_t c = 0; c < v; ++c)
-          logits(r, c) = static_cast<float>(random.below(3));  // many equals
+          logits(r, c) = static_cast<float>(random.below(3));  // many ties
       if (r == 2)
         for (std::int64_t c = 0; c < v; ++c) logits(r, c) = -test::infinity;
       if (r == 3) {
@@ -80,7 +80,7 @@ TEST_CASE("choose_greedy: as sample_greedy, with equals, infinities and NaN") {
   }
 }
 
-TEST_CASE("choose_drawn: where the sum of weights passes the limit, in double") {
+TEST_CASE("choose_drawn: the first id whose cumulative weight exceeds the uniform number") {
   test::random random(2);
   for (std::int64_t v : {1, 33, 2048, 2049, 5000})
     for (float temperature : {0.3f, 2.5f}) {
@@ -94,21 +94,21 @@ TEST_CASE("choose_drawn: where the sum of weights passes the limit, in double") 
       auto const ids = drawn(logits, temperature, uniform, static_cast<std::uint64_t>(v));
       if (v == 2049) CHECK(ids == drawn(logits, temperature, uniform, 77));
       for (std::int64_t r = 0; r < rows; ++r) {
-        std::vector<double> upto;
+        std::vector<double> cumulative;
         double total = 0;
         for (std::int64_t c = 0; c < v; ++c)
-          upto.push_back(total += std::exp(double(logits(r, c)) / double(temperature)));
+          cumulative.push_back(total += std::exp(double(logits(r, c)) / double(temperature)));
         auto const id = std::size_t(ids[std::size_t(r)]);
         REQUIRE(id < std::size_t(v));
-        // f32 sums of up to 5000 weights: a chain of some 30 roundings.
+        // f32 sums of up to 5000 weights: chains of about 30 roundings.
         double const limit = double(uniform[std::size_t(r)]) * total, slack = total * 4e-6;
-        CHECK(upto[id] > limit - slack);
-        CHECK((id == 0 || upto[id - 1] <= limit + slack));
+        CHECK(cumulative[id] > limit - slack);
+        CHECK((id == 0 || cumulative[id - 1] <= limit + slack));
       }
     }
 }
 
-TEST_CASE("choose_drawn: weights of zero are never drawn, temperature 0 and NaN are greedy") {
+TEST_CASE("choose_drawn: a weight of zero is never drawn; temperature 0 and NaN are greedy") {
   test::matrix<float> logits(4, 700);
   for (std::int64_t r = 0; r < 4; ++r)
     for (std::int64_t c = 0; c < 700; ++c)
@@ -122,7 +122,7 @@ TEST_CASE("choose_drawn: weights of zero are never drawn, temperature 0 and NaN 
   CHECK(drawn(logits, 1, {0.5f, 0.5f, 0.5f, 0.5f}, 3) == greedy(logits, 1));
 }
 
-TEST_CASE("choose_drawn: the frequencies are softmax's") {
+TEST_CASE("choose_drawn: frequencies are those of softmax") {
   constexpr std::int64_t rows = 100;
   test::matrix<float> logits(rows, 3);
   for (std::int64_t r = 0; r < rows; ++r) {

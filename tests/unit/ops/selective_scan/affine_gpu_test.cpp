@@ -1,5 +1,5 @@
-// The composition that scans are made of: associative where arithmetic is exact, and the same scan
-// by a loop, by a block and by Thrust.
+// The composition of affine maps: associative where arithmetic is exact, and the same scan by a
+// loop, by a block and by Thrust.
 #include <plait/ops/selective_scan/gpu/affine.hpp>
 
 #include <support/data.hpp>
@@ -45,8 +45,7 @@ std::vector<T> states(T S, std::vector<affine<T>> const& v) {
   return all;
 }
 
-/// Fibers scan tiles of `Threads * items` maps, with the state of the first sequence in the first
-/// column.
+/// A block scans tiles of `Threads * items` maps from a state on; a second column holds {0, t}.
 template <int Threads>
 struct scan_kernel {
   static constexpr int threads = Threads, items = 3;
@@ -83,7 +82,7 @@ struct scan_kernel {
 
 }  // namespace
 
-TEST_CASE("affine: composition is associative on values that are exact, whatever they are") {
+TEST_CASE("affine: composition is associative where arithmetic is exact") {
   test::random random(1);
   for (int i = 0; i < 2000; ++i) {
     auto const v = steps<float>(random, 3, true);
@@ -93,7 +92,7 @@ TEST_CASE("affine: composition is associative on values that are exact, whatever
   }
 }
 
-TEST_CASE("affine: a block's scan is the loop's, with a carry, over tiles that are not full") {
+TEST_CASE("affine: a block's scan over partial tiles, with a carry, equals the loop") {
   test::random random(2);
   for (std::int64_t n : {1, 2, 95, 96, 97, 500})
     for (std::uint64_t seed : {1u, 7u}) {
@@ -101,15 +100,15 @@ TEST_CASE("affine: a block's scan is the loop's, with a carry, over tiles that a
       auto const maps = steps<float>(random, n, true);
       auto const expected = states(5.0f, maps);
       auto exec = test::device_with<plait::f32>(seed);
-      test::device_memory::buffer<affine<float>> there(n);
+      test::device_memory::buffer<affine<float>> device_maps(n);
       test::device_memory::buffer<float> state(1);
       float const start = 5;
-      test::device_memory::copy_in(maps.data(), n, there.data());
+      test::device_memory::copy_in(maps.data(), n, device_maps.data());
       test::device_memory::copy_in(&start, 1, state.data());
-      exec.launch<scan_kernel<32>>({}, {there.data(), n, state.data()});
+      exec.launch<scan_kernel<32>>({}, {device_maps.data(), n, state.data()});
       std::vector<affine<float>> got(std::size_t(n), affine<float>{});
       float end = 0;
-      test::device_memory::copy_out(there.data(), n, got.data());
+      test::device_memory::copy_out(device_maps.data(), n, got.data());
       test::device_memory::copy_out(state.data(), 1, &end);
       for (std::int64_t t = 0; t < n; ++t) {
         REQUIRE(got[std::size_t(t)].b == expected[std::size_t(t)]);
@@ -121,7 +120,7 @@ TEST_CASE("affine: a block's scan is the loop's, with a carry, over tiles that a
 
 #if defined(PLAIT_TEST_THRUST)
 TEST_CASE(
-    "affine: thrust::inclusive_scan with the same operator is the loop's, bit for bit where "
+    "affine: thrust::inclusive_scan with this composition equals the loop, bit for bit where "
     "arithmetic is exact") {
   test::random random(3);
   for (std::int64_t n : {1, 2, 1000, 4097}) {
@@ -132,7 +131,7 @@ TEST_CASE(
     for (std::int64_t t = 0; t < n; ++t)
       REQUIRE(maps[std::size_t(t)].b == expected[std::size_t(t)]);
   }
-  // Elsewhere its order is its own. Factors below 1: each rounding of 6e-8 fades within some steps.
+  // Thrust's order differs. Factors are below 1: each rounding of 6e-8 decays within some steps.
   auto maps = steps<float>(random, 3000, false);
   std::vector<affine<double>> exact;
   for (auto const& m : maps) exact.push_back({m.a, m.b});

@@ -12,15 +12,14 @@ using plait::role;
 namespace {
 
 struct scan_data {
-  std::vector<test::matrix<float>> u, z, dt, B, C;  // one a call
+  std::vector<test::matrix<float>> u, z, dt, B, C;  // one per call
 };
 
-scan_data inputs(test::random& random, std::vector<std::vector<std::int64_t>> const& lengths,
-                 std::int64_t d, std::int64_t n) {
+scan_data inputs(test::random& random, test::lengths_of_calls const& lengths, std::int64_t d,
+                 std::int64_t n) {
   scan_data data;
   for (auto const& call : lengths) {
-    std::int64_t total = 0;
-    for (std::int64_t tokens : call) total += tokens;
+    std::int64_t const total = test::total_of(call);
     data.u.push_back(test::random_matrix(random, total, d));
     data.z.push_back(test::random_matrix(random, total, d, -2, 2));
     data.dt.push_back(test::random_matrix(random, total, d, -5, 2));
@@ -37,8 +36,7 @@ struct scan_run {
   test::ragged<T> batch;
 
   scan_run(Exec& exec, std::vector<float> const& a_log, std::vector<float> const& skip,
-           std::vector<std::vector<std::int64_t>> const& lengths, scan_data const& in,
-           bool in_place)
+           test::lengths_of_calls const& lengths, scan_data const& in, bool in_place)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0),
               static_cast<std::int64_t>(a_log.size()), 0) {
     using S = typename Exec::storage_type;
@@ -66,9 +64,10 @@ struct scan_run {
 // A state is a sum of decaying terms, each with an exp2 of 1.8e-7, a softplus of 3e-7 and a few
 // roundings; decay factors multiply, so that errors of slow channels add up over some tens of
 // tokens, of either sign: 5e-6 of the largest.
-TEST_CASE("selective_scan: widths, states, ragged calls on top of one another, in place and not") {
+TEST_CASE(
+    "selective_scan: widths and numbers of states in successive ragged calls, in place and not") {
   test::random random(16);
-  std::vector<std::vector<std::int64_t>> const lengths = {{1, 33, 0}, {17, 1, 3}, {0, 65, 32}};
+  test::lengths_of_calls const lengths = {{1, 33, 0}, {17, 1, 3}, {0, 65, 32}};
   for (std::int64_t d : {1, 3, 16, 17, 32, 129})
     for (std::int64_t n : {1, 5, 8, 16, 17, 33}) {
       CAPTURE(d);
@@ -107,13 +106,12 @@ TEST_CASE("selective_scan: one step by hand") {
   CHECK(run.batch.state(0)[0] == doctest::Approx(180).epsilon(1e-6));
 }
 
-TEST_CASE(
-    "selective_scan: extreme steps: a closed one keeps the state, a wide open one forgets it") {
+TEST_CASE("selective_scan: a step of 0 keeps the state, a large one clears it") {
   auto cpu = test::cpu_with(1);
   auto oracle = test::oracle();
   test::random random(17);
   std::int64_t const d = 19, n = 16;
-  std::vector<std::vector<std::int64_t>> const lengths = {{6}};
+  test::lengths_of_calls const lengths = {{6}};
   auto data = inputs(random, lengths, d, n);
   float const steps[] = {1, 1, -1e4f, 1e4f, -0.0f, -90};
   for (std::int64_t t = 0; t < 6; ++t)
@@ -126,7 +124,7 @@ TEST_CASE(
   CHECK(test::difference(got.batch.state(0), expected.batch.state(0), d * n) < 5e-6);
 }
 
-TEST_CASE("selective_scan: a NaN stays in its channel of its sequence, from its token on") {
+TEST_CASE("selective_scan: a NaN reaches its channel of its sequence alone, from its token on") {
   test::random random(18);
   auto data = inputs(random, {{5, 5}}, 21, 16);
   data.u[0](2, 18) = test::nan;
@@ -137,16 +135,16 @@ TEST_CASE("selective_scan: a NaN stays in its channel of its sequence, from its 
       REQUIRE(std::isnan(run.y[0](t, c)) == (c == 18 && t >= 2 && t < 5));
 }
 
-// Blocks of channels of a few tokens are computed together, up to 1024 channels of one token; more
-// states than are computed at a time.
-TEST_CASE("selective_scan: one to some tokens of many channels, any number of states") {
+// Blocks of channels of a few tokens share one pass, up to 1024 channels of one token; numbers of
+// states above those of one pass.
+TEST_CASE("selective_scan: few tokens of many channels, any number of states") {
   test::random random(19);
   for (std::int64_t tokens : {1, 2, 3, 15, 16, 17})
     for (std::int64_t n : {3, 16, 29}) {
       CAPTURE(tokens);
       CAPTURE(n);
       std::int64_t const d = 1100;
-      std::vector<std::vector<std::int64_t>> const lengths = {{tokens}, {tokens}};
+      test::lengths_of_calls const lengths = {{tokens}, {tokens}};
       auto const data = inputs(random, lengths, d, n);
       std::vector<float> const a_log = random.values(d * n, -3, 3), skip = random.values(d);
       auto oracle = test::oracle();
@@ -161,9 +159,8 @@ TEST_CASE("selective_scan: one to some tokens of many channels, any number of st
     }
 }
 
-// Each call's first tile is another one than in a single call, and so is what is computed together
-// with it.
-TEST_CASE("selective_scan: any split into calls gives the same bits, any number of threads too") {
+// The tiles of a call, and what shares a pass, depend on the split.
+TEST_CASE("selective_scan: any split into calls and any number of threads give the same bits") {
   test::random random(20);
   std::int64_t const d = 300, n = 21, total = 70;
   auto const data = inputs(random, {{total}}, d, n);
@@ -172,42 +169,33 @@ TEST_CASE("selective_scan: any split into calls gives the same bits, any number 
   scan_run<test::cpu> whole(one, a_log, skip, {{total}}, data, false);
   for (std::vector<std::int64_t> const& split :
        {std::vector<std::int64_t>{1, 69}, {16, 54}, {1, 1, 2, 3, 5, 17, 41}, {33, 4, 32, 1}}) {
-    std::vector<std::vector<std::int64_t>> lengths;
+    test::lengths_of_calls lengths;
     scan_data parts;
     std::int64_t first = 0;
     for (std::int64_t tokens : split) {
       lengths.push_back({tokens});
-      auto const cut = [&](std::vector<test::matrix<float>>& to, test::matrix<float> const& from,
-                           std::int64_t cols) {
-        to.emplace_back(tokens, cols);
-        for (std::int64_t t = 0; t < tokens; ++t)
-          for (std::int64_t c = 0; c < cols; ++c) to.back()(t, c) = from(first + t, c);
-      };
-      cut(parts.u, data.u[0], d);
-      cut(parts.z, data.z[0], d);
-      cut(parts.dt, data.dt[0], d);
-      cut(parts.B, data.B[0], n);
-      cut(parts.C, data.C[0], n);
+      for (auto const m :
+           {&scan_data::u, &scan_data::z, &scan_data::dt, &scan_data::B, &scan_data::C})
+        (parts.*m).push_back(test::rows_of((data.*m)[0], first, tokens));
       first += tokens;
     }
     scan_run<test::cpu> chunks(three, a_log, skip, lengths, parts, true);
     first = 0;
-    for (std::size_t call = 0; call < split.size(); first += split[call], ++call)
-      for (std::int64_t t = 0; t < split[call]; ++t)
-        for (std::int64_t c = 0; c < d; ++c)
-          REQUIRE(chunks.y[call](t, c) == whole.y[0](first + t, c));
-    for (std::int64_t i = 0; i < d * n; ++i)
-      REQUIRE(chunks.batch.state(0)[i] == whole.batch.state(0)[i]);
+    for (std::size_t call = 0; call < split.size(); ++call) {
+      REQUIRE(test::same_bits(chunks.y[call], test::rows_of(whole.y[0], first, split[call])));
+      first += split[call];
+    }
+    REQUIRE(test::same_bits(chunks.batch.state(0), whole.batch.state(0), d * n));
   }
 }
 
-// Factors a little below 1, each rounded by at most 3e-8 and of another step, so that roundings are
-// of either sign; the sum's time constant is about 3000 tokens: 3e-8 sqrt(3000) = 1.6e-6 from them,
-// as much from the roundings of the sums, 3e-7 each from A, delta and exp2's slope.
+// Factors a little below 1, each of another step and rounded by at most 3e-8, so that roundings
+// have either sign; the sum's time constant is about 3000 tokens: 3e-8 sqrt(3000) = 1.6e-6 from the
+// factors, as much from the roundings of the sums, 3e-7 each from A, delta and exp2's slope.
 TEST_CASE("selective_scan: a slow channel over thousands of tokens") {
   test::random random(21);
   std::int64_t const d = 16, n = 4;
-  std::vector<std::vector<std::int64_t>> const lengths = {{4000}};
+  test::lengths_of_calls const lengths = {{4000}};
   auto data = inputs(random, lengths, d, n);
   for (std::int64_t t = 0; t < 4000; ++t)
     for (std::int64_t i = 0; i < n; ++i) data.B[0](t, i) = 1 + 0.1f * data.B[0](t, i);
@@ -225,8 +213,8 @@ TEST_CASE("selective_scan: a slow channel over thousands of tokens") {
 }
 
 TEST_CASE(
-    "selective_scan: a NaN is seen whatever its payload and wherever it stands, A_log included; "
-    "infinite logarithms are limits") {
+    "selective_scan: a NaN of any payload in any input, A_log included, reaches its channel; "
+    "infinite A_log gives the limits") {
   test::random random(22);
   std::int64_t const d = 35, n = 17, bad = 18;
   for (std::uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00001u, 0x7f800001u, 0xffffffffu,

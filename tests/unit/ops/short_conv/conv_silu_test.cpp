@@ -17,15 +17,14 @@ struct conv_case {
       : channels(c), d_conv(w), bias(b), taps(r.values(c * w)), bias_values(r.values(c)) {}
 };
 
-/// Runs calls of `lengths[call][sequence]` tokens on top of one another; all outputs and the last
-/// states.
+/// Successive calls on one batch: all outputs and the last states.
 template <class Exec>
 struct conv_run {
   using T = typename Exec::value_type;
   std::vector<test::matrix<T>> y;
   test::ragged<T> batch;
 
-  conv_run(Exec& exec, conv_case const& c, std::vector<std::vector<std::int64_t>> const& lengths,
+  conv_run(Exec& exec, conv_case const& c, test::lengths_of_calls const& lengths,
            std::vector<test::matrix<float>> const& u)
       : batch(std::vector<std::int64_t>(lengths[0].size(), 0), c.channels * (c.d_conv - 1), 0) {
     using S = typename Exec::storage_type;
@@ -44,28 +43,23 @@ struct conv_run {
   }
 };
 
-std::vector<test::matrix<float>> inputs(test::random& random,
-                                        std::vector<std::vector<std::int64_t>> const& lengths,
+std::vector<test::matrix<float>> inputs(test::random& random, test::lengths_of_calls const& lengths,
                                         std::int64_t channels) {
   std::vector<test::matrix<float>> u;
-  for (auto const& call : lengths) {
-    std::int64_t total = 0;
-    for (std::int64_t n : call) total += n;
-    u.push_back(test::random_matrix(random, total, channels, -2, 2));
-  }
+  for (auto const& call : lengths)
+    u.push_back(test::random_matrix(random, test::total_of(call), channels, -2, 2));
   return u;
 }
 
 }  // namespace
 
-// At most 17 multiply-adds and a SiLU of 3e-7 on values of order 1: below 1e-6. Windows are copies,
-// so they are exact.
+// At most 17 multiply-adds and a SiLU of 3e-7 on values of order 1: below 1e-6. Windows are copies:
+// exact.
 TEST_CASE(
-    "conv_silu: widths, channels, biases; ragged calls on top of one another, some shorter than "
-    "the window") {
+    "conv_silu: widths, channels and biases in successive ragged calls, some shorter than the "
+    "window") {
   test::random random(12);
-  std::vector<std::vector<std::int64_t>> const lengths = {
-      {1, 17, 0}, {2, 1, 3}, {0, 5, 1}, {1, 1, 20}};
+  test::lengths_of_calls const lengths = {{1, 17, 0}, {2, 1, 3}, {0, 5, 1}, {1, 1, 20}};
   for (std::int64_t channels : {1, 3, 16, 17, 32, 129, 1100})
     for (std::int64_t d_conv : {1, 2, 3, 4, 5, 17})
       for (bool bias : {false, true}) {
@@ -89,8 +83,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "conv_silu: the window keeps the last d_conv - 1 inputs, oldest first; the last tap meets the "
-    "current token") {
+    "conv_silu: the window holds the last d_conv - 1 inputs, oldest first; the last tap multiplies "
+    "the current token") {
   test::random random(13);
   conv_case c(random, 2, 4, false);
   c.taps = {1000, 100, 10, 1, 0, 0, 0, 1};
@@ -110,10 +104,10 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("conv_silu: a NaN is seen by its channel of its sequence for d_conv tokens, no further") {
+TEST_CASE("conv_silu: a NaN reaches its channel of its sequence alone, for d_conv tokens") {
   test::random random(14);
   conv_case const c(random, 20, 4, true);
-  std::vector<std::vector<std::int64_t>> const lengths = {{6, 9}};
+  test::lengths_of_calls const lengths = {{6, 9}};
   auto u = inputs(random, lengths, 20);
   u[0](1, 17) = test::nan;
   auto cpu = test::cpu_with(1);
@@ -123,7 +117,7 @@ TEST_CASE("conv_silu: a NaN is seen by its channel of its sequence for d_conv to
       REQUIRE(std::isnan(run.y[0](t, i)) == (i == 17 && t >= 1 && t <= 4));
 }
 
-TEST_CASE("conv_silu: a large sum passes, a large negative one gives nothing") {
+TEST_CASE("conv_silu: SiLU of large sums is the sum, or zero where it is negative") {
   test::random random(15);
   conv_case c(random, 1, 1, false);
   c.taps = {1};

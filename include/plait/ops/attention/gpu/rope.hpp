@@ -1,4 +1,4 @@
-// Kernels of rope.
+// The kernel of rope.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,9 +12,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// Block (t, s): token t of sequence s, as far as there is one; its threads take pairs of
-/// dimensions.
-/// Equation: exponent, power, quotient and angle are rounded to f32 one by one, as in
+/// Block (t, s): token t of sequence s, if it has one; threads take pairs of dimensions.
+/// Equation: exponent, power, quotient and angle are each rounded to f32, as in
 ///   ops/attention/rope.hpp
 /// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <class T>
@@ -35,8 +34,7 @@ struct rope {
     if (t >= a.seqs.tokens(s)) return;
     T* const row = a.x.row(a.seqs.first_row[s] + t);
     for (std::int64_t i = b.thread(); i < half; i += threads) {
-      // As ops::rotary_frequency: exponent, power, quotient and angle are rounded to f32 one by
-      // one.
+      // As ops::rotary_frequency and ops::rotary_angle.
       double const exponent = static_cast<float>(2 * i) / static_cast<float>(a.dim);
       float const frequency = 1.0f / static_cast<float>(pow(double{a.theta}, exponent));
       double const angle = static_cast<float>(a.seqs.length[s] + t) * frequency;

@@ -1,4 +1,4 @@
-// Kernels of add_norm.
+// The kernel of add_norm and inner_norms.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -11,18 +11,17 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// Block (t, p) normalises part p of row t. With y the sum is written to x, rounded, and what is
-/// normalised is the rounded sum: the same values that the rest of the model sees.
-/// Equation: out = weight (x scale), scale = 1 / sqrt(squares / d + eps); the three norms inside
-///   Mamba are one launch
-/// Cost: x and y read, x and out written once; the second look at x is the L1 cache's
+/// Block (t, p) normalises part p of row t. Where y is given, the sum is written to x, rounded to
+/// T, and the norm is that of the rounded sum: the values that later layers read.
+/// Equation: out = weight (x scale), scale = 1 / sqrt(squares / d + eps)
+/// Cost: x and y read, x and out written once; x is read again from the L1 cache
 /// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <class T>
 struct add_norm {
   static constexpr int max_parts = 4;
   struct part {
     rows_of<T> x, out;
-    rows_of<T const> y;  ///< null: nothing to add
+    rows_of<T const> y;  ///< null data: no residual
     float const* weight;
     std::int64_t cols;
   };
@@ -60,7 +59,7 @@ struct add_norm {
         1.0f / sqrtf(b.sum(s.squares, squares) / static_cast<float>(p.cols) + a.eps);
     for (std::int64_t c = b.thread() * std::int64_t{vector_elements}; c < p.cols; c += step) {
       float v[vector_elements], w[vector_elements];
-      load_vector(x + c, p.cols - c, p.x.aligned, v);  // this thread's own
+      load_vector(x + c, p.cols - c, p.x.aligned, v);  // written by this thread
       load_vector(p.weight + c, p.cols - c, true, w);
       PLAIT_UNROLL
       for (int i = 0; i < vector_elements; ++i) v[i] = w[i] * (v[i] * scale);

@@ -1,20 +1,22 @@
-// Kernels of experts.
+// The kernel that sums the outputs of the chosen experts of a token.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/elementwise.hpp>
+#include <plait/gpu/vector.hpp>
 
 #include <cstdint>
 
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// y[t] = sum over j of weight[t, j] x[row of (t, j)], j upwards: that is place[t, j], or t
-/// choices + j without.
+/// Block (t, piece) of columns.
+/// Equation: y[t] = sum_j weight[t, j] x[place[t, j]], from j = 0 upwards; without places, row t
+///   choices + j
+/// Test: tests/unit/ops/routing/experts_gpu_test.cpp
 template <class X, class T>
-struct combine {
+struct combine_experts {
   struct args {
     rows_of<X const> x;
     rows_of<float const> weight;

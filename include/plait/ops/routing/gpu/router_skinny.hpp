@@ -1,11 +1,12 @@
-// Kernels of router.
+// The kernel of router for few tokens: product and routing in one launch.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
-#include <plait/ops/routing/gpu/route.hpp>
+#include <plait/gpu/device_weights.hpp>
+#include <plait/gpu/vector.hpp>
+#include <plait/ops/routing/gpu/route_single_block.hpp>
 #include <plait/policy/precision.hpp>
 
 #include <cstdint>
@@ -13,7 +14,9 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// One block multiplies, a warp a token and expert, and routes.
+/// One block: a warp multiplies per token and expert, then the block routes.
+/// Equation: the sum over d is that of each lane, then over the lanes, pairwise
+/// Test: tests/unit/model/device_test.cpp
 template <class T>
 struct router_skinny {
   struct args {
@@ -22,17 +25,18 @@ struct router_skinny {
     rows_of<float> logits;
     route_args route;
   };
-  static constexpr int warps = route_few::warps, threads = route_few::threads;
-  /// Beyond, more blocks are faster than one launch less: a warp reads some hundred bytes a
-  /// microsecond and token.
+  static constexpr int warps = route_single_block::warps, threads = route_single_block::threads;
+  /// With more products, several blocks are faster than saving a launch: a warp reads some hundred
+  /// bytes per microsecond and token.
   static constexpr std::int64_t max_products = 8 * warps;
   template <class Block>
-  using shared = route_few::shared<Block>;
+  using shared = route_single_block::shared<Block>;
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, shared<Block>& s, args const& a) {
-    std::int64_t const tokens = a.route.total / a.route.choices, n = a.router.rows,
-                       d = a.router.cols;
+    std::int64_t const tokens = a.route.total / a.route.choices;
+    std::int64_t const n = a.router.rows;
+    std::int64_t const d = a.router.cols;
     for (std::int64_t i = b.warp(); i < tokens * n; i += warps) {
       std::int64_t const t = i / n, e = i % n;
       float const* const w = reinterpret_cast<float const*>(a.router.data) + e * a.router.stride();
@@ -49,7 +53,7 @@ struct router_skinny {
       if (b.lane() == 0) a.logits.row(t)[e] = sum;
     }
     b.sync();
-    route_few::run(b, s, a.route);
+    route_single_block::run(b, s, a.route);
   }
 };
 

@@ -1,10 +1,10 @@
-// Kernels of embed.
+// The kernel of embed.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/gpu/block.hpp>
-#include <plait/gpu/device_storage.hpp>
+#include <plait/gpu/device_weights.hpp>
 #include <plait/gpu/vector.hpp>
 #include <plait/policy/precision.hpp>
 
@@ -13,7 +13,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// The kernel: a thread takes eight values of a row.
+/// Block (t, piece) copies a piece of row ids[t]; a thread copies eight values.
+/// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <dtype Stored, class T>
 struct embed {
   struct args {

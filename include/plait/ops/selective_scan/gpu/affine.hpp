@@ -1,6 +1,7 @@
-// One step of a recurrence as a value that can be composed: what a parallel scan over tokens scans.
-// The map S -> a S + b, and its composition, which is associative: one operator for a loop,
-// `thrust::inclusive_scan` and a block's scan.
+// The map S -> a S + b, one step of a linear recurrence, and its composition. Composition is
+// associative: one operator for a loop, `thrust::inclusive_scan` and the scan of a block.
+// Test: tests/unit/ops/selective_scan/affine_gpu_test.cpp (the part with Thrust where its headers
+//   are found)
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -14,25 +15,22 @@ PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
 /// The map S -> a S + b.
-/// Equation: first, then next: S -> next.a (first.a S + first.b) + next.b
-/// Test: tests/unit/ops/selective_scan/affine_gpu_test.cpp; the part with Thrust where its headers
-/// are found
 template <std::floating_point T>
 struct affine {
-  T a, b;  // no initial values: shared memory of the device takes none
+  T a, b;  // no initial values, which shared memory of a device cannot have
   static PLAIT_HD constexpr affine identity() { return {1, 0}; }
   friend constexpr bool operator==(affine const&, affine const&) = default;
 };
 
-/// Maps side by side that are composed each with its own.
+/// N maps, composed elementwise.
 template <int N, std::floating_point T = float>
 struct affine_row {
   affine<T> of[N];
 };
 
-/// `first`, then `next`: S -> next.a (first.a S + first.b) + next.b. Associative, not commutative.
-/// A plain loop, thrust::inclusive_scan and a block's scan (gpu/block.hpp; cub::BlockScan on the
-/// device) all take this one.
+/// `first`, then `next`. Associative, not commutative; the operator of a plain loop,
+/// thrust::inclusive_scan and the scan of a block (gpu/block.hpp; cub::BlockScan on a device).
+/// Equation: S -> next.a (first.a S + first.b) + next.b
 struct compose {
   template <std::floating_point T>
   PLAIT_HD constexpr affine<T> operator()(affine<T> const& first, affine<T> const& next) const {

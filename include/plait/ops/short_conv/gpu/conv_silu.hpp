@@ -1,4 +1,4 @@
-// Kernels of conv_silu.
+// The kernel of conv_silu.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -12,22 +12,24 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// `Channels` channels a thread and up to `Width` taps in registers; Width 0: any number of taps,
-/// one channel, nothing kept.
+/// A thread takes `Channels` channels, with up to `Width` taps and the window in registers; Width 0
+/// is any number of taps, one channel, and nothing in registers.
 ///
-/// Blocks are tiles of tokens, and before them pieces of the channels; block (x, y) takes sequences
-/// y, y + grid_y... Only the first tile reaches that far back (a tile has at least as many tokens
-/// as the window), so its threads, and no others, read the old state and write the new one.
-/// Equation: one chain an output, from the bias, over the taps upwards, whatever the tile: any
+/// Block (x, y): x counts tiles of tokens and, within a tile, pieces of the channels; y takes
+/// sequences y, y + grid_y... A tile has at least as many tokens as the window, so that only the
+/// first one reads the old state. The threads of the first tile, and no others, read the old state
+/// and write the new one.
+/// Equation: one chain per output, from the bias, over the taps upwards, whatever the tile: any
 ///   split into calls gives the same bits
-/// Shapes: up to 4 taps, up to 16 (two channels a thread), any number (one channel, nothing kept);
-///   tiles of 64 tokens, down to 16 while there are fewer than 4 blocks a multiprocessor
-/// Cost: u read once but for the 3 rows before a tile, y written once, 16 bytes at a time; a step
-///   reads and writes the window once
+/// Cost: u read once, except the rows of the window before a tile; y written once; 16 bytes at a
+///   time; a step reads and writes the window once
 /// Test: tests/unit/ops/short_conv/conv_silu_gpu_test.cpp
 template <class T, int Width, int Channels>
 struct conv_silu {
-  static constexpr int threads = 128, blocks = Width > 4 ? 2 : sizeof(T) * Channels > 16 ? 3 : 4;
+  static constexpr int threads = 128;
+  static constexpr int min_blocks_per_multiprocessor = Width > 4                   ? 2
+                                                       : sizeof(T) * Channels > 16 ? 3
+                                                                                   : 4;
   struct args {
     sequences<T> seqs;
     rows_of<T const> u;
@@ -40,8 +42,8 @@ struct conv_silu {
 
   template <class Block>
   PLAIT_HD static void run(Block const& b, no_shared&, args const& a) {
-    std::int64_t const c = (b.x() % a.pieces * threads + b.thread()) * Channels,
-                       begin = b.x() / a.pieces * a.tile;
+    std::int64_t const c = (b.x() % a.pieces * threads + b.thread()) * Channels;
+    std::int64_t const begin = b.x() / a.pieces * a.tile;
     if (c >= a.channels) return;
     if constexpr (Width > 0)
       in_registers(b, a, c, begin);
@@ -50,77 +52,83 @@ struct conv_silu {
   }
 
  private:
-  static constexpr int kept = Width > 0 ? Width - 1 : 0, at_once = 4;
+  static constexpr int max_window_rows = Width > 0 ? Width - 1 : 0;
+  static constexpr int tokens_per_load = 4;
   using values = float[Channels];
 
   template <class Block>
   PLAIT_HD static void in_registers(Block const& b, args const& a, std::int64_t c,
                                     std::int64_t begin) {
-    std::int64_t const left = a.channels - c, before = a.width - 1;
-    int const unused =
-        Width - static_cast<int>(a.width);  // taps, and places of the window, at the front
+    std::int64_t const valid_channels = a.channels - c;
+    std::int64_t const window_rows = a.width - 1;
+    // Taps, and rows of the window, at the front.
+    int const unused = Width - static_cast<int>(a.width);
     bool const aligned_weights = aligned_rows(a.taps, a.channels);
     float taps[Width][Channels] = {}, bias[Channels] = {};
     PLAIT_UNROLL
     for (int k = 0; k < Width; ++k)
       if (k >= unused)
-        load_vector(a.taps + (k - unused) * a.channels + c, left, aligned_weights, taps[k]);
-    if (a.bias != nullptr) load_vector(a.bias + c, left, true, bias);
+        load_vector(a.taps + (k - unused) * a.channels + c, valid_channels, aligned_weights,
+                    taps[k]);
+    if (a.bias != nullptr) load_vector(a.bias + c, valid_channels, true, bias);
 
     for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
-      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s),
-                         end = begin + a.tile < total ? begin + a.tile : total;
+      std::int64_t const first = a.seqs.first_row[s];
+      std::int64_t const total = a.seqs.tokens(s);
+      std::int64_t const end = begin + a.tile < total ? begin + a.tile : total;
       if (begin >= total) continue;
       float* const state = a.seqs.state_of(s) + c;
       bool const aligned_state = aligned_rows(state - c, a.channels);
-      float window[kept > 0 ? kept : 1][Channels] = {};
+      float window[max_window_rows > 0 ? max_window_rows : 1][Channels] = {};
       PLAIT_UNROLL
-      for (int k = 0; k < kept; ++k) {
-        std::int64_t const t = begin - kept + k;
+      for (int k = 0; k < max_window_rows; ++k) {
+        std::int64_t const t = begin - max_window_rows + k;
         if (k < unused) continue;
         if (t < 0)
-          load_vector(state + (before + t) * a.channels, left, aligned_state, window[k]);
+          load_vector(state + (window_rows + t) * a.channels, valid_channels, aligned_state,
+                      window[k]);
         else
-          load_vector(a.u.row(first + t) + c, left, a.u.aligned, window[k]);
+          load_vector(a.u.row(first + t) + c, valid_channels, a.u.aligned, window[k]);
       }
       T const* from = a.u.row(first + begin) + c;
       T* to = a.y.row(first + begin) + c;
-      for (std::int64_t rest = end - begin; rest > 0; rest -= at_once) {
-        raw_values<T, Channels> u[at_once];
+      for (std::int64_t remaining = end - begin; remaining > 0; remaining -= tokens_per_load) {
+        raw_values<T, Channels> u[tokens_per_load];
         PLAIT_UNROLL
-        for (int j = 0; j < at_once; ++j, from += a.u.stride)
-          if (j < rest) u[j].load(from, left, a.u.aligned);
+        for (int j = 0; j < tokens_per_load; ++j, from += a.u.stride)
+          if (j < remaining) u[j].load(from, valid_channels, a.u.aligned);
         PLAIT_UNROLL
-        for (int j = 0; j < at_once; ++j) {
-          if (j >= rest) continue;
+        for (int j = 0; j < tokens_per_load; ++j) {
+          if (j >= remaining) continue;
           float y[Channels];
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = bias[i];
           PLAIT_UNROLL
-          for (int k = 0; k < kept; ++k) {
-            if (k < unused) continue;  // nothing is multiplied by zero that may be no number
+          for (int k = 0; k < max_window_rows; ++k) {
+            if (k < unused) continue;  // a NaN times a tap of zero would be NaN
             PLAIT_UNROLL
             for (int i = 0; i < Channels; ++i) y[i] = fmaf(taps[k][i], window[k][i], y[i]);
           }
           PLAIT_UNROLL
           for (int i = 0; i < Channels; ++i) y[i] = silu(fmaf(taps[Width - 1][i], u[j][i], y[i]));
-          store_vector(to, left, a.y.aligned, y);
+          store_vector(to, valid_channels, a.y.aligned, y);
           to += a.y.stride;
           PLAIT_UNROLL
-          for (int k = 0; k < kept; ++k) {
+          for (int k = 0; k < max_window_rows; ++k) {
             PLAIT_UNROLL
             for (int i = 0; i < Channels; ++i)
-              window[k][i] = k + 1 < kept ? window[k + 1][i] : u[j][i];
+              window[k][i] = k + 1 < max_window_rows ? window[k + 1][i] : u[j][i];
           }
         }
       }
       if (begin > 0) continue;
       PLAIT_UNROLL
-      for (int k = 0; k < kept; ++k) {
+      for (int k = 0; k < max_window_rows; ++k) {
         if (k < unused) continue;
         if (end < total)
-          load_vector(a.u.row(first + total - kept + k) + c, left, a.u.aligned, window[k]);
-        store_vector(state + (k - unused) * a.channels, left, aligned_state, window[k]);
+          load_vector(a.u.row(first + total - max_window_rows + k) + c, valid_channels, a.u.aligned,
+                      window[k]);
+        store_vector(state + (k - unused) * a.channels, valid_channels, aligned_state, window[k]);
       }
     }
   }
@@ -128,23 +136,25 @@ struct conv_silu {
   template <class Block>
   PLAIT_HD static void from_memory(Block const& b, args const& a, std::int64_t c,
                                    std::int64_t begin) {
-    std::int64_t const before = a.width - 1;
+    std::int64_t const window_rows = a.width - 1;
     for (std::int64_t s = b.y(); s < a.seqs.count; s += b.grid_y()) {
-      std::int64_t const first = a.seqs.first_row[s], total = a.seqs.tokens(s),
-                         end = begin + a.tile < total ? begin + a.tile : total;
+      std::int64_t const first = a.seqs.first_row[s];
+      std::int64_t const total = a.seqs.tokens(s);
+      std::int64_t const end = begin + a.tile < total ? begin + a.tile : total;
       float* const state = a.seqs.state_of(s) + c;
       auto const input = [&](std::int64_t t) {
-        return t < 0 ? state[(before + t) * a.channels] : widen(a.u.row(first + t)[c]);
+        return t < 0 ? state[(window_rows + t) * a.channels] : widen(a.u.row(first + t)[c]);
       };
       for (std::int64_t t = begin; t < end; ++t) {
         float y = a.bias != nullptr ? a.bias[c] : 0.0f;
         for (std::int64_t k = 0; k < a.width; ++k)
-          y = fmaf(a.taps[k * a.channels + c], input(t - before + k), y);
+          y = fmaf(a.taps[k * a.channels + c], input(t - window_rows + k), y);
         a.y.row(first + t)[c] = narrow<T>(silu(y));
       }
-      // Oldest first: what a short call keeps of the window is read before its place is written.
+      // Oldest first: rows of the old window that stay are read before their place is written.
       if (begin == 0 && total > 0)
-        for (std::int64_t k = 0; k < before; ++k) state[k * a.channels] = input(total - before + k);
+        for (std::int64_t k = 0; k < window_rows; ++k)
+          state[k * a.channels] = input(total - window_rows + k);
     }
   }
 };
