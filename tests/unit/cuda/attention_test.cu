@@ -51,7 +51,7 @@ struct prompt {
                                 width = (heads + 2 * kv_heads) * dim;
   std::int64_t tokens;
   test::on_device<T> qkv{tokens * width};
-  out{tokens * heads * dim};
+  test::on_device<T> out{tokens * heads * dim};
   std::vector<test::on_device<T>> pages;
   std::vector<std::byte*> table;
   explicit prompt(std::int64_t n) : tokens(n) {
@@ -78,7 +78,7 @@ struct prompt {
   /// All of it on top of `cached` tokens, through the op.
   void attend(exec& e, std::int64_t cached, bool in_place = false) {
     std::vector<std::int64_t> const first{0, tokens};
-    length{cached};
+    std::vector<std::int64_t> const length{cached};
     std::vector<std::byte* const*> const tables{table.data()};
     auto const seqs = e.stage(plait::call_inputs<T>{.seqs = {.count = 1,
                                                              .first_row = first.data(),
@@ -122,7 +122,7 @@ TEST_CASE(
     long const heads = i == 0 || i == 3 ? 4 : 2, stride = i == 3 ? 256 : 512;
     CHECK(done.of[i].data == at[i]);
     std::vector<long> dims{1, heads, 4608, 64};
-    strides{4608 * stride, 64, stride, 1};
+    std::vector<long> strides{4608 * stride, 64, stride, 1};
     if (i == 1) {
       std::swap(dims[2], dims[3]);
       std::swap(strides[2], strides[3]);
