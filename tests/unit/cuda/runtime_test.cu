@@ -260,7 +260,7 @@ TEST_CASE(
     CHECK(e.runtime.seconds([&] { add(e, 3, 40, x); }) == doctest::Approx(1e-3));
     auto const launches = fake_cuda::launches();
     REQUIRE(launches.size() == first + 2);
-    CHECK(std::string(launches[first].kernel).find("pause") != std::string::npos);
+    CHECK(std::string(launches[first].kernel).find("busy_wait") != std::string::npos);
     CHECK(std::string(launches[first + 1].kernel).find("update_rows") != std::string::npos);
   }
   fake_cuda::fail("cudaEventRecord", 2, cudaErrorInvalidResourceHandle);
