@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One program of files compiled for different instruction sets: it runs; each file has its own code of
-# plait; symbols that files share belong to policies or not to plait; linked in ascending order, shared
-# symbols have the code of the lowest instruction set.
+# One program of files compiled for different instruction sets: it runs; each file has its own code
+# of plait; symbols that files share belong to policies or not to plait; linked in ascending order,
+# shared symbols have the code of the lowest instruction set.
 #   run.sh INCLUDE_DIR MAJOR_MINOR ASCENDING_PROGRAM DESCENDING_PROGRAM LEVEL=OBJECT...
 # LEVEL is that of the inline namespace; objects are in ascending order.
 set -u

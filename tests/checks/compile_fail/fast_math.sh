@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# -ffast-math and its parts are refused with a sentence, as far as the compiler tells; flags that change no result are not.
+# -ffast-math and its parts are refused with a sentence, as far as the compiler tells; flags that
+# change no result are not.
 #   fast_math.sh INCLUDE_DIR COMPILER [FLAGS...]
 set -u
 include=$1; shift

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What compiling plait may cost: the policies with a count, and a whole model, plainly and with further flags (those of this machine).
+# What compiling plait may cost: the policies with a count, and a whole model, plainly and with
+# further flags (those of this machine).
 #   budget.sh MEASURE FURTHER_FLAGS COMPILER [FLAGS...]
 set -u
 measure=$1 further=$2; shift 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Code exists once a kind of layer: 8, 32 and 72 layers of one pattern define the same functions and variables, and the object differs by
-# a line of a table a layer.
+# Code exists once a kind of layer: 8, 32 and 72 layers of one pattern define the same functions and
+# variables, and the object differs by a line of a table a layer.
 #   instantiations.sh NM COMPILER [FLAGS...]
 set -u
 nm=$1; shift
@@ -11,7 +11,8 @@ one() {
 static_assert(plait::plan<plait::configs::jamba<8, 1, 7, 2, 16, 2, $blocks>>::layers == 8 * $blocks);
 template class plait::model<plait::configs::jamba<8, 1, 7, 2, 16, 2, $blocks>>;" >"$work/model.cpp"
   "$@" "-O$o" -c "$work/model.cpp" -o "$work/$blocks.o" || exit 1
-  # What is defined, with its kind; names without the number of blocks (before l, a and m) and the length of the table.
+  # What is defined, with its kind; names without the number of blocks (before l, a and m) and the
+  # length of the table.
   "$nm" --defined-only "$work/$blocks.o" | awk '{ print $(NF - 1), $NF }' |
     sed -E "s/Li${blocks}E(Li8ELi1ELi7E)/Li*E\1/g; s/layer_placeELm$((8 * blocks + 1))E/layer_placeELm*E/g; s/refERA$((8 * blocks + 1))_/refERA*_/g" |
     sort >"$work/$blocks.names"

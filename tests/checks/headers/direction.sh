@@ -4,7 +4,8 @@
 #   exec < ops (contracts) < layers < model < models (typedefs)
 #   ops/*_cpu see cpu/, ops/*_gpu see gpu/ and ops/*/gpu/; layers and above see contracts alone
 #   model < io/files < io/architecture < models/*/checkpoint* < io;   model < benchmark
-# Eigen is for cpu/, CUDA for cuda/*.cuh, JSON for io/ and checkpoint tables, Google Benchmark for benchmark/.
+# Eigen is for cpu/, CUDA for cuda/*.cuh, JSON for io/ and checkpoint tables, Google Benchmark for
+# benchmark/.
 #   direction.sh INCLUDE_DIR
 set -u
 cd "$1/plait" || exit 1

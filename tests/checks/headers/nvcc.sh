@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every header that includes neither Eigen nor JSON nor Google Benchmark compiles alone with nvcc,
-# without warnings and without these on its path; *.cuh and the headers of kernels with the flag that
-# cuda/exec.cuh asks for. Without nvcc it is skipped, and fails with PLAIT_REQUIRE_NVCC=1.
+# without warnings and without these on its path; *.cuh and the headers of kernels with the flag
+# that cuda/exec.cuh asks for. Without nvcc it is skipped, and fails with PLAIT_REQUIRE_NVCC=1.
 #   nvcc.sh INCLUDE_DIR NVCC
 set -u
 if ! command -v "$2" >/dev/null; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copies the headers and compiles a program with them without CMake: with the headers alone, and with
-# the ops compiled once.
+# Copies the headers and compiles a program with them without CMake: with the headers alone, and
+# with the ops compiled once.
 #   copied.sh SOURCE_DIR COMPILER FLAGS...
 set -eu
 source=$1; shift

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# logits as its users call it: chunks and threads give the same bytes, and whatever is wrong is one line and exit status 1.
+# logits as its users call it: chunks and threads give the same bytes, and whatever is wrong is one
+# line and exit status 1.
 #   logits_test.sh LOGITS CHECKPOINT
 set -u
 logits=$1 checkpoint=$2

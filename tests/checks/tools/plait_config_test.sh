@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# plait-config: the header for each golden checkpoint, the released one among them, and one line for whatever it refuses.
+# plait-config: the header for each golden checkpoint, the released one among them, and one line for
+# whatever it refuses.
 #   plait_config_test.sh PLAIT_CONFIG GOLDEN_DIR
 set -u
 config=$1 golden=$2
