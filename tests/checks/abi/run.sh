@@ -36,7 +36,8 @@ for ((i = 0; i < ${#levels[@]}; ++i)); do
       shared_policies=$((shared_policies + 1))
       demangled=$(c++filt "$symbol")
       for name in $(grep -oE 'plait::[a-z_0-9]+' <<<"$demangled" | cut -c8- | sort -u); do
-        grep -rqE "(struct|class|namespace|constexpr [a-z_:0-9]+) $name\b" "$include/plait/policy" ||
+        declaration="(struct|class|namespace|constexpr [a-z_:0-9]+) $name\b"
+        grep -rqE "$declaration" "$include/plait/policy" ||
           fail "${levels[i]} and ${levels[j]} share $demangled: $name is not of policy/"
       done
     done < <(comm -12 "$work/${levels[i]}" "$work/${levels[j]}" | grep 5plait)

@@ -81,6 +81,7 @@ cmake -S "$source" -B "$work/bare" -G "$generator" -DCMAKE_CXX_COMPILER="$compil
 prefix="$work/bare prefix"
 gives '' 'plait::plait'
 refuses 'COMPONENTS;io' 'plait was installed without its component io, for want of nlohmann-json.'
-refuses 'COMPONENTS;cuda' 'plait was installed without its component cuda, for want of the CUDA toolkit.'
+refuses 'COMPONENTS;cuda' \
+  'plait was installed without its component cuda, for want of the CUDA toolkit.'
 refuses '' 'there is no target plait::plait-config' "-DCHECKPOINT=$checkpoint"
 [ $failures -eq 0 ]

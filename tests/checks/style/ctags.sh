@@ -11,9 +11,9 @@ status=0
 for header in $(find plait -name '*.hpp' -o -name '*.cuh'); do
   "$2" -x --language-force=C++ --c++-kinds=+cfsgtuvp "$header" | awk '{ print $1 }' | sort -u \
     >"$tags"
-  # Declarations in the first column: struct NAME, class NAME, enum class NAME.
-  sed -E 's|//.*||' "$header" | grep -oE '^(struct|class|enum class) +[a-z_0-9]+' |
-    awk '{ print $NF }' | sort -u |
+  # Definitions in the first column: struct NAME, class NAME, enum class NAME.
+  sed -E 's|//.*||' "$header" | grep -vE '^[^{]*;' |
+    grep -oE '^(struct|class|enum class) +[a-z_0-9]+' | awk '{ print $NF }' | sort -u |
     while read -r name; do
       grep -qx "$name" "$tags" || echo "$header: ctags does not list $name"
     done

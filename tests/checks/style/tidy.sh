@@ -14,7 +14,8 @@ flags=(-std=c++20 -Wcomma -Iinclude -isystem "$3")
 printf '#include <plait/plait.hpp>\n#include <plait/io.hpp>\n' >"$work/host.cpp"
 printf '#include <plait/emulator.hpp>\n#include <plait/benchmark.hpp>\n' >"$work/device.cpp"
 for half in host device; do
-  "$2" --quiet --config-file=.clang-tidy "$work/$half.cpp" -- "${flags[@]}" >"$work/$half.log" 2>&1 &
+  "$2" --quiet --config-file=.clang-tidy "$work/$half.cpp" -- "${flags[@]}" \
+    >"$work/$half.log" 2>&1 &
 done
 wait
 cat "$work"/*.log | grep -E '(warning|error):' | grep -vE 'warnings? generated' | sort -u \
