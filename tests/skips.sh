@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints why tests were left out, in whole or in part: their lines "SKIPPED: SENTENCE" and doctest's counts. A test that was skipped without a
-# sentence is an error.
+# Prints why tests were left out, in whole or in part: their lines "SKIPPED: SENTENCE" and doctest's
+# counts. A test that was skipped without a sentence is an error.
 #   skips.sh LAST_TEST_LOG CTEST_OUTPUT
 set -u
 skipped=$(sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: ([^ ]+) .*\*\*\*Skipped.*/\1/p' "$2")

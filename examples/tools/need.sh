@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# need PACKAGE...: makes sure that Debian packages are there; installs what is missing with apt where that is allowed, else says what to do.
+# need PACKAGE...: makes sure that Debian packages are there; installs what is missing with apt
+# where that is allowed, else says what to do.
 need() {
   command -v dpkg-query >/dev/null || { echo "This is not Debian: make sure that you have what these packages bring: $*" >&2; return 0; }
   local missing=() p

@@ -6,7 +6,8 @@
 set -u
 file=$1; shift
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-cases=$(grep -oE '(CASE == |// )[0-9]+(: plait: |: compiles|\b)' "$file" | grep -oE '[0-9]+' | sort -nu)
+cases=$(grep -oE 'CASE == [0-9]+|// [0-9]+: (plait: |compiles)' "$file" | grep -oE '[0-9]+' |
+  sort -nu)
 one() {
   local n=$1 legal=0; shift
   if grep -qE "// $n: compiles\$" "$file"; then legal=1; fi

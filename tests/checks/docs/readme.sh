@@ -11,8 +11,8 @@ diff <(sed -n '/^```cpp$/,/^```$/p' README.md | sed '1d;$d') examples/readme.cpp
 folders='include/plait|tests|examples|benchmarks|policy|core|exec|cpu|gpu|cuda|emulator|ops|layers'
 folders+='|model|models|io|benchmark'
 pages=(README.md docs/*.md docs/*/*.md examples/*.md examples/data/*/*.md)
-for path in $(grep -ohE "\`($folders)/[A-Za-z0-9_./-]+\.(hpp|cuh|cpp|sh|txt|md|json)\`" "${pages[@]}" |
-  tr -d '`' | sort -u); do
+names="\`($folders)/[A-Za-z0-9_./-]+\.(hpp|cuh|cpp|sh|txt|md|json)\`"
+for path in $(grep -ohE "$names" "${pages[@]}" | tr -d '`' | sort -u); do
   [ -e "$path" ] || [ -e "include/plait/$path" ] ||
     fail "a document names $path, which does not exist"
 done

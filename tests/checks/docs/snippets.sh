@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every ```cpp block of the documents compiles without warnings, and the output of a page's program is
-# that of its output blocks. docs/CONTRIBUTING.md has the format.
+# Every ```cpp block of the documents compiles without warnings, and the output of a page's program
+# is that of its output blocks. docs/CONTRIBUTING.md has the format.
 #   snippets.sh PROJECT_DIR COMPILER [FLAGS...]
 # FLAGS find plait and its libraries. Pages are PROJECT_DIR's README.md, docs/**.md,
 # benchmarks/README.md and examples/**/README.md.

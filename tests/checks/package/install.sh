@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a build, moves it, and looks at what there is.
+# Installs a build, moves it, and checks its files.
 #   install.sh BUILD_DIR CONFIG SOURCE_DIR PREFIX
 set -u
 build=$1 config=$2 source=$3 prefix=$4
@@ -8,9 +8,11 @@ cmake --install "$build" --config "$config" --prefix "$prefix before" >/dev/null
 mv "$prefix before" "$prefix" || exit 1
 cd "$prefix" || exit 1
 status=0
-cuda=''; grep -q '^CUDAToolkit_NVCC_EXECUTABLE:[^=]*=.*nvcc' "$build/CMakeCache.txt" && cuda='share/cmake/plait/plaitCudaTargets.cmake
-'
-diff -r "$source/include" include || { echo 'the installed headers are not include/'; status=1; }
+fail() { echo "$*"; status=1; }
+cuda=''
+grep -q '^CUDAToolkit_NVCC_EXECUTABLE:[^=]*=.*nvcc' "$build/CMakeCache.txt" &&
+  cuda=$'share/cmake/plait/plaitCudaTargets.cmake\n'
+diff -r "$source/include" include || fail 'the installed headers are not include/'
 expected="bin/plait-config
 share/cmake/plait/PlaitAddArchitecture.cmake
 share/cmake/plait/plaitConfig.cmake
@@ -19,8 +21,16 @@ ${cuda}share/cmake/plait/plaitIoTargets.cmake
 share/cmake/plait/plaitTargets-CONFIG.cmake
 share/cmake/plait/plaitTargets.cmake
 share/doc/plait/LICENSE"
-diff <(echo "$expected" | sed "s/CONFIG/${config,,}/") <(find . -type f ! -path './include/*' | sed 's|^\./||' | LC_ALL=C sort) || { echo 'other files are installed than expected'; status=1; }
-grep -rnF -e "$build" -e "$source" -e "$prefix" share/cmake && { echo 'the package names a directory of the build'; status=1; }
-grep -rnE 'INTERFACE_(COMPILE_(OPTIONS|DEFINITIONS)|LINK_OPTIONS|PRECOMPILE|SOURCES)' share/cmake | grep -v 'plaitCudaTargets.cmake:[0-9]*:  INTERFACE_COMPILE_OPTIONS' && { echo 'the package carries flags'; status=1; }
-[ "$(grep -c 'INTERFACE_COMPILE_FEATURES "cxx_std_20"' share/cmake/plait/plaitTargets.cmake)" -eq 1 ] || { echo 'the package does not ask for C++20'; status=1; }
+diff <(echo "$expected" | sed "s/CONFIG/${config,,}/") \
+  <(find . -type f ! -path './include/*' | sed 's|^\./||' | LC_ALL=C sort) ||
+  fail 'other files are installed than expected'
+grep -rnF -e "$build" -e "$source" -e "$prefix" share/cmake &&
+  fail 'the package names a directory of the build'
+flags='INTERFACE_(COMPILE_(OPTIONS|DEFINITIONS)|LINK_OPTIONS|PRECOMPILE|SOURCES)'
+grep -rnE "$flags" share/cmake |
+  grep -v 'plaitCudaTargets.cmake:[0-9]*:  INTERFACE_COMPILE_OPTIONS' &&
+  fail 'the package has flags'
+standard='INTERFACE_COMPILE_FEATURES "cxx_std_20"'
+[ "$(grep -c "$standard" share/cmake/plait/plaitTargets.cmake)" -eq 1 ] ||
+  fail 'the package does not ask for C++20'
 exit $status

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every part of the GPU benchmarks runs to its end before the fake CUDA, without a launch or a product that a device would refuse. The numbers
-# are the fake's, and mean nothing. The times that are kept have the names that the peers' cases have.
+# Every part of the GPU benchmarks runs to its end before the fake CUDA, without a launch or a
+# product that a device would refuse. The numbers are the fake's, and mean nothing. The times that
+# are kept have the names that the peers' cases have.
 #   benchmarks.sh FAKE_CUDA PEERS_PY [PROGRAM PART]...
 set -u
 fake=$1 peers=$2; shift 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Peers of the GPU benchmarks, without a device: what peers.py says where it cannot run, run.sh's ratios of made-up times, and that a run goes on
-# whatever becomes of a peer.
+# Peers of the GPU benchmarks, without a device: what peers.py says where it cannot run, run.sh's
+# ratios of made-up times, and that a run goes on whatever becomes of a peer.
 #   peers.sh BENCHMARKS_GPU_DIR
 set -u
 source=$1
@@ -37,7 +37,8 @@ tar -czf "$dir/mamba_ssm-9.9.tar.gz" -C "$dir/sdist" mamba_ssm-9.9
 output=$(PEERS=$dir PYTHONPATH=$dir/no_device python3 "$source/build_peer.py" mamba-ssm "$dir/peers" 2>&1); exited 'another version' $? 1
 expect 'another version' 'mamba-ssm is left out: selective_scan_fwd_bf16.cu instantiates nothing for <at::BFloat16, float>'
 
-# Ratios: two peers of one case, a case measured twice, cases that one side lacks, a part without peers, lines that are none.
+# Ratios: two peers of one case, a case measured twice, cases that one side lacks, a part without
+# peers, lines that are none.
 mkdir "$dir/build"
 run() { output=$(bash "$source/run.sh" "$dir/build" "$@" 2>&1); }
 run ratios; exited 'no times' $? 0; expect 'no times' 'nothing was timed'
@@ -55,7 +56,8 @@ never 'ratios' 'decode step'; never 'ratios' 'norm of 1'; never 'ratios' 'torn'
 printf 'scan\tscan of 8192\t250.000\tplait\n' >"$dir/build/times"
 run ratios; exited 'no peer' $? 0; expect 'no peer' 'no peer was timed'
 
-# A run with programs that only pretend: one peer measures, one fails, one is killed; then there is no python, and then none is wanted.
+# A run with programs that only pretend: one peer measures, one fails, one is killed; then there is
+# no python, and then none is wanted.
 rm "$dir/build/times"
 cat >"$dir/build/gpu_ops" <<'END'
 #!/usr/bin/env bash

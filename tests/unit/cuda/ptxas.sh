@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What ptxas says of the kernels, on every architecture that is promised: registers, stack, shared memory. None may spill registers.
+# What ptxas says of the kernels, on every architecture that is promised: registers, stack, shared
+# memory. None may spill registers.
 #   ptxas.sh INCLUDE_DIR NVCC FILE [ARCHITECTURE...]
 set -u
 include=$1 nvcc=$2 file=$3; shift 3
@@ -8,7 +9,8 @@ work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 one() {
   "$nvcc" -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -Wall,-Wextra -I"$include" -gencode "arch=compute_$1,code=sm_$1" -Xptxas -v \
     -c "$file" -o "$work/$1.o" >"$work/$1.log" 2>&1 || { grep -vE '^ptxas info|^ *[0-9]+ bytes' "$work/$1.log" | head -20; echo "sm_$1: nvcc failed"; exit 1; }
-  # Of each kernel: its name, then a line of stack and spills, then one of registers and shared memory.
+  # Of each kernel: its name, then a line of stack and spills, then one of registers and shared
+  # memory.
   awk '/Compiling entry function/ { split($0, part, "\047"); name = part[2] }
        /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
        /Used [0-9]+ registers/ { match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs programs and compares what they print with what the first does; leaves out the later ones that this machine cannot run, and skips
-# (77) if there is none left to compare.
+# Runs programs and compares what they print with what the first does; leaves out the later ones
+# that this machine cannot run, and skips (77) if there is none left to compare.
 set -u
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 first=$1 compared=0
