@@ -16,7 +16,7 @@
 namespace bench {
 
 using plait::bf16_t;
-using plait::exec::cuda_check;
+using plait::exec::cuda_status;
 template <class T>
 using on_device = plait::exec::cuda_memory::buffer<T>;
 
@@ -134,19 +134,19 @@ template <class Exec, class Run>
 double nanoseconds(Exec& exec, Run const& run) {
   struct event {
     cudaEvent_t e = nullptr;
-    event() { cuda_check::check(cudaEventCreate(&e), "cudaEventCreate"); }
+    event() { cuda_status::check(cudaEventCreate(&e), "cudaEventCreate"); }
     ~event() { (void)cudaEventDestroy(e); }
     event(event const&) = delete;
   };
   event const first;
   event const last;
   auto const round = [&](int runs) {
-    cuda_check::check(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
+    cuda_status::check(cudaEventRecord(first.e, exec.runtime.stream()), "cudaEventRecord");
     for (int i = 0; i < runs; ++i) run();
-    cuda_check::check(cudaEventRecord(last.e, exec.runtime.stream()), "cudaEventRecord");
-    cuda_check::check(cudaEventSynchronize(last.e), "a benchmark's kernels");
+    cuda_status::check(cudaEventRecord(last.e, exec.runtime.stream()), "cudaEventRecord");
+    cuda_status::check(cudaEventSynchronize(last.e), "a benchmark's kernels");
     float ms = 0;
-    cuda_check::check(cudaEventElapsedTime(&ms, first.e, last.e), "cudaEventElapsedTime");
+    cuda_status::check(cudaEventElapsedTime(&ms, first.e, last.e), "cudaEventElapsedTime");
     return double(ms) * 1e6 / runs;
   };
   for (int i = 0; i < 3; ++i) run();
@@ -163,9 +163,9 @@ double copy_rate(Exec& exec) {
   on_device<std::byte> const from(bytes);
   on_device<std::byte> to(bytes);
   double const ns = nanoseconds(exec, [&] {
-    cuda_check::check(cudaMemcpyAsync(to.data(), from.data(), std::size_t(bytes),
-                                      cudaMemcpyDeviceToDevice, exec.runtime.stream()),
-                      "a copy");
+    cuda_status::check(cudaMemcpyAsync(to.data(), from.data(), std::size_t(bytes),
+                                       cudaMemcpyDeviceToDevice, exec.runtime.stream()),
+                       "a copy");
   });
   return 2 * double(bytes) / ns;
 }

@@ -226,11 +226,11 @@ void kv() {
   for (auto const& [name, layout] :
        {std::pair{"Jamba v0.1", jamba::layout}, {"Mixtral", mixtral::layout}}) {
     std::size_t before = 0, after = 0, total = 0;
-    bench::cuda_check::check(cudaMemGetInfo(&before, &total), "cudaMemGetInfo");
+    bench::cuda_status::check(cudaMemGetInfo(&before, &total), "cudaMemGetInfo");
     plait::basic_cache_pool<float, plait::exec::cuda_memory> pool(layout);
     auto sequence = pool.make();
     sequence.reserve(262144);
-    bench::cuda_check::check(cudaMemGetInfo(&after, &total), "cudaMemGetInfo");
+    bench::cuda_status::check(cudaMemGetInfo(&after, &total), "cudaMemGetInfo");
     std::printf("%s: %.2f GiB allocated for 262144 tokens\n", name,
                 double(before - after) / (1 << 30));
   }

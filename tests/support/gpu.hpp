@@ -19,11 +19,11 @@ struct device_memory : plait::exec::cuda_memory {
   template <class T>
   static void copy(T const* from, std::int64_t n, T* to) {
     if (n == 0) return;
-    plait::exec::cuda_check::check(
+    plait::exec::cuda_status::check(
         cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDefault,
                         cudaStreamLegacy),
         "copy");
-    plait::exec::cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copy");
+    plait::exec::cuda_status::check(cudaStreamSynchronize(cudaStreamLegacy), "copy");
   }
 };
 
@@ -49,16 +49,16 @@ class device_runtime : public plait::exec::cuda_runtime {
     if (!recording_) launches.push_back("gemm");
     plait::exec::cuda_runtime::gemm(product);
   }
-  void fetch(void* to, void const* from, std::int64_t bytes) {
+  void copy_to_host(void* to, void const* from, std::int64_t bytes) {
     ++copies_to_host;
-    plait::exec::cuda_runtime::fetch(to, from, bytes);
+    plait::exec::cuda_runtime::copy_to_host(to, from, bytes);
   }
   template <class Run>
-  kept capture(Run const& run) {
+  captured capture(Run const& run) {
     recording_ = true;
-    kept k = plait::exec::cuda_runtime::capture(run);
+    captured graph = plait::exec::cuda_runtime::capture(run);
     recording_ = false;
-    return k;
+    return graph;
   }
 
  private:

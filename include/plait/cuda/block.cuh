@@ -73,9 +73,9 @@ class cuda_block {
                  "r"(valid ? 16 : 0)
                  : "memory");
   }
-  __device__ void copies_end() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  __device__ void commit_copies() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
   template <int Groups>
-  __device__ void copies_left() const {
+  __device__ void wait_for_copies() const {
     asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
   }
 

@@ -35,7 +35,7 @@ class cublaslt_gemm {
 
   cublaslt_gemm() {
     cublasLtHandle_t handle = nullptr;
-    cuda_check::check(cublasLtCreate(&handle), "cublasLtCreate");
+    cuda_status::check(cublasLtCreate(&handle), "cublasLtCreate");
     handle_.reset(handle);
   }
 
@@ -92,7 +92,7 @@ class cublaslt_gemm {
         (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE))
       status = multiply(algorithm_for(p.rows));
     if (status != CUBLAS_STATUS_SUCCESS)
-      cuda_check::check(
+      cuda_status::check(
           status,
           sentence("cublasLtMatmul of [{}, {}] with [{}, {}]^T", p.rows, p.k, p.n, p.k).c_str());
   }
@@ -105,7 +105,7 @@ class cublaslt_gemm {
   static constexpr cudaDataType_t type = std::is_same_v<T, float> ? CUDA_R_32F : CUDA_R_16BF;
 
   static void check(cublasStatus_t status) {
-    cuda_check::check(status, "describing a product to cuBLASLt");
+    cuda_status::check(status, "describing a product to cuBLASLt");
   }
 
   /// Alignment of an address, up to 16 bytes.

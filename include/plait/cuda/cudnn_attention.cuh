@@ -78,7 +78,7 @@ namespace exec {
 /// Test: tests/unit/cuda/attention_test.cu, with a fake cuDNN (tests/support/fake_cudnn.cpp),
 ///   without cuDNN and, where it is installed, with it;
 ///   tests/unit/ops/attention/paged_attention_gpu_test.cpp
-class cuda_attention {
+class cudnn_attention {
  public:
   /// For fewer tokens attention is too small a part of a prefill to repay plans: 4 % of the
   /// arithmetic of Mixtral 8x7B, 0.5 % of Jamba v0.1's. Estimated, not measured.
@@ -89,9 +89,9 @@ class cuda_attention {
   using graph = cudnn_frontend::graph::Graph;
 
   /// cuDNN is loaded at the first run. `capability` is the device's compute capability, 90 for 9.0.
-  cuda_attention(int capability, cudaStream_t stream) : capability_(capability), stream_(stream) {}
-  cuda_attention(cuda_attention const&) = delete;
-  ~cuda_attention() {
+  cudnn_attention(int capability, cudaStream_t stream) : capability_(capability), stream_(stream) {}
+  cudnn_attention(cudnn_attention const&) = delete;
+  ~cudnn_attention() {
     plans_.clear();
     if (handle_ != nullptr) (void)cudnn_frontend::detail::destroy_handle(handle_);
   }
@@ -107,7 +107,7 @@ class cuda_attention {
                            const_cast<bf16_t*>(p.v), p.out};
     for (std::int64_t uid = q_uid; uid <= out_uid; ++uid)
       made.pointers.find(uid)->second = given[uid - q_uid];
-    cuda_check::launching("cuDNN's attention");
+    cuda_status::launching("cuDNN's attention");
     std::string const failure =
         failure_of([&] { return made.built->execute(handle_, made.pointers, workspace_.data()); });
     if (!failure.empty()) {
@@ -205,7 +205,7 @@ class cuda_attention {
       if (known.shape == shape) return known;
     if (plans_.size() == max_plans) {
       // The plan's kernels are freed with it.
-      cuda_check::check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+      cuda_status::check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
       plans_.erase(plans_.begin());
     }
     plan made{shape, nullptr, aligned ? "" : "cuDNN: rows that are not aligned to 16 bytes"};
@@ -220,7 +220,7 @@ class cuda_attention {
         if (auto const status = described->get_workspace_size(bytes); status.is_bad())
           return status;
         if (bytes > max_workspace_bytes)
-          return not_supported(sentence("a workspace of {}", cuda_check::bytes(bytes)));
+          return not_supported(sentence("a workspace of {}", cuda_status::bytes(bytes)));
         if (bytes > workspace_.size()) workspace_ = cuda_memory::buffer<std::byte>(bytes);
         for (std::int64_t uid = q_uid; uid <= out_uid; ++uid) made.pointers[uid] = nullptr;
         made.built = described;

@@ -27,7 +27,7 @@ namespace exec {
 /// Errors:
 ///   - `exec::cuda: … failed: …`: with the call's name and CUDA's words
 /// Test: tests/unit/cuda/runtime_test.cu
-class cuda_check {
+class cuda_status {
  public:
   /// Throws unless `call` has succeeded. Destructors ignore the code instead.
   static void check(cudaError_t code, char const* call) {

@@ -58,8 +58,8 @@ struct cuda_memory {
   template <class T>
   static void clear(T* at, std::int64_t n) {
     if (n == 0) return;
-    cuda_check::require_usable();
-    cuda_check::check(
+    cuda_status::require_usable();
+    cuda_status::check(
         cudaMemsetAsync(at, 0, static_cast<std::size_t>(n) * sizeof(T), cudaStreamLegacy),
         "clearing memory of the device");
   }
@@ -67,48 +67,48 @@ struct cuda_memory {
   template <class T>
   static void copy_in(T const* from, std::int64_t n, T* to) {
     move(from, n, to, cudaMemcpyHostToDevice, "copying memory to the device");
-    cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory to the device");
+    cuda_status::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory to the device");
   }
   /// Copies to the host, after all kernels.
   template <class T>
   static void copy_out(T const* from, std::int64_t n, T* to) {
     move(from, n, to, cudaMemcpyDeviceToHost, "copying memory from the device");
-    cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory from the device");
+    cuda_status::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory from the device");
   }
 
   /// Throws plait::error unless `bytes` bytes for `what` are free.
   static void require(std::int64_t bytes, char const* what) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     std::size_t free = 0;
     std::size_t total = 0;
-    cuda_check::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    cuda_status::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     if (bytes > static_cast<std::int64_t>(free))
       throw error(sentence(
           "exec::cuda: out of memory: {} needs {} of the device, of whose {} {} are "
           "free",
-          what, cuda_check::bytes(bytes), cuda_check::bytes(static_cast<std::int64_t>(total)),
-          cuda_check::bytes(static_cast<std::int64_t>(free))));
+          what, cuda_status::bytes(bytes), cuda_status::bytes(static_cast<std::int64_t>(total)),
+          cuda_status::bytes(static_cast<std::int64_t>(free))));
   }
 
  private:
   static void* allocate(std::int64_t bytes) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     void* p = nullptr;
     cudaError_t const code = cudaMalloc(&p, static_cast<std::size_t>(bytes));
     if (code == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       require(bytes, "a block");
       throw error(sentence("exec::cuda: out of memory: {} in one piece are needed",
-                           cuda_check::bytes(bytes)));
+                           cuda_status::bytes(bytes)));
     }
-    cuda_check::check(code, "cudaMalloc");
+    cuda_status::check(code, "cudaMalloc");
     return p;
   }
   template <class T>
   static void move(T const* from, std::int64_t n, T* to, cudaMemcpyKind kind, char const* what) {
     if (n == 0) return;
-    cuda_check::require_usable();
-    cuda_check::check(
+    cuda_status::require_usable();
+    cuda_status::check(
         cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), kind, cudaStreamLegacy),
         what);
   }

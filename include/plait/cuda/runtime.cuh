@@ -45,7 +45,7 @@ namespace detail {
 /// successor at once, which costs it nothing: the successor's blocks become resident only when all
 /// of this grid's have.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads, kernels::blocks_of<Kernel>())
+__global__ void __launch_bounds__(Kernel::threads, kernels::min_blocks_of<Kernel>())
     cuda_entry(__grid_constant__ typename Kernel::args const args) {
   using block = cuda_block<Kernel::threads>;
   using shared = typename Kernel::template shared<block>;
@@ -124,8 +124,8 @@ class cuda_runtime {
   void overlap(bool enabled) { state_->overlap = enabled && state_->capability >= 90; }
 
   void synchronize() {
-    cuda_check::require_usable();
-    cuda_check::check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+    cuda_status::require_usable();
+    cuda_status::check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
 
   /// The time of run()'s kernels and copies, by events. A busy kernel first occupies the device for
@@ -134,42 +134,42 @@ class cuda_runtime {
   template <class Run>
   double seconds(Run const& run) {
     using clock = std::chrono::steady_clock;
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     state& s = *state_;
     for (owned_event* e : {&s.timer_begin, &s.timer_end})
       if (*e == nullptr) {
         cudaEvent_t made = nullptr;
-        cuda_check::check(cudaEventCreateWithFlags(&made, cudaEventDefault), "cudaEventCreate");
+        cuda_status::check(cudaEventCreateWithFlags(&made, cudaEventDefault), "cudaEventCreate");
         e->reset(made);
       }
     // Twice the time of the last call's launches.
     double const wait = std::clamp(2 * s.launch_seconds, 20e-6, 10e-3);
     launch<detail::busy_wait>({1, 1, 1}, {static_cast<std::uint64_t>(1e9 * wait)});
-    cuda_check::check(cudaEventRecord(s.timer_begin.get(), stream()), "cudaEventRecord");
+    cuda_status::check(cudaEventRecord(s.timer_begin.get(), stream()), "cudaEventRecord");
     auto const start = clock::now();
     run();
     s.launch_seconds = std::chrono::duration<double>(clock::now() - start).count();
-    cuda_check::check(cudaEventRecord(s.timer_end.get(), stream()), "cudaEventRecord");
-    cuda_check::check(cudaEventSynchronize(s.timer_end.get()), "cudaEventSynchronize");
+    cuda_status::check(cudaEventRecord(s.timer_end.get(), stream()), "cudaEventRecord");
+    cuda_status::check(cudaEventSynchronize(s.timer_end.get()), "cudaEventSynchronize");
     float milliseconds = 0;
-    cuda_check::check(cudaEventElapsedTime(&milliseconds, s.timer_begin.get(), s.timer_end.get()),
-                      "cudaEventElapsedTime");
+    cuda_status::check(cudaEventElapsedTime(&milliseconds, s.timer_begin.get(), s.timer_end.get()),
+                       "cudaEventElapsedTime");
     return 1e-3 * double{milliseconds};
   }
   std::int64_t memory_bytes() const {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     std::size_t free = 0;
     std::size_t total = 0;
-    cuda_check::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    cuda_status::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     return static_cast<std::int64_t>(total);
   }
   std::int64_t last_level_cache_bytes() const {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     int device = 0;
     int bytes = 0;
-    cuda_check::check(cudaGetDevice(&device), "cudaGetDevice");
-    cuda_check::check(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device),
-                      "cudaDeviceGetAttribute");
+    cuda_status::check(cudaGetDevice(&device), "cudaGetDevice");
+    cuda_status::check(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device),
+                       "cudaDeviceGetAttribute");
     return bytes;
   }
   /// More than caches hold, and enough for products that reach the peak.
@@ -183,7 +183,7 @@ class cuda_runtime {
                   "plait: a kernel has at most 48 KiB of shared memory");
     static_assert(sizeof(typename Kernel::args) <= 4096,
                   "plait: a kernel's arguments have at most 4096 bytes");
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     if (grid.x > INT_MAX || grid.y > 65535 || grid.z > 65535)
       throw error(sentence(
           "exec::cuda: a launch of {} x {} x {} blocks; a device takes at most 2147483647 x "
@@ -202,23 +202,23 @@ class cuda_runtime {
       config.numAttrs = 1;
     }
     void* pointers[] = {const_cast<void*>(static_cast<void const*>(std::addressof(args)))};
-    cuda_check::launching(name<Kernel>());
+    cuda_status::launching(name<Kernel>());
     cudaError_t code = cudaLaunchKernelExC(
         &config, reinterpret_cast<void const*>(&detail::cuda_entry<Kernel>), pointers);
     if (code == cudaSuccess) code = cudaGetLastError();
-    if (code != cudaSuccess) cuda_check::check(code, name<Kernel>());
+    if (code != cudaSuccess) cuda_status::check(code, name<Kernel>());
   }
 
   template <class X, class Y>
   void gemm(matrix_product<X, Y> const& product) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     state_->gemm.run(product, state_->current);
   }
 
 #if defined(PLAIT_CUDNN)
-  /// Attention of the first tokens of a prompt by cuDNN: their number (cuda_attention).
+  /// Attention of the first tokens of a prompt by cuDNN: their number (cudnn_attention).
   std::int64_t attention(attention_product<bf16_t> const& product) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     return state_->cudnn && state_->current == stream() ? state_->attention.run(product) : 0;
   }
   /// Whether cuDNN is used. On by default.
@@ -230,42 +230,42 @@ class cuda_runtime {
   /// Copies through one of a few pinned buffers: waits only where the device is that many copies
   /// behind.
   void copy_to_device(void* to, void const* from, std::int64_t bytes) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     if (bytes == 0) return;
     pinned_buffer& p = state_->pinned[state_->next_pinned];
     state_->next_pinned = (state_->next_pinned + 1) % state_->pinned.size();
     if (p.copied == nullptr) {
       cudaEvent_t event = nullptr;
-      cuda_check::check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming),
-                        "cudaEventCreate");
+      cuda_status::check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming),
+                         "cudaEventCreate");
       p.copied.reset(event);
     }
-    cuda_check::check(cudaEventSynchronize(p.copied.get()), "cudaEventSynchronize");
+    cuda_status::check(cudaEventSynchronize(p.copied.get()), "cudaEventSynchronize");
     if (bytes > p.bytes) {
       p.data.reset();
       p.bytes = 0;
       void* data = nullptr;
-      cuda_check::check(cudaMallocHost(&data, static_cast<std::size_t>(2 * bytes)),
-                        "cudaMallocHost");
+      cuda_status::check(cudaMallocHost(&data, static_cast<std::size_t>(2 * bytes)),
+                         "cudaMallocHost");
       p.data.reset(data);
       p.bytes = 2 * bytes;
     }
     std::memcpy(p.data.get(), from, static_cast<std::size_t>(bytes));
-    cuda_check::check(cudaMemcpyAsync(to, p.data.get(), static_cast<std::size_t>(bytes),
-                                      cudaMemcpyHostToDevice, stream()),
-                      "cudaMemcpyAsync");
-    cuda_check::check(cudaEventRecord(p.copied.get(), stream()), "cudaEventRecord");
+    cuda_status::check(cudaMemcpyAsync(to, p.data.get(), static_cast<std::size_t>(bytes),
+                                       cudaMemcpyHostToDevice, stream()),
+                       "cudaMemcpyAsync");
+    cuda_status::check(cudaEventRecord(p.copied.get(), stream()), "cudaEventRecord");
   }
   void copy_to_host(void* to, void const* from, std::int64_t bytes) {
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     if (state_->current != stream())
       throw error(
           "exec::cuda: copy_to_host during a capture; a captured step copies nothing to the host");
     if (bytes == 0) return;
-    cuda_check::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
-                                      cudaMemcpyDeviceToHost, stream()),
-                      "cudaMemcpyAsync");
-    cuda_check::check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+    cuda_status::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
+                                       cudaMemcpyDeviceToHost, stream()),
+                       "cudaMemcpyAsync");
+    cuda_status::check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
 
   /// A CUDA graph of the launches of run(), captured on a stream that is not in order with the
@@ -273,11 +273,11 @@ class cuda_runtime {
   template <class Run>
   captured capture(Run const& run) {
     using graph_owned = detail::cuda_owned<cudaGraph_t, cudaGraphDestroy>;
-    cuda_check::require_usable();
+    cuda_status::require_usable();
     struct capture_scope {
       state& s;
       explicit capture_scope(state& of) : s(of) {
-        cuda_check::check(
+        cuda_status::check(
             cudaStreamBeginCapture(s.capture_stream.get(), cudaStreamCaptureModeThreadLocal),
             "cudaStreamBeginCapture");
         s.current = s.capture_stream.get();
@@ -298,14 +298,14 @@ class cuda_runtime {
     run();
     auto const [code, made] = scope.end();
     graph_owned const graph(made);
-    cuda_check::check(code, "cudaStreamEndCapture");
+    cuda_status::check(code, "cudaStreamEndCapture");
     cudaGraphExec_t executable = nullptr;
-    cuda_check::check(cudaGraphInstantiate(&executable, graph.get(), 0), "cudaGraphInstantiate");
+    cuda_status::check(cudaGraphInstantiate(&executable, graph.get(), 0), "cudaGraphInstantiate");
     return captured(executable);
   }
   void replay(captured const& graph) {
-    cuda_check::require_usable();
-    cuda_check::check(cudaGraphLaunch(graph.get(), stream()), "cudaGraphLaunch");
+    cuda_status::require_usable();
+    cuda_status::check(cudaGraphLaunch(graph.get(), stream()), "cudaGraphLaunch");
   }
 
  private:
@@ -321,7 +321,7 @@ class cuda_runtime {
     int capability = 0;
     int multiprocessor_count = 0;
     checked_device() {
-      cuda_check::require_usable();
+      cuda_status::require_usable();
       int count = 0;
       int device = 0;
       int driver = 0;
@@ -343,12 +343,12 @@ class cuda_runtime {
                              cudaGetErrorString(code), cudaGetErrorName(code)));
       }
       if (count == 0) throw error("exec::cuda: there is no CUDA device");
-      cuda_check::check(cudaGetDevice(&device), "cudaGetDevice");
-      cuda_check::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-                        "cudaDeviceGetAttribute");
-      cuda_check::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-                        "cudaDeviceGetAttribute");
-      cuda_check::check(
+      cuda_status::check(cudaGetDevice(&device), "cudaGetDevice");
+      cuda_status::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+                         "cudaDeviceGetAttribute");
+      cuda_status::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+                         "cudaDeviceGetAttribute");
+      cuda_status::check(
           cudaDeviceGetAttribute(&multiprocessor_count, cudaDevAttrMultiProcessorCount, device),
           "cudaDeviceGetAttribute");
       capability = 10 * major + minor;
@@ -372,7 +372,7 @@ class cuda_runtime {
   using owned_stream = detail::cuda_owned<cudaStream_t, cudaStreamDestroy>;
   static owned_stream new_stream(unsigned flags) {
     cudaStream_t s = nullptr;
-    cuda_check::check(cudaStreamCreateWithFlags(&s, flags), "cudaStreamCreate");
+    cuda_status::check(cudaStreamCreateWithFlags(&s, flags), "cudaStreamCreate");
     return owned_stream(s);
   }
   struct state : checked_device {
@@ -382,7 +382,7 @@ class cuda_runtime {
     bool overlap = false;
     cublaslt_gemm gemm;
 #if defined(PLAIT_CUDNN)
-    cuda_attention attention{capability, stream.get()};
+    cudnn_attention attention{capability, stream.get()};
     bool cudnn = true;
 #endif
     std::array<pinned_buffer, 4> pinned;

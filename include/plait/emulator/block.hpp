@@ -94,11 +94,11 @@ class block {
     std::memset(to, 0xff, copy_bytes);
     copies_.push_back({to, from, valid, 0});
   }
-  void copies_end() const {
+  void commit_copies() const {
     for (copy& c : copies_) ++c.groups;
   }
   template <int Groups>
-  void copies_left() const {
+  void wait_for_copies() const {
     std::erase_if(copies_, [](copy const& c) {
       if (c.groups <= Groups) return false;
       if (c.valid)

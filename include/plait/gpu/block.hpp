@@ -54,7 +54,7 @@ inline constexpr int warp_size = 32;
 /// Kernel::min_blocks_per_multiprocessor, or 0, which leaves the number of registers to the
 /// compiler: now and then it takes slightly too few and spills.
 template <class Kernel>
-constexpr int blocks_of() {
+constexpr int min_blocks_of() {
   if constexpr (requires { Kernel::min_blocks_per_multiprocessor; })
     return Kernel::min_blocks_per_multiprocessor;
   else
@@ -73,9 +73,9 @@ constexpr int blocks_of() {
 ///   column-major, fragments as PTX defines them
 /// - `copy_async(to, from, valid)`: copies 16 bytes from global to shared memory, both addresses
 ///   multiples of 16; writes zeros where not `valid`, with `from` still an address of the device.
-///   `copies_end()` closes a group of the copies since the last one; `copies_left<N>()` waits until
-///   at most N of this thread's groups are pending. The completed copies are visible to this
-///   thread, and to others after a barrier
+///   `commit_copies()` closes a group of the copies since the last one; `wait_for_copies<N>()`
+///   waits until at most N of this thread's groups are pending. The completed copies are visible to
+///   this thread, and to others after a barrier
 /// - `sum(space, value)`, `maximum(space, value)`: over the block, the result to every thread
 /// - `scan(space, values, op, carry)`: inclusive, over Items consecutive values per thread; begins
 ///   with the carry, which becomes the last value
@@ -102,14 +102,14 @@ concept block = requires(B const b, float x, typename B::reduce_space& space) {
   { b.shuffle(x, 0) } -> std::same_as<float>;
   { b.shuffle_xor(x, 1) } -> std::same_as<float>;
   { b.sum(space, x) } -> std::same_as<float>;
-  b.copies_end();
-  b.template copies_left<1>();
+  b.commit_copies();
+  b.template wait_for_copies<1>();
 };
 
 /// Waits until at most Groups groups of this thread's copies are pending.
 template <int Groups, class Block>
-PLAIT_HD inline void copies_left(Block const& b) {
-  b.template copies_left<Groups>();
+PLAIT_HD inline void wait_for_copies(Block const& b) {
+  b.template wait_for_copies<Groups>();
 }
 
 /// The sum over the warp, to every lane.

@@ -159,7 +159,7 @@ auto const written = io::hyperparameter_value(positions::rotary);
 #elif CASE == 16 || CASE == 17  // a device, with any runtime
 struct nothing {
   using memory = host_memory;
-  using kept = int;
+  using captured = int;
 };
 #if CASE == 16
 // 16: plait: on a device f32 weights have f32 experts and f32 keys and values

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-using plait::exec::cuda_attention;
+using plait::exec::cudnn_attention;
 using test::fake_cuda;
 using exec = plait::exec::cuda<>;
 using T = plait::bf16_t;
@@ -21,7 +21,7 @@ namespace {
 
 /// The fake library's functions.
 struct fake {
-  static bool here() { return cuda_attention::library() && find("fake_cudnn_set") != nullptr; }
+  static bool here() { return cudnn_attention::library() && find("fake_cudnn_set") != nullptr; }
   static void set(char const* what, long value) {
     reinterpret_cast<void (*)(char const*, long)>(find("fake_cudnn_set"))(what, value);
   }
@@ -106,9 +106,9 @@ TEST_CASE(
   REQUIRE(fake_cuda::here());
   REQUIRE(fake::here());
   fake_cuda::reset();
-  static_assert(cuda_attention::round_number(4095) == 0 &&
-                cuda_attention::round_number(4096) == 4096 &&
-                cuda_attention::round_number(5000) == 4608);
+  static_assert(cudnn_attention::round_number(4095) == 0 &&
+                cudnn_attention::round_number(4096) == 4096 &&
+                cudnn_attention::round_number(5000) == 4608);
   exec e;
   CHECK(fake::get("cudnnCreate") == 0);  // not before it is needed
   prompt p(5000);
@@ -168,12 +168,12 @@ TEST_CASE(
   CHECK(fake_cuda::get("cudaMalloc") == allocations);
   CHECK(fake_cuda::get("cudaStreamSynchronize") == waits);
   product other = p.whole();
-  for (std::int64_t i = 0; i < 2 * std::int64_t(cuda_attention::max_plans); ++i) {
+  for (std::int64_t i = 0; i < 2 * std::int64_t(cudnn_attention::max_plans); ++i) {
     other.scale = float(i);
     CHECK(e.runtime.attention(other) == 4608);
   }
-  CHECK(fake::get("plans") == long(cuda_attention::max_plans));
-  fake::set("workspace", cuda_attention::max_workspace_bytes);
+  CHECK(fake::get("plans") == long(cudnn_attention::max_plans));
+  fake::set("workspace", cudnn_attention::max_workspace_bytes);
   other.scale = -1;
   CHECK(e.runtime.attention(other) == 4608);
   CHECK(fake_cuda::get("cudaMalloc") == allocations + 1);
@@ -207,7 +207,7 @@ TEST_CASE(
   x.scale = 2;
   CHECK(e.runtime.attention(x) == 4096);
   CHECK(e.runtime.cudnn_refusal() == "");
-  fake::set("workspace", cuda_attention::max_workspace_bytes + 1);
+  fake::set("workspace", cudnn_attention::max_workspace_bytes + 1);
   x.scale = 3;
   CHECK(refused(x) == "cuDNN: a workspace of 33554433 bytes (0.0 GiB)");
   fake::set("workspace", 256);
@@ -246,7 +246,7 @@ TEST_CASE("fake cuDNN: at the end nothing is left of it") {
 
 TEST_CASE("no cuDNN: kernels do it, and that is no error") {
   REQUIRE(fake_cuda::here());
-  REQUIRE(!cuda_attention::library());
+  REQUIRE(!cudnn_attention::library());
   fake_cuda::reset();
   exec e;
   prompt p(5000);
@@ -260,7 +260,7 @@ TEST_CASE("no cuDNN: kernels do it, and that is no error") {
 }
 
 TEST_CASE("real cuDNN: what is asked is valid to it, without a device") {
-  if (!cuda_attention::library()) {
+  if (!cudnn_attention::library()) {
     MESSAGE("SKIPPED: libcudnn.so." << CUDNN_MAJOR << " is not found");
     return;
   }
@@ -275,14 +275,14 @@ TEST_CASE("real cuDNN: what is asked is valid to it, without a device") {
           CAPTURE(tokens);
           std::int64_t const width = (heads + 2 * kv_heads) * dim;
           auto const asked =
-              cuda_attention::describe({nullptr, width, nullptr, width, nullptr, width, nullptr,
+              cudnn_attention::describe({nullptr, width, nullptr, width, nullptr, width, nullptr,
                                         heads * dim, tokens, heads, kv_heads, dim, 0.1f},
                                        tokens, capability);
           auto answer = asked->validate();
           CHECK_MESSAGE(answer.is_good(), answer.get_message());
         }
   auto answer =
-      cuda_attention::describe(
+      cudnn_attention::describe(
           {nullptr, 100, nullptr, 100, nullptr, 100, nullptr, 100, 4096, 3, 2, 64, 1}, 4096, 90)
           ->validate();
   CHECK(answer.is_bad());  // heads that do not divide

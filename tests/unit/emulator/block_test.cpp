@@ -232,12 +232,12 @@ TEST_CASE(
     };
     for (int i = 0; i < 3; ++i) {
       b.copy_async(s.value[i][b.thread()], a.from + (i * 32 + b.thread()) * 4, i != 1);
-      b.copies_end();
+      b.commit_copies();
     }
     record(0);
-    plait::kernels::copies_left<1>(b);
+    plait::kernels::wait_for_copies<1>(b);
     record(1);
-    plait::kernels::copies_left<0>(b);
+    plait::kernels::wait_for_copies<0>(b);
     record(2);
   };
   exec.launch<kernel_of<addresses, space, body, 32>>({}, {from.data(), out.data()});

@@ -463,7 +463,7 @@ TEST_CASE("paged_attention with a library: q, k and v are read from the rows of 
 TEST_CASE("paged_attention by cuDNN: a prompt of any number of tokens, in place, and later calls") {
   test::random random(29);
   attention_shape const shape{2, 1, 64};
-  lengths_of_calls const lengths = {{plait::exec::cuda_attention::least_tokens + 301}, {1}, {40}};
+  lengths_of_calls const lengths = {{plait::exec::cudnn_attention::least_tokens + 301}, {1}, {40}};
   auto const data = inputs<plait::bf16_t>(random, lengths, shape);
   auto const expected = reference(shape, lengths, data);
   for (bool enabled : {true, false}) {

@@ -173,7 +173,7 @@ struct attention_decode {
     PLAIT_UNROLL
     for (int c = 0; c < 4; ++c)
       b.copy_async(&ring[x % depth][c][b.lane()], at + c * int{page_tokens}, 16 * x < from.dims);
-    b.copies_end();
+    b.commit_copies();
   }
   template <class Block, class Ring>
   PLAIT_HD static void copy_values(Block const& b, int x, lane_page const& from, int dim,
@@ -186,7 +186,7 @@ struct attention_decode {
       b.copy_async(&ring[x % depth][c][b.lane()], at + offset * dim,
                    t + offset < from.tokens && (!Padded || d + 8 * g < dim));
     }
-    b.copies_end();
+    b.commit_copies();
   }
 
   /// Multiplies piece x of the ring with `right`: the words of four rows become fragments of four
@@ -195,7 +195,7 @@ struct attention_decode {
   PLAIT_HD static void multiply(Block const& b, int x, Ring const& ring, words2 right,
                                 float (&sums)[4][4]) {
     words4 rows[4];
-    copies_left<depth - 1>(b);
+    wait_for_copies<depth - 1>(b);
     PLAIT_UNROLL
     for (int c = 0; c < 4; ++c) rows[c] = ring[x % depth][c][b.lane()];
     PLAIT_UNROLL
@@ -275,7 +275,7 @@ struct attention_decode {
       }
     }
 
-    copies_left<0>(b);
+    wait_for_copies<0>(b);
     b.sync_warp();  // from here on the memory of the ring holds the sums
     PLAIT_UNROLL
     for (int e = 0; e < 2; ++e) {

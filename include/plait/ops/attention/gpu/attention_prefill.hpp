@@ -138,7 +138,7 @@ struct attention_prefill {
     for (int n = from; n < to;
          ++n, tokens -= step, below -= step, last_visible[0] -= step, last_visible[1] -= step) {
       int const width = Padded ? opaque(dim) : Dim;
-      copies_left<0>(b);
+      wait_for_copies<0>(b);
       b.sync();  // the keys are visible, and the values of the last step are no longer read
       copy_values(b, s, table, values_at, n, tokens, width);
       float scores[step / 8][4] = {};
@@ -154,7 +154,7 @@ struct attention_prefill {
         }
         softmax_step(b, edge, last_visible, a.scale, scores, maximum, total, sums);
       }
-      copies_left<0>(b);
+      wait_for_copies<0>(b);
       b.sync();  // the values are visible, and the keys are no longer read
       if (n + 1 < to) copy_keys(b, s, table, keys_at, n + 1, width);
       if (edge) remove_non_finite(b, s, last_visible, tokens, slice, sums);
@@ -243,7 +243,7 @@ struct attention_prefill {
     for (int i = b.thread(); i < dim * chunks; i += threads)
       b.copy_async(key_chunk(s, i / chunks, i % chunks),
                    from + int{page_tokens} * (i / chunks) + 8 * (i % chunks));
-    b.copies_end();
+    b.commit_copies();
   }
   /// Copies the first `tokens` tokens of a step; the others are zero.
   template <class Block>
@@ -262,7 +262,7 @@ struct attention_prefill {
       }
       b.copy_async(value_chunk(s, t, chunk), from + (t * chunks + chunk) * 8, t < tokens);
     }
-    b.copies_end();
+    b.commit_copies();
   }
 
   /// One step of the online softmax. scores[t][0, 1] are those of the first row and tokens 8 t + 2
