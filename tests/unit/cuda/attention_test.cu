@@ -276,8 +276,8 @@ TEST_CASE("real cuDNN: what is asked is valid to it, without a device") {
           std::int64_t const width = (heads + 2 * kv_heads) * dim;
           auto const asked =
               cudnn_attention::describe({nullptr, width, nullptr, width, nullptr, width, nullptr,
-                                        heads * dim, tokens, heads, kv_heads, dim, 0.1f},
-                                       tokens, capability);
+                                         heads * dim, tokens, heads, kv_heads, dim, 0.1f},
+                                        tokens, capability);
           auto answer = asked->validate();
           CHECK_MESSAGE(answer.is_good(), answer.get_message());
         }

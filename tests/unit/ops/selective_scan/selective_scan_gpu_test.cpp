@@ -96,8 +96,8 @@ test::recurrent_results<float> device_results(scan_case const& c, run_options co
 }
 
 // A kernel's minimum of blocks per multiprocessor bounds its registers; 0: no bound.
-static_assert(plait::kernels::min_blocks_of<plait::kernels::selective_scan_tiles<plait::bf16_t, 4>>() ==
-              4);
+static_assert(
+    plait::kernels::min_blocks_of<plait::kernels::selective_scan_tiles<plait::bf16_t, 4>>() == 4);
 static_assert(plait::kernels::min_blocks_of<plait::kernels::no_shared>() == 0);
 
 // As on the CPU (tests/unit/ops/selective_scan/selective_scan_test.cpp): an exp2 of 2e-7, a
