@@ -608,6 +608,7 @@ class Reference:
         for folder in self.folders:
             if folder:
                 first = " ".join(self.introduction(folder)[2:]).split(". ")[0].rstrip(".")
+                first = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", first)  # links of that page
                 yield f"| [{folder}/]({page_of(folder)}) | {first.split(' | ')[0].strip()} |"
 
     def pages(self):

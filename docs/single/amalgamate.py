@@ -18,6 +18,9 @@ INCLUDE = HERE.parent.parent / "include"
 OUTPUT = HERE / "plait-single.hpp"
 ROOT = "plait/policy.hpp"
 
+# Each header puts other people's macros aside; Compiler Explorer has none.
+FRAME = ("plait/core/prologue.hpp", "plait/core/epilogue.hpp")
+
 HEAD = """\
 // plait {version}: policies, configurations and counts in one file.
 // Generated from the headers by docs/single/amalgamate.py.
@@ -38,7 +41,7 @@ def version():
 
 def inline(header, seen, standard, out):
     """Appends a header to `out`, its includes before it; collects standard headers."""
-    if header in seen:
+    if header in seen or header in FRAME:
         return
     seen.add(header)
     kept, depth = [], 0

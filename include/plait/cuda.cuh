@@ -1,6 +1,6 @@
-// Layers, models and CUDA in one include, for nvcc: with `<plait/plait.hpp>` beside it for the CPU
-// too. Needs the CUDA toolkit 13 and cuBLASLt.
-// Cost: some ten seconds to compile, and half a minute an architecture with a model in it
+// Layers, models and exec::cuda in one include, for nvcc; with <plait/plait.hpp> beside it also for
+// exec::cpu. Needs the CUDA toolkit 13 and cuBLASLt.
+// Cost: some ten seconds to compile, and half a minute per architecture with a model in the file
 // Test: tests/unit/cuda/launch_test.cu, tests/checks/headers/nvcc.sh
 #pragma once
 

@@ -1,5 +1,6 @@
-// plait on the emulator: layers and models for exec::emulated, the kernels of a device on the CPU.
-// With <plait/plait.hpp> beside it, in one file or in others, for exec::cpu too.
+// Layers, models and exec::emulated in one include: the kernels of a device on the CPU. With
+// <plait/plait.hpp> beside it, in this file or another, also for exec::cpu.
+// Test: tests/unit/model/device_test.cpp
 #pragma once
 
 #include <plait/emulator/exec.hpp>
@@ -14,6 +15,7 @@
 #include <plait/model/initialize.hpp>
 #include <plait/model/model.hpp>
 #include <plait/model/sample.hpp>
+#include <plait/model/session.hpp>
 #include <plait/model/single_layer.hpp>
 #include <plait/models/jamba/jamba.hpp>
 #include <plait/models/mixtral/mixtral.hpp>

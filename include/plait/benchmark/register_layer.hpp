@@ -337,8 +337,7 @@ class layer_subject {
 ///   the context of a layer that has none, the routing of a layer without a router, and the threads
 ///   of a device
 /// Errors: those of `sweep` (benchmark/sweep.hpp) and benchmark/experts.hpp; of the benchmark,
-/// those
-///   of benchmark/check.hpp
+///   those of benchmark/check.hpp
 /// Cost: `options.max_bytes` of copies, or one copy where it needs more; while it is checked, the
 ///   layer in double
 /// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp,

@@ -272,8 +272,7 @@ class model_subject {
 ///   one; without a vocabulary, its hidden states. Benchmarks are named as those of register_layer,
 ///   with `sequences:S` where they are not one
 /// Errors: those of `sweep` (benchmark/sweep.hpp) and benchmark/experts.hpp; of the benchmark,
-/// those
-///   of `difference` (benchmark/check.hpp) and
+///   those of `difference` (benchmark/check.hpp) and
 ///   - `the result of … tokens is not that of the same tokens in two calls`
 /// Cost: `options.max_bytes` of copies, or one copy where it needs more. Contexts are filled by
 ///   forward and continued while they grow: in rising order each token is computed once. While it

@@ -43,7 +43,7 @@ struct sum_register<products::bytes> {
 /// Cost: one multiply-add per sum, one broadcast per row
 /// Test: tests/unit/ops/linear/linear_test.cpp, tests/unit/ops/linear/precision_test.cpp
 template <int Rows, products Products = products::floats>
-struct tile {
+struct accumulators {
   typename detail::sum_register<Products>::type sum[Rows][2];
 
   /// Sets each row to 0, or to the `count` values of bias.
@@ -96,7 +96,7 @@ struct tile {
   }
 #endif
   /// sum[m] += other[m] (a, b).
-  [[gnu::always_inline]] void add_scaled(tile<Rows, products::bytes> const& other, packet a,
+  [[gnu::always_inline]] void add_scaled(accumulators<Rows, products::bytes> const& other, packet a,
                                          packet b) {
     for_sums([&](auto m, auto half) __attribute__((always_inline)) {
       sum[m][half] = simd::fma(simd::value(other.sum[m][half]), half == 0 ? a : b, sum[m][half]);

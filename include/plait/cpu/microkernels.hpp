@@ -27,11 +27,11 @@ inline constexpr std::int64_t prefetch_bytes = 3072;
 /// t[m] += sum_k x[k][m] w[k].
 /// Shapes: x [k][Rows]; w [k][panel], float or bf16_t, its rows `stride` values apart
 template <int Rows, class Element>
-[[gnu::always_inline]] inline void multiply(tile<Rows>& t, Element const* w, std::int64_t stride,
-                                            float const* x, std::int64_t k) {
+[[gnu::always_inline]] inline void multiply(accumulators<Rows>& t, Element const* w,
+                                            std::int64_t stride, float const* x, std::int64_t k) {
   constexpr int line = 64 / sizeof(Element);
   constexpr int ahead = prefetch_bytes / sizeof(Element);
-  tile<Rows> sums = t;
+  accumulators<Rows> sums = t;
   for (std::int64_t i = 0; i < k; ++i, w += stride, x += Rows) {
     packet const a = simd::load(w);
     packet const b = simd::load(w + width);
@@ -68,24 +68,24 @@ struct weight_words {
 /// Shapes: w as panel_format (cpu/panel_format.hpp), x as row_format (cpu/row_format.hpp)
 /// Cost: a panel is read once, prefetched 3 KiB ahead
 template <dtype Stored, dtype Activations>
-struct product;
+struct microkernel;
 
 template <>
-struct product<dtype::f32, dtype::f32> {
+struct microkernel<dtype::f32, dtype::f32> {
   static constexpr bool pairs = false;
   template <int Rows>
-  [[gnu::always_inline]] static void run(tile<Rows>& sums, std::byte const* w, float const* x,
-                                         std::int64_t k) {
+  [[gnu::always_inline]] static void run(accumulators<Rows>& sums, std::byte const* w,
+                                         float const* x, std::int64_t k) {
     multiply<Rows>(sums, reinterpret_cast<float const*>(w), panel, x, k);
   }
 };
 
 template <>
-struct product<dtype::bf16, dtype::f32> {
+struct microkernel<dtype::bf16, dtype::f32> {
   static constexpr bool pairs = false;
   template <int Rows>
-  [[gnu::always_inline]] static void run(tile<Rows>& sums, std::byte const* w, float const* x,
-                                         std::int64_t k) {
+  [[gnu::always_inline]] static void run(accumulators<Rows>& sums, std::byte const* w,
+                                         float const* x, std::int64_t k) {
     for (std::int64_t i = 0; i + 1 < k; i += 2, w += panel * 4, x += 2 * Rows) {
       auto const [a, b] = weight_words::stream(w);
       sums.multiply_add(simd::lower(a), simd::lower(b), x);
@@ -99,11 +99,11 @@ struct product<dtype::bf16, dtype::f32> {
 };
 
 template <>
-struct product<dtype::bf16, dtype::bf16> {
+struct microkernel<dtype::bf16, dtype::bf16> {
   static constexpr bool pairs = false;
   template <int Rows>
-  [[gnu::always_inline]] static void run(tile<Rows>& sums, std::byte const* w, float const* x,
-                                         std::int64_t k) {
+  [[gnu::always_inline]] static void run(accumulators<Rows>& sums, std::byte const* w,
+                                         float const* x, std::int64_t k) {
     for (std::int64_t i = 0; i < k; i += 2, w += panel * 4) {
       auto const [a, b] = weight_words::stream(w);
 #if PLAIT_BF16_DOT
@@ -122,12 +122,12 @@ struct product<dtype::bf16, dtype::bf16> {
 
 /// scale (byte - 128) has at most 19 significant bits: widening is exact.
 template <>
-struct product<dtype::int8, dtype::f32> {
+struct microkernel<dtype::int8, dtype::f32> {
   static constexpr bool pairs = true;
 
   template <int Rows>
-  [[gnu::always_inline]] static void run(tile<Rows>& sums, std::byte const* w, float const* x,
-                                         std::int64_t k) {
+  [[gnu::always_inline]] static void run(accumulators<Rows>& sums, std::byte const* w,
+                                         float const* x, std::int64_t k) {
     for (; k > 0; k -= format::step, w += format::step_bytes) {
       block const scales(w);
       std::int64_t const columns = std::min(k, format::step);
@@ -140,10 +140,11 @@ struct product<dtype::int8, dtype::f32> {
     }
   }
 
-  [[gnu::always_inline]] static void run_pair(tile<1>& t, tile<1>& u, std::byte const* w,
-                                              std::byte const* v, float const* x, std::int64_t k) {
-    tile<1> w_sums = t;
-    tile<1> v_sums = u;
+  [[gnu::always_inline]] static void run_pair(accumulators<1>& t, accumulators<1>& u,
+                                              std::byte const* w, std::byte const* v,
+                                              float const* x, std::int64_t k) {
+    accumulators<1> w_sums = t;
+    accumulators<1> v_sums = u;
     for (; k > 0;
          k -= format::step, w += format::step_bytes, v += format::step_bytes, x += format::step) {
       block const w_scales(w);
@@ -200,18 +201,18 @@ struct product<dtype::int8, dtype::f32> {
 };
 
 template <>
-struct product<dtype::int8, dtype::int8> {
+struct microkernel<dtype::int8, dtype::int8> {
   static constexpr bool pairs = false;
   template <int Rows>
-  [[gnu::always_inline]] static void run(tile<Rows>& sums, std::byte const* w, float const* x,
-                                         std::int64_t k) {
+  [[gnu::always_inline]] static void run(accumulators<Rows>& sums, std::byte const* w,
+                                         float const* x, std::int64_t k) {
     constexpr std::int64_t step = panel_format<dtype::int8>::step;
     for (; k > 0; k -= step) {
       packet const scale_a = simd::load_f16(w);
       packet const scale_b = simd::load_f16(w + width * 2);
       __builtin_prefetch(w + prefetch_bytes);
       w += panel * 2;
-      tile<Rows, products::bytes> block;
+      accumulators<Rows, products::bytes> block;
       block.start_bytes(x);
       x += Rows;
       for (int i = 0; i < step; i += 4, w += panel * 4) {
@@ -242,9 +243,9 @@ kernel kernel_of(std::int64_t rows) {
   return []<int... M>(std::integer_sequence<int, M...>, std::int64_t r) {
     static constexpr kernel all[] = {
         +[](float* sums, std::byte const* w, float const* x, std::int64_t k) {
-          tile<M + 1> t;
+          accumulators<M + 1> t;
           t.load(sums);
-          product<Stored, Activations>::template run<M + 1>(t, w, x, k);
+          microkernel<Stored, Activations>::template run<M + 1>(t, w, x, k);
           t.store(sums);
         }...};
     return all[r - 1];
@@ -252,11 +253,11 @@ kernel kernel_of(std::int64_t rows) {
   (std::make_integer_sequence<int, max_rows(Activations)>{}, rows);
 }
 
-/// product::run_pair; compiled once for all its callers.
+/// microkernel::run_pair; compiled once for all its callers.
 template <dtype Stored, dtype Activations>
 void multiply_pair(std::byte const* w, std::byte const* v, float const* x, std::int64_t k,
-                   tile<1>& t, tile<1>& u) {
-  product<Stored, Activations>::run_pair(t, u, w, v, x, k);
+                   accumulators<1>& t, accumulators<1>& u) {
+  microkernel<Stored, Activations>::run_pair(t, u, w, v, x, k);
 }
 
 }  // namespace panels

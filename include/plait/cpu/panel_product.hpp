@@ -31,9 +31,9 @@ inline void copy_columns(float const* sums, float* y, std::int64_t count) {
 /// reading the panel from memory, and short enough for its packed rows to stay in the L2 cache
 /// while the panels pass by.
 struct group_runs {
-  static constexpr std::int64_t most = 16;  ///< groups of a run
+  static constexpr std::int64_t max_groups = 16;  ///< groups of a run
   row_groups groups;
-  std::int64_t groups_per_run = most;
+  std::int64_t groups_per_run = max_groups;
   constexpr std::int64_t count() const {
     return (groups.count() + groups_per_run - 1) / groups_per_run;
   }
@@ -46,7 +46,7 @@ struct group_runs {
 /// Sums of one panel for the groups of a run: [row][panel], rows counted from the run's first.
 template <dtype Activations>
 struct panel_sums {
-  alignas(64) float values[group_runs::most * max_rows(Activations) * panel];
+  alignas(64) float values[group_runs::max_groups * max_rows(Activations) * panel];
   float* row(std::int64_t r) { return values + r * panel; }
 };
 
@@ -67,8 +67,8 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
   constexpr bool scaled = Activations == dtype::int8;
   std::int64_t const before = groups.first(first);
   std::int64_t const rows = groups.first(end) - before;
-  tile<1> start;
-  tile<1> zero;
+  accumulators<1> start;
+  accumulators<1> zero;
   start.start(bias, count);
   zero.start();
   for (std::int64_t r = 0; r < rows; ++r) (scaled ? zero : start).store(sums.row(r));
@@ -98,7 +98,7 @@ void multiply_groups(std::byte const* weights, packed_rows<Activations> const& x
 
 /// Panels of a work item: two where the microkernel computes pairs.
 template <dtype Stored, dtype Activations>
-inline constexpr std::int64_t panels_per_item = product<Stored, Activations>::pairs ? 2 : 1;
+inline constexpr std::int64_t panels_per_item = microkernel<Stored, Activations>::pairs ? 2 : 1;
 
 /// Work items of a matrix.
 template <dtype Stored, dtype Activations>
@@ -133,10 +133,10 @@ void multiply_item(panel_matrix<Stored> const& w, std::int64_t copy, std::int64_
   auto const bias_of = [&](std::int64_t p) { return bias != nullptr ? bias + p * panel : nullptr; };
   std::int64_t const p = item * panels_per_item<Stored, Activations>;
   std::int64_t const p_end = std::min(w.panels(), p + panels_per_item<Stored, Activations>);
-  if constexpr (product<Stored, Activations>::pairs)
+  if constexpr (microkernel<Stored, Activations>::pairs)
     if (runs.groups.rows == 1 && p_end - p == 2) {
-      tile<1> t;
-      tile<1> u;
+      accumulators<1> t;
+      accumulators<1> u;
       t.start(bias_of(p), count(p));
       u.start(bias_of(p + 1), count(p + 1));
       multiply_pair<Stored, Activations>(w.panel_data(copy, p), w.panel_data(copy, p + 1),

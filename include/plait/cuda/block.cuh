@@ -1,5 +1,4 @@
-// A block of a CUDA device, as kernels see it (gpu/block.hpp). A block (block.hpp) of a CUDA
-// device: its threads, shuffles, matrix instructions, and CUB's reductions and scans.
+// A block of a CUDA device.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -14,9 +13,10 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Threads of a block of CUDA. Reductions and scans are CUB's, each with its result for every
-/// thread.
-/// Test: tests/unit/cuda/ptxas.sh; on a device the tests of tests/unit/ops/cuda/ compiled for it
+/// A thread's view of its block on a CUDA device; models kernels::block (gpu/block.hpp). Reductions
+/// and scans are CUB's, with the result to every thread.
+///
+/// Test: tests/unit/cuda/ptxas.sh; on a device the tests of kernels compiled for it
 ///   (tests/unit/cuda/gpu_main.cu)
 template <int Threads>
 class cuda_block {
@@ -67,10 +67,10 @@ class cuda_block {
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
 
-  __device__ void copy_async(void* to, void const* from, bool there = true) const {
-    auto const place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
-                 "r"(there ? 16 : 0)
+  __device__ void copy_async(void* to, void const* from, bool valid = true) const {
+    auto const address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+                 "r"(valid ? 16 : 0)
                  : "memory");
   }
   __device__ void copies_end() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -80,17 +80,19 @@ class cuda_block {
   }
 
   __device__ float sum(reduce_space& space, float value) const {
-    return everywhere(space, reduction(space.parts).Sum(value));
+    return broadcast(space, reduction(space.parts).Sum(value));
   }
   __device__ float maximum(reduce_space& space, float value) const {
-    return everywhere(
+    return broadcast(
         space, reduction(space.parts).Reduce(value, [](float a, float b) { return fmaxf(a, b); }));
   }
-  /// As a thread's own total, an exclusive scan of those, and again through its items, so that no
-  /// barrier is needed for the carry.
+  /// Each thread reduces its items, the block scans the totals exclusively, and each thread scans
+  /// its items from there: the carry needs no barrier.
   template <class T, int Items, class Op>
   __device__ void scan(scan_space<T>& space, T (&values)[Items], Op op, T& carry) const {
-    T total = values[0], before, all;
+    T total = values[0];
+    T before;
+    T all;
     PLAIT_UNROLL
     for (int i = 1; i < Items; ++i) total = op(total, values[i]);
     scanning<T>(space.parts).ExclusiveScan(total, before, op, all);
@@ -102,8 +104,8 @@ class cuda_block {
 
  private:
   static constexpr unsigned every_lane = 0xffffffffu;
-  /// What thread 0 has.
-  __device__ float everywhere(reduce_space& space, float value) const {
+  /// The value of thread 0, to every thread.
+  __device__ float broadcast(reduce_space& space, float value) const {
     if (thread() == 0) space.result = value;
     __syncthreads();
     return space.result;

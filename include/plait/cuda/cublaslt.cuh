@@ -1,37 +1,39 @@
-// Products of many rows by cuBLASLt.
+// Matrix products by cuBLASLt.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/core/sentence.hpp>
 #include <plait/cuda/memory.cuh>
-#include <plait/exec/device.hpp>
+#include <plait/gpu/matrix_product.hpp>
 
 #include <cublasLt.h>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <string>
 #include <type_traits>
 
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// cuBLASLt with its workspace and the algorithms it has chosen: asked once a shape, since asking
-/// takes longer than a small product. Sums are f32, and f32 is not rounded to TF32. Numbers of rows
-/// above 256 share an algorithm with their like, so that ragged calls do not ask each time.
+/// cuBLASLt with its workspace and the algorithms chosen so far.
+///
 /// Equation: y = x w^T with sums in f32; f32 is not rounded to TF32
-/// Cost: an algorithm is asked for once a shape; numbers of rows above 256 share one with their
-///   like. 32 MiB of the device
+/// Errors: plait::error where cuBLASLt fails or has no algorithm, with the shapes
+/// Cost: one query for an algorithm per shape, which takes longer than a small product; numbers of
+///   rows above 256 share an algorithm with similar ones, so that ragged calls seldom query. 32 MiB
+///   of the device
 /// Test: tests/unit/cuda/launch_test.cu, tests/unit/cuda/runtime_test.cu
-class cuda_gemm {
+class cublaslt_gemm {
  public:
   static constexpr std::int64_t workspace_bytes = std::int64_t{32} << 20;
 
-  cuda_gemm() {
+  cublaslt_gemm() {
     cublasLtHandle_t handle = nullptr;
     cuda_check::check(cublasLtCreate(&handle), "cublasLtCreate");
     handle_.reset(handle);
@@ -40,15 +42,17 @@ class cuda_gemm {
   template <class X, class Y>
   void run(matrix_product<X, Y> const& p, cudaStream_t stream) {
     static_assert(std::is_same_v<X, float> ? std::is_same_v<Y, float> : std::is_same_v<X, bf16_t>);
-    // What is row-major here is column-major there, transposed: y^T [n, rows] = (w^T)^T [n, k] x^T
-    // [k, rows].
+    // A row-major matrix is the column-major transpose: y^T [n, rows] = (w^T)^T [n, k] x^T [k,
+    // rows].
     cublasLtMatmulDescOpaque_t product;
-    cublasLtMatrixLayoutOpaque_t w, x, y;
+    cublasLtMatrixLayoutOpaque_t w;
+    cublasLtMatrixLayoutOpaque_t x;
+    cublasLtMatrixLayoutOpaque_t y;
     check(cublasLtMatmulDescInit(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     cublasOperation_t const transposed = CUBLAS_OP_T;
     check(cublasLtMatmulDescSetAttribute(&product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
                                          sizeof transposed));
-    auto const layouts = [&](std::int64_t rows) {
+    auto const set_layouts = [&](std::int64_t rows) {
       check(cublasLtMatrixLayoutInit(&w, type<X>, std::uint64_t(p.k), std::uint64_t(p.n),
                                      p.w_stride));
       check(cublasLtMatrixLayoutInit(&x, type<X>, std::uint64_t(p.k), std::uint64_t(rows),
@@ -70,27 +74,27 @@ class cuda_gemm {
       auto const known = algorithms_.find(k);
       if (known != algorithms_.end()) return known->second;
       if (algorithms_.size() >= max_algorithms) algorithms_.clear();
-      layouts(rows);
+      set_layouts(rows);
       return algorithms_.emplace(k, choose(product, w, x, y, alignment, p.n, p.k, rows))
           .first->second;
     };
     auto const multiply = [&](cublasLtMatmulAlgo_t const& algorithm) {
-      float const one = 1, zero = 0;
-      layouts(p.rows);
+      float const one = 1;
+      float const zero = 0;
+      set_layouts(p.rows);
       return cublasLtMatmul(handle_.get(), &product, &one, p.w, &w, p.x, &x, &zero, p.y, &y, p.y,
                             &y, &algorithm, workspace_.data(), std::size_t(workspace_bytes),
                             stream);
     };
-    std::int64_t const alike = rows_alike(p.rows);
-    cublasStatus_t status = multiply(algorithm_for(alike));
-    if (alike != p.rows &&
+    std::int64_t const shared_rows = rows_of_algorithm(p.rows);
+    cublasStatus_t status = multiply(algorithm_for(shared_rows));
+    if (shared_rows != p.rows &&
         (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE))
       status = multiply(algorithm_for(p.rows));
     if (status != CUBLAS_STATUS_SUCCESS)
       cuda_check::check(
-          status, ("cublasLtMatmul of [" + std::to_string(p.rows) + ", " + std::to_string(p.k) +
-                   "] with [" + std::to_string(p.n) + ", " + std::to_string(p.k) + "]^T")
-                      .c_str());
+          status,
+          sentence("cublasLtMatmul of [{}, {}] with [{}, {}]^T", p.rows, p.k, p.n, p.k).c_str());
   }
 
  private:
@@ -104,13 +108,13 @@ class cuda_gemm {
     cuda_check::check(status, "describing a product to cuBLASLt");
   }
 
-  /// Of an address, as far as it matters.
+  /// Alignment of an address, up to 16 bytes.
   static std::int64_t alignment_of(void const* p) {
     auto const at = reinterpret_cast<std::uintptr_t>(p);
     return static_cast<std::int64_t>(std::min<std::uintptr_t>(at & (~at + 1), 16));
   }
-  /// Up to 256 every number for itself, then eight in an octave.
-  static std::int64_t rows_alike(std::int64_t rows) {
+  /// Rows whose algorithm `rows` rows use: themselves up to 256, then eight numbers per octave.
+  static std::int64_t rows_of_algorithm(std::int64_t rows) {
     if (rows <= 256) return rows;
     std::int64_t const step =
         static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(rows))) / 8;
@@ -121,25 +125,24 @@ class cuda_gemm {
                               cublasLtMatrixLayoutOpaque_t& x, cublasLtMatrixLayoutOpaque_t& y,
                               std::array<std::int64_t, 3> const& alignment, std::int64_t n,
                               std::int64_t k, std::int64_t rows) const {
-    cublasLtMatmulPreferenceOpaque_t wishes;
-    check(cublasLtMatmulPreferenceInit(&wishes));
-    auto const wish = [&](cublasLtMatmulPreferenceAttributes_t which, auto value) {
-      check(cublasLtMatmulPreferenceSetAttribute(&wishes, which, &value, sizeof value));
+    cublasLtMatmulPreferenceOpaque_t preference;
+    check(cublasLtMatmulPreferenceInit(&preference));
+    auto const set = [&](cublasLtMatmulPreferenceAttributes_t which, auto value) {
+      check(cublasLtMatmulPreferenceSetAttribute(&preference, which, &value, sizeof value));
     };
-    wish(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t(workspace_bytes));
-    wish(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, std::uint32_t(alignment[0]));
-    wish(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, std::uint32_t(alignment[1]));
-    wish(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, std::uint32_t(alignment[2]));
-    wish(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, std::uint32_t(alignment[2]));
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t(workspace_bytes));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, std::uint32_t(alignment[0]));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, std::uint32_t(alignment[1]));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, std::uint32_t(alignment[2]));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, std::uint32_t(alignment[2]));
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     cublasStatus_t const status = cublasLtMatmulAlgoGetHeuristic(
-        handle_.get(), &product, &w, &x, &y, &y, &wishes, 1, &found, &count);
+        handle_.get(), &product, &w, &x, &y, &y, &preference, 1, &found, &count);
     if (status == CUBLAS_STATUS_SUCCESS && count > 0 && found.state == CUBLAS_STATUS_SUCCESS)
       return found.algo;
-    throw error("exec::cuda: cuBLASLt has no algorithm for [" + std::to_string(rows) + ", " +
-                std::to_string(k) + "] with [" + std::to_string(n) + ", " + std::to_string(k) +
-                "]^T (" + cublasLtGetStatusName(status) + ")");
+    throw error(sentence("exec::cuda: cuBLASLt has no algorithm for [{}, {}] with [{}, {}]^T ({})",
+                         rows, k, n, k, cublasLtGetStatusName(status)));
   }
 
   struct destroy {

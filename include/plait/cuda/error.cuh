@@ -1,9 +1,10 @@
-// Errors of CUDA as sentences, and the end of a device. What CUDA answers, as sentences.
+// Errors of CUDA as sentences.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
 #include <plait/core/error.hpp>
+#include <plait/core/sentence.hpp>
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
@@ -17,46 +18,44 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// What becomes of the answers of CUDA: each that is not success is a plait::error with the call's
-/// name. Some say that a kernel has gone wrong, and then no call of this process can use the device
-/// again: from then on every check refuses, with what was said first. Kernels run later than they
-/// are launched, so it is the last one launched that is named, unless the launch itself failed.
-/// Equation: an error that a kernel leaves behind is final: every later call of the process
-///   refuses, with what was said first
+/// Checks of CUDA's status codes: each code other than success is a plait::error with the name of
+/// the call.
+///
+/// Equation: an error that a kernel leaves behind is final: each later call of the process throws,
+///   with the first error. Kernels run after they are launched, so that the error names the last
+///   kernel launched, unless the launch itself failed
 /// Errors:
 ///   - `exec::cuda: … failed: …`: with the call's name and CUDA's words
 /// Test: tests/unit/cuda/runtime_test.cu
 class cuda_check {
  public:
-  /// The answer of `call`. Where nothing is to be thrown, a destructor for instance, an answer may
-  /// be let go.
+  /// Throws unless `call` has succeeded. Destructors ignore the code instead.
   static void check(cudaError_t code, char const* call) {
     if (code != cudaSuccess) fail(code, call);
   }
   static void check(cublasStatus_t status, char const* call) {
     if (status == CUBLAS_STATUS_SUCCESS) return;
     check(cudaPeekAtLastError(), call);
-    throw error(std::string("exec::cuda: ") + call + " failed: " + cublasLtGetStatusName(status));
+    throw error(sentence("exec::cuda: {} failed: {}", call, cublasLtGetStatusName(status)));
   }
-  /// Refuses once a kernel has failed.
+  /// Throws if a kernel has failed.
   static void require_usable() {
-    if (dead().load(std::memory_order_acquire)) throw_unusable();
+    if (unusable().load(std::memory_order_acquire)) throw_unusable();
   }
-  /// Remembers which kernel is launched: `name` is the __PRETTY_FUNCTION__ of a function whose
-  /// template argument it is.
-  static void launching(char const* name) { last().store(name, std::memory_order_relaxed); }
+  /// Remembers the kernel that is launched: `name` is the __PRETTY_FUNCTION__ of a function with
+  /// the kernel as its template argument.
+  static void launching(char const* name) { last_kernel().store(name, std::memory_order_relaxed); }
 
-  /// `count` bytes as people read them.
+  /// `count` bytes in words, from 1 MiB on in GiB too.
   static std::string bytes(std::int64_t count) {
-    std::string text = std::to_string(count) + " bytes";
-    if (count < (std::int64_t{1} << 20)) return text;
+    if (count < (std::int64_t{1} << 20)) return sentence("{} bytes", count);
     std::int64_t const tenths =
         static_cast<std::int64_t>(static_cast<double>(count) / (1 << 30) * 10 + 0.5);
-    return text + " (" + std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB)";
+    return sentence("{} bytes ({}.{} GiB)", count, tenths / 10, tenths % 10);
   }
 
  private:
-  /// What a kernel leaves behind that has gone wrong: CUDA answers every later call so too.
+  /// Whether a failed kernel left the error behind: CUDA then returns it from each later call.
   static bool is_final(cudaError_t code) {
     switch (code) {
       case cudaErrorIllegalAddress:
@@ -77,29 +76,30 @@ class cuda_check {
     }
   }
   [[noreturn]] static void fail(cudaError_t code, char const* call) {
-    (void)cudaGetLastError();  // said once is enough
-    std::string const what =
-        std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
+    (void)cudaGetLastError();  // clears it: an error is reported once
+    std::string const text = sentence("{} ({})", cudaGetErrorString(code), cudaGetErrorName(code));
     if (is_final(code)) {
       std::lock_guard const lock(mutex());
-      if (!dead()) first() = what + ", " + last_launched();
-      dead().store(true, std::memory_order_release);
-      throw error(std::string("exec::cuda: ") + call + " failed: " + what + "; " + last_launched() +
-                  ", and with CUDA_LAUNCH_BLOCKING=1 in the environment the one that failed is "
-                  "named. This process cannot use the device"
-                  " any more");
+      if (!unusable()) first_error() = sentence("{}, {}", text, last_launched());
+      unusable().store(true, std::memory_order_release);
+      throw error(sentence(
+          "exec::cuda: {} failed: {}; {}, and with CUDA_LAUNCH_BLOCKING=1 in the environment "
+          "the one that failed is named. This process cannot use the device any more",
+          call, text, last_launched()));
     }
-    throw error(std::string("exec::cuda: ") + call + " failed: " + what);
+    throw error(sentence("exec::cuda: {} failed: {}", call, text));
   }
   [[noreturn]] static void throw_unusable() {
     std::lock_guard const lock(mutex());
-    throw error("exec::cuda: an earlier kernel failed (" + first() +
-                "): this process cannot use the device any more, and what its caches hold is lost");
+    throw error(sentence(
+        "exec::cuda: an earlier kernel failed ({}): this process cannot use the device any "
+        "more, and the contents of its caches are lost",
+        first_error()));
   }
   static std::string last_launched() {
-    char const* const name = last().load(std::memory_order_relaxed);
+    char const* const name = last_kernel().load(std::memory_order_relaxed);
     if (name == nullptr) return "no kernel was launched";
-    // Of "... [with Kernel = NAME; ...]" or "... [Kernel = NAME]" the name.
+    // NAME of "... [with Kernel = NAME; ...]" or "... [Kernel = NAME]".
     std::string_view text = name;
     if (auto const at = text.find("Kernel = "); at != text.npos) text.remove_prefix(at + 9);
     if (auto const end = text.find(';'); end != text.npos) text = text.substr(0, end);
@@ -107,11 +107,11 @@ class cuda_check {
     return "the last kernel launched was " + std::string(text);
   }
 
-  static std::atomic<bool>& dead() {
-    static std::atomic<bool> is = false;
-    return is;
+  static std::atomic<bool>& unusable() {
+    static std::atomic<bool> flag = false;
+    return flag;
   }
-  static std::atomic<char const*>& last() {
+  static std::atomic<char const*>& last_kernel() {
     static std::atomic<char const*> name = nullptr;
     return name;
   }
@@ -119,9 +119,9 @@ class cuda_check {
     static std::mutex m;
     return m;
   }
-  static std::string& first() {
-    static std::string what;
-    return what;
+  static std::string& first_error() {
+    static std::string text;
+    return text;
   }
 };
 

@@ -1,8 +1,9 @@
-// The memory of the current device (core/memory.hpp).
+// CUDA's memory policy.
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
+#include <plait/core/sentence.hpp>
 #include <plait/cuda/error.cuh>
 
 #include <cuda_runtime_api.h>
@@ -10,21 +11,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <type_traits>
 
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Memory of the calling thread's current device (as core/memory.hpp wants it). All that happens to
-/// it here is done on CUDA's legacy default stream, which waits for the stream of a cuda_runtime,
-/// as that waits for it: so it is in order with the kernels.
-/// Equation: what happens to it is in order with the kernels of a cuda_runtime (cuda.cuh)
-/// Cost: a buffer is one cudaMalloc, zeroed; freeing one waits for the kernels
+/// Memory of the calling thread's current device; a memory policy (core/memory.hpp).
+///
+/// Equation: all copies run on CUDA's legacy default stream, which is in order with the stream of a
+///   cuda_runtime (cuda/runtime.cuh), and so with its kernels
+/// Errors: plait::error with the bytes needed and those free when memory runs out
+/// Cost: a buffer is one cudaMalloc and is zeroed; freeing one waits for the kernels
 /// Test: tests/unit/cuda/runtime_test.cu
 struct cuda_memory {
-  /// Zero at first. plait::error with the bytes needed and those free when memory runs out. The
-  /// destructor waits for the kernels.
+  /// An array in the device's memory, initially zero.
   template <class T>
   class buffer {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -34,8 +34,8 @@ struct cuda_memory {
     explicit buffer(std::int64_t size) : size_(size) {
       if (size == 0) return;
       if (size < 0 || size > INT64_MAX / 2 / static_cast<std::int64_t>(sizeof(T)))
-        throw error("exec::cuda: out of memory: " + std::to_string(size) + " values of " +
-                    std::to_string(sizeof(T)) + " bytes are needed");
+        throw error(sentence("exec::cuda: out of memory: {} values of {} bytes are needed", size,
+                             sizeof(T)));
       data_.reset(static_cast<T*>(allocate(size * static_cast<std::int64_t>(sizeof(T)))));
       clear(data_.get(), size);
     }
@@ -63,29 +63,31 @@ struct cuda_memory {
         cudaMemsetAsync(at, 0, static_cast<std::size_t>(n) * sizeof(T), cudaStreamLegacy),
         "clearing memory of the device");
   }
-  /// From this machine; `from` may be changed afterwards.
+  /// Copies from the host; `from` may be changed afterwards.
   template <class T>
   static void copy_in(T const* from, std::int64_t n, T* to) {
     move(from, n, to, cudaMemcpyHostToDevice, "copying memory to the device");
     cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory to the device");
   }
-  /// To this machine, when all kernels have run.
+  /// Copies to the host, after all kernels.
   template <class T>
   static void copy_out(T const* from, std::int64_t n, T* to) {
     move(from, n, to, cudaMemcpyDeviceToHost, "copying memory from the device");
     cuda_check::check(cudaStreamSynchronize(cudaStreamLegacy), "copying memory from the device");
   }
 
-  /// plait::error, before anything is allocated, unless `bytes` for `what` are free.
+  /// Throws plait::error unless `bytes` bytes for `what` are free.
   static void require(std::int64_t bytes, char const* what) {
     cuda_check::require_usable();
-    std::size_t free = 0, total = 0;
+    std::size_t free = 0;
+    std::size_t total = 0;
     cuda_check::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     if (bytes > static_cast<std::int64_t>(free))
-      throw error(std::string("exec::cuda: out of memory: ") + what + " needs " +
-                  cuda_check::bytes(bytes) + " of the device, of whose " +
-                  cuda_check::bytes(static_cast<std::int64_t>(total)) + " " +
-                  cuda_check::bytes(static_cast<std::int64_t>(free)) + " are free");
+      throw error(sentence(
+          "exec::cuda: out of memory: {} needs {} of the device, of whose {} {} are "
+          "free",
+          what, cuda_check::bytes(bytes), cuda_check::bytes(static_cast<std::int64_t>(total)),
+          cuda_check::bytes(static_cast<std::int64_t>(free))));
   }
 
  private:
@@ -96,8 +98,8 @@ struct cuda_memory {
     if (code == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       require(bytes, "a block");
-      throw error("exec::cuda: out of memory: " + cuda_check::bytes(bytes) +
-                  " in one piece are needed");
+      throw error(sentence("exec::cuda: out of memory: {} in one piece are needed",
+                           cuda_check::bytes(bytes)));
     }
     cuda_check::check(code, "cudaMalloc");
     return p;

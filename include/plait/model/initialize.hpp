@@ -84,10 +84,11 @@ template <class Model>
 requires requires(Model& m) { m.for_each_tensor(detail::tensor_visitor{}); }
 void initialize(Model& m, std::uint64_t seed, double scale = 0.02) {
   m.for_each_tensor([&](int layer, std::string_view part, tensor const& t, auto& data) {
-    initialize_tensor(t, data,
-                      detail::mix(detail::mix(detail::mix(seed, std::uint64_t(layer + 1)), part),
-                                  std::string_view(t.name)),
-                      scale);
+    initialize_tensor(
+        t, data,
+        detail::mix(detail::mix(detail::mix(seed, static_cast<std::uint64_t>(layer) + 1), part),
+                    std::string_view(t.name)),
+        scale);
   });
 }
 

@@ -180,7 +180,7 @@ TEST_CASE("what explain refuses") {
         "0, 0 and 1");
   CHECK(test::message_of([] {
           explain<small>(f32, 1, 0, {});
-        }).find("explain: a roofline has operations and bytes a second above 0") == 0);
+        }).find("explain: a roofline has operations and bytes per second above 0") == 0);
   std::vector<double> const reached{1};
   CHECK(test::message_of([&] { explain(small, f32, {}, machine, reached); }) ==
         "explain: experts reached are given for 1 layers of 2");

@@ -71,7 +71,7 @@ TEST_CASE("any number of first tokens is spread as promised, each over k differe
             CHECK(std::int64_t(std::set<std::int32_t>(assigned.begin() + t * k,
                                                       assigned.begin() + (t + 1) * k)
                                    .size()) == k);
-          auto const count = histogram(wanted, n);
+          auto const count = histogram(assigned, n);
           auto const share = bench::expert_shares(r, n, k);
           for (std::size_t e = 0; e < count.size(); ++e)
             CHECK(std::abs(double(count[e]) - share[e] * double(tokens)) <= 1.5);

@@ -1,5 +1,5 @@
-// Attention by cuDNN without a device, with the real frontend and the fake library
-// (fake_cudnn.cpp), no library, or the real one, as the names of the test cases say.
+// Attention by cuDNN without a device: its frontend is the real one, the library is the fake
+// (fake_cudnn.cpp), the real one or none, as the tests' names say.
 #include <support/fake_cuda.hpp>
 #include <support/fake_cudnn.hpp>
 #include <support/on_device.hpp>
@@ -21,7 +21,7 @@ namespace {
 
 /// The fake library's functions.
 struct fake {
-  static bool loaded() { return cuda_attention::library() && find("fake_cudnn_set") != nullptr; }
+  static bool here() { return cuda_attention::library() && find("fake_cudnn_set") != nullptr; }
   static void set(char const* what, long value) {
     reinterpret_cast<void (*)(char const*, long)>(find("fake_cudnn_set"))(what, value);
   }
@@ -45,7 +45,7 @@ long launched(char const* name) {
   return n;
 }
 
-/// q, k and v of `tokens` tokens in the rows of one projection, and rows for a result.
+/// q, k and v of one projection, as many as `tokens`, and the rows for a result.
 struct prompt {
   static constexpr std::int64_t heads = 4, kv_heads = 2, dim = 64,
                                 width = (heads + 2 * kv_heads) * dim;
@@ -101,16 +101,16 @@ struct prompt {
 }  // namespace
 
 TEST_CASE(
-    "fake cuDNN: it reads the first round number of a prompt's tokens in place; kernels take the "
-    "rest and all later calls") {
-  REQUIRE(fake_cuda::preloaded());
-  REQUIRE(fake::loaded());
+    "fake cuDNN: a prompt is read where it is, its first round number of tokens; the rest and what "
+    "follows are kernels") {
+  REQUIRE(fake_cuda::here());
+  REQUIRE(fake::here());
   fake_cuda::reset();
   static_assert(cuda_attention::round_number(4095) == 0 &&
                 cuda_attention::round_number(4096) == 4096 &&
                 cuda_attention::round_number(5000) == 4608);
   exec e;
-  CHECK(fake::get("cudnnCreate") == 0);  // created at the first use
+  CHECK(fake::get("cudnnCreate") == 0);  // not before it is needed
   prompt p(5000);
   p.attend(e, 0);
   CHECK(e.runtime.cudnn_refusal() == "");
@@ -123,10 +123,10 @@ TEST_CASE(
     CHECK(done.of[i].data == at[i]);
     std::vector<long> dims{1, heads, 4608, 64};
     std::vector<long> strides{4608 * stride, 64, stride, 1};
-    if (i == 1) {  // the frontend passes keys as their transpose
+    if (i == 1) {
       std::swap(dims[2], dims[3]);
       std::swap(strides[2], strides[3]);
-    }
+    }  // the frontend hands keys on as their transpose
     CHECK(std::vector<long>(done.of[i].dims, done.of[i].dims + 4) == dims);
     CHECK(std::vector<long>(done.of[i].strides, done.of[i].strides + 4) == strides);
   }
@@ -136,10 +136,10 @@ TEST_CASE(
   CHECK(launched("attention_prefill") == 1);
   CHECK(launched("gather_rows") == 0);
   prompt chunk(4096);
-  chunk.attend(e, 1);  // with a cached token
+  chunk.attend(e, 1);  // on top of a token
   CHECK(fake::executed() == 1);
   CHECK(launched("attention_prefill") == 2);
-  chunk.attend(e, 0, true);  // in place, through the workspace
+  chunk.attend(e, 0, true);  // in place: all of it, by way of the workspace
   REQUIRE(fake::executed() == 2);
   CHECK(fake::last().of[3].data != chunk.qkv.data());
   CHECK(fake::last().of[3].strides[2] == 256);
@@ -150,9 +150,9 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "fake cuDNN: one plan per round number; a repeated length builds no plan and allocates "
+    "fake cuDNN: one plan a round number; a length that came before asks for nothing and allocates "
     "nothing") {
-  REQUIRE(fake::loaded());
+  REQUIRE(fake::here());
   fake_cuda::reset();
   exec e;
   prompt p(5000), q(4700);
@@ -181,8 +181,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "fake cuDNN: a refusal has a sentence and holds for its shape, and kernels take its place") {
-  REQUIRE(fake::loaded());
+    "fake cuDNN: what is refused is refused in a sentence, once a shape, and done by kernels") {
+  REQUIRE(fake::here());
   fake_cuda::reset();
   prompt p(4096);
   exec e;
@@ -234,18 +234,18 @@ TEST_CASE(
   }
   long const before = launched("attention_prefill");
   p.attend(e, 0);
-  CHECK(launched("attention_prefill") == before + 1);  // cuDNN has refused this shape
+  CHECK(launched("attention_prefill") == before + 1);  // its shape was refused
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
 }
 
-TEST_CASE("fake cuDNN: plans and handles are destroyed") {
-  REQUIRE(fake::loaded());
+TEST_CASE("fake cuDNN: at the end nothing is left of it") {
+  REQUIRE(fake::here());
   CHECK(fake::get("plans") == 0);
   CHECK(fake::get("handles") == 0);
 }
 
-TEST_CASE("no cuDNN: kernels take its place, without an error") {
-  REQUIRE(fake_cuda::preloaded());
+TEST_CASE("no cuDNN: kernels do it, and that is no error") {
+  REQUIRE(fake_cuda::here());
   REQUIRE(!cuda_attention::library());
   fake_cuda::reset();
   exec e;
@@ -259,12 +259,12 @@ TEST_CASE("no cuDNN: kernels take its place, without an error") {
   CHECK(fake_cuda::problems() == std::vector<std::string>{});
 }
 
-TEST_CASE("real cuDNN: the descriptions of plans are valid, without a device") {
+TEST_CASE("real cuDNN: what is asked is valid to it, without a device") {
   if (!cuda_attention::library()) {
     MESSAGE("SKIPPED: libcudnn.so." << CUDNN_MAJOR << " is not found");
     return;
   }
-  REQUIRE(!fake::loaded());
+  REQUIRE(!fake::here());
   for (int capability : {80, 90, 100, 120})
     for (std::int64_t dim : {40, 64, 128, 256})
       for (auto const& [heads, kv_heads] :
@@ -274,16 +274,16 @@ TEST_CASE("real cuDNN: the descriptions of plans are valid, without a device") {
           CAPTURE(dim);
           CAPTURE(tokens);
           std::int64_t const width = (heads + 2 * kv_heads) * dim;
-          auto const graph =
+          auto const asked =
               cuda_attention::describe({nullptr, width, nullptr, width, nullptr, width, nullptr,
                                         heads * dim, tokens, heads, kv_heads, dim, 0.1f},
                                        tokens, capability);
-          auto answer = graph->validate();
+          auto answer = asked->validate();
           CHECK_MESSAGE(answer.is_good(), answer.get_message());
         }
   auto answer =
       cuda_attention::describe(
           {nullptr, 100, nullptr, 100, nullptr, 100, nullptr, 100, 4096, 3, 2, 64, 1}, 4096, 90)
           ->validate();
-  CHECK(answer.is_bad());  // kv_heads does not divide heads
+  CHECK(answer.is_bad());  // heads that do not divide
 }

@@ -150,7 +150,7 @@ TEST_CASE("launch: the grid that reaches CUDA, and grids that are refused before
   CHECK(std::string(launches[0].kernel).find("update_rows") != std::string::npos);
   CHECK(message_of([&] { e.launch<writes_one>({.x = 1, .y = 65536}, {nullptr}); }) ==
         "exec::cuda: a launch of 1 x 65536 x 1 blocks; a device takes at most 2147483647 x 65535 x "
-        "65535: use fewer tokens a call");
+        "65535: use fewer tokens per call");
   e.launch<writes_one>({.x = 0}, {nullptr});
   e.workspace.measure([&] { e.launch<writes_one>({.x = 1}, {nullptr}); });
   CHECK(fake_cuda::launches().size() == 1);
@@ -200,16 +200,17 @@ TEST_CASE("capture: launches are recorded and replayed as one graph; an error en
   CHECK(std::string(launches[3].kernel) == "graph");
   CHECK(launches[3].nodes == 2);
   int value = 0;
-  CHECK(message_of([&] {
-          e.runtime.capture([&] { e.runtime.copy_to_host(&value, x.data(), 4); });
-        }) == "exec::cuda: a fetch while kernels are being kept");
+  CHECK(message_of(
+            [&] { e.runtime.capture([&] { e.runtime.copy_to_host(&value, x.data(), 4); }); }) ==
+        "exec::cuda: copy_to_host during a capture; a captured step copies nothing to the host");
   add(e, 3, 40, x);
   CHECK(!fake_cuda::launches().back().captured);
   CHECK(message_of([&] {
           e.execute({.sequences = 1, .rows = 1, .repeatable = true}, [] {});
           e.execute({.sequences = 1, .rows = 1, .repeatable = true},
                     [&] { e.runtime.copy_to_host(&value, x.data(), 4); });
-        }) == "exec::cuda: a fetch while kernels are being kept");
+        }) ==
+        "exec::cuda: copy_to_host during a capture; a captured step copies nothing to the host");
   CHECK(!e.in_step());
 }
 
@@ -259,7 +260,7 @@ TEST_CASE(
     CHECK(e.runtime.seconds([&] { add(e, 3, 40, x); }) == doctest::Approx(1e-3));
     auto const launches = fake_cuda::launches();
     REQUIRE(launches.size() == first + 2);
-    CHECK(std::string(launches[first].kernel).find("pause") != std::string::npos);
+    CHECK(std::string(launches[first].kernel).find("busy_wait") != std::string::npos);
     CHECK(std::string(launches[first + 1].kernel).find("update_rows") != std::string::npos);
   }
   fake_cuda::fail("cudaEventRecord", 2, cudaErrorInvalidResourceHandle);
@@ -304,5 +305,5 @@ TEST_CASE(
   CHECK(message_of([&] { (void)sequence.snapshot(); }).starts_with(later));
   CHECK(made().starts_with(later));
   CHECK(made().ends_with(
-      "this process cannot use the device any more, and what its caches hold is lost"));
+      "this process cannot use the device any more, and the contents of its caches are lost"));
 }

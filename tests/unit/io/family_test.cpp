@@ -345,9 +345,9 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
   auto two = jamba;
   two.layers.attend = 2;
   two.layers.recur = 4;
-  CHECK(
-      body(config_json(two)) ==
-      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config{
+  CHECK(body(config_json(two)) ==
+        R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe>)"
+        R"( config{
     .d_model = 8,
     .vocab_size = 5,
     .layers = {.blocks = 1, .layers_per_block = 6, .attend = 2, .recur = 4, .moe_every = 2},
@@ -380,13 +380,14 @@ TEST_CASE("plait: the header, a hybrid where the layers follow a pattern") {
       .dense = {.d_ff = 3},
       .norm_eps = 1e-5f,
       .rope_theta = 5e5f};
-  CHECK(
-      body(config_json(sparse_mixers)) ==
-      R"(inline constexpr plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none> config{
+  CHECK(body(config_json(sparse_mixers)) ==
+        R"(inline constexpr plait::hybrid<plait::attention, plait::none, plait::mlp, plait::none>)"
+        R"( config{
     .d_model = 8,
     .vocab_size = plait::no_vocabulary,
     .layers = {.blocks = 2, .layers_per_block = 2, .attend = 1, .recur = 1},
-    .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2, .positions = plait::positions::rotary},
+    .attention = {.num_heads = 1, .num_kv_heads = 1, .head_dim = 2,)"
+        R"( .positions = plait::positions::rotary},
     .dense = {.d_ff = 3},
     .norm_eps = 1e-05f,
     .rope_theta = 5e+05f,

@@ -46,7 +46,7 @@ constexpr stored_type_info const& info(stored_type t) {
 }
 static_assert(
     [] {
-      for (unsigned char i = 0; i < std::size(stored_types); ++i)
+      for (std::size_t i = 0; i < std::size(stored_types); ++i)
         if (info(static_cast<stored_type>(i)).type != static_cast<stored_type>(i)) return false;
       return true;
     }(),

@@ -262,7 +262,7 @@ struct paged_attention_kernel {
       value const* const page = seqs_.template page_of<value>(s_, b);
       panels::with_rows<max_group_rows>(size, [&](auto group_rows) {
         for (std::int64_t c = 0; c < block; c += panels::panel) {
-          panels::tile<group_rows> t;
+          panels::accumulators<group_rows> t;
           t.start();
           panels::multiply<group_rows>(t, page + at_.key(head_, 0, c), block, w.queries + r0 * dim_,
                                        dim_);
@@ -324,7 +324,7 @@ struct paged_attention_kernel {
   static void add_values(float const* p, value const* values, std::int64_t dim, std::int64_t keys,
                          float* sum, std::int64_t columns) {
     for (std::int64_t c = 0; c < columns; c += panels::panel) {
-      panels::tile<Rows> t;
+      panels::accumulators<Rows> t;
       for (int m = 0; m < Rows; ++m)
         for (int h = 0; h < 2; ++h)
           t.sum[m][h] = simd::load(sum + m * columns + c + h * simd::width);

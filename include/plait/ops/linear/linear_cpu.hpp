@@ -92,7 +92,7 @@ void linear_cpu<Stored, Activations>::run(exec::host& exec, matrix_view<float co
     panels::group_runs const runs{
         groups,
         std::clamp<std::int64_t>((std::int64_t{768} << 10) / group_bytes, 1,
-                                 std::min<std::int64_t>(panels::group_runs::most,
+                                 std::min<std::int64_t>(panels::group_runs::max_groups,
                                                         groups.count() / (4 * exec.threads())))};
     exec.parallel(runs.count(), [&](std::int64_t run, int) {
       for (std::int64_t g = runs.first(run); g < runs.end(run); ++g)

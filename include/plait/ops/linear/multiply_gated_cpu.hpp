@@ -29,9 +29,9 @@ void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const
   std::int64_t const count = std::min<std::int64_t>(panel, gate.rows() - column);
   panel_sums<Activations> gates, ups;
   bool done = false;
-  if constexpr (product<Stored, Activations>::pairs)
+  if constexpr (microkernel<Stored, Activations>::pairs)
     if (runs.groups.rows == 1) {
-      tile<1> t, u;
+      accumulators<1> t, u;
       t.start();
       u.start();
       multiply_pair<Stored, Activations>(gate.panel_data(copy, p), up.panel_data(copy, p),

@@ -195,7 +195,8 @@ TEST_CASE("architecture_source: the published configurations") {
   CHECK(has(source, "namespace checkpoint_architecture {"));
   CHECK(has(
       source,
-      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe> config{
+      R"(inline constexpr plait::hybrid<plait::attention, plait::mamba, plait::mlp, plait::moe>)"
+      R"( config{
     .d_model = 4096,
     .vocab_size = 65536,
     .layers = {.blocks = 4, .layers_per_block = 8, .attend = 1, .recur = 7, .moe_every = 2},
