@@ -1,5 +1,5 @@
-// Prints the logits of random models as bits, the same for every instruction set that it is compiled
-// for. Exit status 77: this machine lacks the instruction set.
+// Prints the logits of random models as bits, the same for every instruction set that it is
+// compiled for. Exit status 77: this machine lacks the instruction set.
 #include <plait/plait.hpp>
 
 #if defined(__x86_64__)
@@ -24,7 +24,8 @@ inline constexpr auto odd = [] {
   return c;
 }();
 
-/// The first extension that this file is compiled for and this machine lacks; null where it has all.
+/// The first extension that this file is compiled for and this machine lacks; null where it has
+/// all.
 char const* lacking() {
 #if defined(__x86_64__)
 #if PLAIT_PACKET == 16
