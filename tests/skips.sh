@@ -12,6 +12,10 @@ awk -v skipped="$skipped" '
   END {
     for (reason in reasons) print "skipped: " reason | "sort"
     close("sort")
-    for (i = 1; i <= count; ++i) if (!(silent[i] in said)) { print silent[i] " was skipped without a line \"SKIPPED: SENTENCE\""; bad = 1 }
+    for (i = 1; i <= count; ++i)
+      if (!(silent[i] in said)) {
+        print silent[i] " was skipped without a line \"SKIPPED: SENTENCE\""
+        bad = 1
+      }
     exit bad
   }' "$1"

@@ -1,10 +1,15 @@
 # shellcheck shell=bash
-# need PACKAGE...: makes sure that Debian packages are there; installs what is missing with apt
-# where that is allowed, else says what to do.
+# need PACKAGE...: installs missing Debian packages by apt; without the right to do so, or without
+# Debian, prints which are needed.
 need() {
-  command -v dpkg-query >/dev/null || { echo "This is not Debian: make sure that you have what these packages bring: $*" >&2; return 0; }
+  command -v dpkg-query >/dev/null || {
+    echo "This is not Debian: the contents of these packages are needed: $*" >&2
+    return 0
+  }
   local missing=() p
-  for p; do [ "$(dpkg-query -Wf '${db:Status-Abbrev}' "$p" 2>/dev/null)" = 'ii ' ] || missing+=("$p"); done
+  for p; do
+    [ "$(dpkg-query -Wf '${db:Status-Abbrev}' "$p" 2>/dev/null)" = 'ii ' ] || missing+=("$p")
+  done
   [ ${#missing[@]} -eq 0 ] && return 0
   local sudo=()
   if [ "$(id -u)" -ne 0 ]; then
@@ -15,7 +20,8 @@ need() {
   fi
   echo "Installing ${missing[*]}"
   local log; log=$(mktemp)
-  if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+  if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
     echo "apt-get could not install ${missing[*]}" >&2
     return 1

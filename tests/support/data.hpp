@@ -129,7 +129,7 @@ inline std::int64_t total_of(std::vector<std::int64_t> const& call) {
   return std::accumulate(call.begin(), call.end(), std::int64_t{0});
 }
 
-/// Cached and new tokens of the sequences of a batch.
+/// Cached and new tokens of the sequences of a batch, and their page tables.
 class ragged_lengths {
  public:
   std::int64_t total() const { return first_row_.back(); }
@@ -141,17 +141,26 @@ class ragged_lengths {
   }
 
  protected:
-  explicit ragged_lengths(std::vector<std::int64_t> before) : length_(std::move(before)) {}
-  void begin(std::vector<std::int64_t> now) {
+  explicit ragged_lengths(std::vector<std::int64_t> before)
+      : length_(std::move(before)), pages_(length_.size()) {}
+  /// Before a call with `now` new tokens per sequence; new_page(s) makes a page of sequence s.
+  template <class NewPage>
+  void begin(std::vector<std::int64_t> now, bool with_pages, NewPage const& new_page) {
     now_ = std::move(now);
     first_row_.assign(1, 0);
-    for (std::int64_t const n : now_) first_row_.push_back(first_row_.back() + n);
-  }
-  std::int64_t pages_needed(std::size_t s) const {
-    return (length_[s] + now_[s] + plait::page_tokens - 1) / plait::page_tokens;
+    table_.clear();
+    for (std::size_t s = 0; s < length_.size(); ++s) {
+      first_row_.push_back(first_row_.back() + now_[s]);
+      std::int64_t const tokens = with_pages ? length_[s] + now_[s] : 0;
+      while (static_cast<std::int64_t>(pages_[s].size()) * plait::page_tokens < tokens)
+        pages_[s].push_back(new_page(s));
+      table_.push_back(pages_[s].data());
+    }
   }
 
   std::vector<std::int64_t> length_, now_, first_row_ = {0};
+  std::vector<std::vector<std::byte*>> pages_;
+  std::vector<std::byte* const*> table_;
 };
 
 /// A batch as ops see it: `before` tokens are cached, `now` are new. Canaries surround the state
@@ -168,26 +177,19 @@ class ragged : public ragged_lengths {
         states_[s][static_cast<std::size_t>(i)] =
             states_[s][static_cast<std::size_t>(state_values + around + i)] = canary;
       state_.push_back(states_[s].data());
-      pages_.emplace_back();
       memory_.emplace_back();
     }
   }
   /// The batch with `now` new tokens per sequence.
   plait::sequences<T> with(std::vector<std::int64_t> now) {
-    begin(std::move(now));
-    table_.clear();
-    for (std::size_t s = 0; s < length_.size(); ++s) {
-      std::int64_t const needed = page_values_ > 0 ? pages_needed(s) : 0;
-      while (static_cast<std::int64_t>(pages_[s].size()) < needed) {
-        memory_[s].emplace_back(page_values_ + 2 * around);
-        Value* const page = memory_[s].back().data();
-        std::fill_n(page, around, Value(canary));
-        std::fill_n(page + around, page_values_, Value(nan));
-        std::fill_n(page + around + page_values_, around, Value(canary));
-        pages_[s].push_back(reinterpret_cast<std::byte*>(page));
-      }
-      table_.push_back(pages_[s].data());
-    }
+    begin(std::move(now), page_values_ > 0, [&](std::size_t s) {
+      memory_[s].emplace_back(page_values_ + 2 * around);
+      Value* const page = memory_[s].back().data();
+      std::fill_n(page, around, Value(canary));
+      std::fill_n(page + around, page_values_, Value(nan));
+      std::fill_n(page + around + page_values_, around, Value(canary));
+      return reinterpret_cast<std::byte*>(page);
+    });
     return {.count = static_cast<std::int64_t>(length_.size()),
             .first_row = first_row_.data(),
             .length = length_.data(),
@@ -221,8 +223,6 @@ class ragged : public ragged_lengths {
   std::vector<std::vector<T>> states_;
   std::vector<T*> state_;
   std::vector<std::vector<plait::buffer<Value>>> memory_;
-  std::vector<std::vector<std::byte*>> pages_;
-  std::vector<std::byte* const*> table_;
 };
 
 /// max |actual - expected| / max(max |expected|, at_least); infinite where a difference is NaN.

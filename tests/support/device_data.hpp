@@ -141,7 +141,6 @@ class device_ragged : public ragged_lengths {
       : ragged_lengths(std::move(before)),
         state_values_(state_values),
         page_values_(page_values),
-        pages_(length_.size()),
         memory_(length_.size()) {
     std::vector<state_type> fresh(std::size_t(state_values + 2 * around), canary);
     std::fill_n(fresh.begin() + around, state_values, state_type{0});
@@ -153,19 +152,13 @@ class device_ragged : public ragged_lengths {
   }
   /// The batch with `now` new tokens per sequence, its lists on the device until the next call.
   plait::sequences<T> with(Device& exec, std::vector<std::int64_t> now) {
-    begin(std::move(now));
-    table_.clear();
     std::vector<Value> fresh(std::size_t(page_values_ + 2 * around), Value(canary));
     std::fill_n(fresh.begin() + around, page_values_, Value(nan));
-    for (std::size_t s = 0; s < length_.size(); ++s) {
-      std::int64_t const needed = page_values_ > 0 ? pages_needed(s) : 0;
-      while (std::int64_t(pages_[s].size()) < needed) {
-        memory_[s].emplace_back(std::int64_t(fresh.size()));
-        device_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), memory_[s].back().data());
-        pages_[s].push_back(reinterpret_cast<std::byte*>(memory_[s].back().data()));
-      }
-      table_.push_back(pages_[s].data());
-    }
+    begin(std::move(now), page_values_ > 0, [&](std::size_t s) {
+      auto& page = memory_[s].emplace_back(std::int64_t(fresh.size()));
+      device_memory::copy_in(fresh.data(), std::int64_t(fresh.size()), page.data());
+      return reinterpret_cast<std::byte*>(page.data());
+    });
     plait::call_inputs<T> inputs;
     inputs.seqs = {.count = std::int64_t(length_.size()),
                    .first_row = first_row_.data(),
@@ -217,9 +210,7 @@ class device_ragged : public ragged_lengths {
   std::int64_t state_values_, page_values_;
   std::vector<device_memory::buffer<state_type>> states_;
   std::vector<state_type*> state_;
-  std::vector<std::vector<std::byte*>> pages_;
   std::vector<std::vector<device_memory::buffer<Value>>> memory_;
-  std::vector<std::byte* const*> table_;
 };
 
 }  // namespace test

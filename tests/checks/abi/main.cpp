@@ -1,5 +1,5 @@
-// Calls step for every instruction set this machine has. Prints the inline namespaces; checks the
-// results against one another.
+// Calls step for every instruction set of this machine, prints the inline namespaces, and compares
+// the results.
 #include "step.hpp"
 
 #include <cmath>

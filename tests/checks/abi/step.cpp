@@ -1,4 +1,4 @@
-// The function step_LEVEL: a tiny model, run by the code of this file's instruction set.
+// The function step_LEVEL: a tiny model in the code of this file's instruction set.
 #include <plait/plait.hpp>
 
 #include "step.hpp"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""docs/reference.py finds what a header declares and says, and what its comments lack."""
+"""docs/reference.py: declarations and comments of a header, and what its comments lack."""
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "docs"))
 import reference  # noqa: E402
@@ -32,7 +32,8 @@ struct twice_op {
 template <class Exec, int N = (3 > 2)>
   requires requires(Exec e) { e.run(); }
 void twice(Exec& exec, matrix_view<float> x = {}) {
-  if (x.rows() > 9) throw error("twice: " + std::to_string(x.rows()) + " rows; expected at most " + "nine");
+  if (x.rows() > 9)
+    throw error("twice: " + std::to_string(x.rows()) + " rows; expected at most " + "nine");
   static_assert(sizeof(Exec) > 0, "plait: twice needs an execution policy");
 }
 void twice(int x);
@@ -73,7 +74,8 @@ class Reference(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         include = Path(folder.name) / "include" / "plait"
-        for name, content in ((path, text), ("core/view.hpp", "// Views.\n// Test: tests/checks/docs/reference_test.py\n")):
+        view = "// Views.\n// Test: tests/checks/docs/reference_test.py\n"
+        for name, content in ((path, text), ("core/view.hpp", view)):
             (include / name).parent.mkdir(parents=True, exist_ok=True)
             (include / name).write_text(content)
             (include / name).with_name("README.md").write_text("# A folder\n\nHolds headers.\n")
@@ -81,12 +83,14 @@ class Reference(unittest.TestCase):
 
     def complaints(self, old="", new="", path="ops/twice.hpp"):
         self.assertIn(old, GOOD)
-        return "\n".join(reference.lint(self.made(GOOD.replace(old, new, 1) if old else GOOD, path), ROOT))
+        text = GOOD.replace(old, new, 1) if old else GOOD
+        return "\n".join(reference.lint(self.made(text, path), ROOT))
 
     def test_declarations(self):
         header = next(h for h in self.made(GOOD).headers if h.name == "twice.hpp")
         names = [(d.kind, d.name) for d in header.declarations]
-        wanted = [("struct", "twice_op"), ("function", "twice"), ("function", "twice"), ("struct", "range")]
+        wanted = [("struct", "twice_op"), ("function", "twice"), ("function", "twice"),
+                  ("struct", "range")]
         wanted += [("value", "whole"), ("concept", "ranged"), ("macro", "PLAIT_NOTHING")]
         self.assertEqual(names, wanted)
         self.assertEqual([m.name for m in header.declarations[3].members], ["range", "size", "first"])
@@ -94,8 +98,10 @@ class Reference(unittest.TestCase):
         self.assertEqual(header.sentences, sentences)
 
     def test_namespaces(self):
-        for opening in ("namespace plait::inline PLAIT_ABI::ops {", "namespace plait { inline namespace PLAIT_ABI { namespace ops {"):
-            text = GOOD.replace("PLAIT_NAMESPACE_BEGIN\nnamespace ops {", opening).replace("PLAIT_NAMESPACE_END", "")
+        for opening in ("namespace plait::inline PLAIT_ABI::ops {",
+                        "namespace plait { inline namespace PLAIT_ABI { namespace ops {"):
+            text = GOOD.replace("PLAIT_NAMESPACE_BEGIN\nnamespace ops {", opening)
+            text = text.replace("PLAIT_NAMESPACE_END", "")
             header = next(h for h in self.made(text).headers if h.name == "twice.hpp")
             self.assertIn("whole", [d.name for d in header.declarations])
             self.assertNotIn("hidden", [d.name for d in header.declarations])
@@ -113,7 +119,7 @@ class Reference(unittest.TestCase):
             "- `plait: twice needs an execution policy`",
         ):
             self.assertIn(part, page)
-        self.assertEqual(page.count("`twice: … rows"), 1)  # Errors quote it: it is not listed again
+        self.assertEqual(page.count("`twice: … rows"), 1)  # quoted by Errors, not listed again
         self.assertNotIn("hidden", page)
 
     def test_good(self):
@@ -131,7 +137,7 @@ class Reference(unittest.TestCase):
             ("/// Test: tests/checks/docs/reference_test.py\n", "", "has no Test"),
             ("/// Cost: T d operations", "/// Cost:", "the item Cost is empty"),
             ("/// Cost: T d operations", "/// Costs: T d operations", "has no Cost"),
-            ("tests/checks/docs/reference_test.py", "tests/checks/docs/no_test.py", "tests/checks/docs/no_test.py does not exist"),
+            ("docs/reference_test.py", "docs/no_test.py", "docs/no_test.py does not exist"),
             ("core/view.hpp", "core/viev.hpp", "core/viev.hpp, which is not a header"),
             ("… rows;", "… columns;", 'does not say "columns; expected at most nine"'),
         ):

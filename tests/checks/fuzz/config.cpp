@@ -1,5 +1,5 @@
-// The input is a config.json. One that is accepted becomes the source of an architecture, which is
-// read back and must be the same.
+// The input is a config.json. An accepted one becomes the source of an architecture, whose values
+// are read back and compared.
 #include "target.hpp"
 
 #include <plait/models/jamba/checkpoint.hpp>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr char const* path = "config.json";
 
-/// What follows ".KEY = " in `text`, up to the end of that value; empty if there is no such key.
+/// The value after ".KEY = " in `text`; empty without that key.
 std::string_view member(std::string_view text, std::string_view key) {
   std::size_t const at = text.find(std::string(1, '.').append(key).append(" = "));
   if (at == std::string_view::npos) return {};
@@ -40,7 +40,7 @@ void read_member(std::string_view text, std::string_view key, T& out) {
   }
 }
 
-/// The value that a compiler would read in `source`.
+/// The value that a compiler reads in `source`.
 template <class Sparse>
 auto architecture(std::string_view source) {
   plait::hybrid<plait::attention, plait::mamba, plait::mlp, Sparse> a;

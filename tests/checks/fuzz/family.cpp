@@ -1,6 +1,5 @@
-// The input is a config.json of any family. One that is accepted becomes the source of an
-// architecture, or is refused for parts that plait does not have; and it is compared with
-// architectures.
+// The input is a config.json of any family. An accepted one becomes the source of an architecture,
+// or is refused for parts that plait does not have, and is compared with architectures.
 #include "target.hpp"
 
 #include <plait/io/family.hpp>

@@ -1,5 +1,5 @@
-// The input is the model.safetensors.index.json of a directory with two shards. A third file lies
-// outside, where no index may lead.
+// The input is the model.safetensors.index.json of a directory with two shards. A third file is
+// outside of the directory: no index gives access to it.
 #include "target.hpp"
 
 #include <plait/io/files/checkpoint.hpp>
@@ -24,7 +24,7 @@ namespace {
 class stage {
  public:
   stage() {
-    // In memory where the system has such a place: the index is written once an input.
+    // On a file system in memory where there is one: every input writes the index.
     std::filesystem::path const memory = "/dev/shm";
     bool const usable = ::access(memory.c_str(), W_OK) == 0;
     std::string pattern =

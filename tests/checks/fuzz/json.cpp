@@ -1,5 +1,5 @@
-// The input is JSON, which parse_json must read as nlohmann's other interfaces do, but for what it
-// refuses on purpose.
+// The input is JSON. parse_json reads it as nlohmann's other interfaces do, or refuses it by its
+// own limits.
 #include "target.hpp"
 
 #include <plait/io/files/json.hpp>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr char const* path = "x.json";
 
-/// The value of JSON without a zero byte, without a key twice in an object, and of bounded depth.
+/// The value of JSON without zero bytes, duplicate keys and excessive depth.
 std::optional<nlohmann::json> strict_json(std::string_view text) {
   if (text.find('\0') != std::string_view::npos ||
       !nlohmann::json::accept(text.begin(), text.end()))

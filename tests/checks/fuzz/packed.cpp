@@ -46,7 +46,7 @@ void check(packed_file const& file, std::span<std::byte const> bytes) {
   require(file.rows_of_panels() >= 0 && file.path() == path, "a file knows itself");
 }
 
-/// Any values can be computed with.
+/// Arithmetic with any values succeeds.
 template <class Model>
 void run(Model const& net) {
   typename Model::exec_type exec(1);
@@ -75,8 +75,8 @@ void check_model(std::shared_ptr<packed_file const> const& file) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-  // aligned, and ending where the memory ends if the size is a multiple of 64, as that of every
-  // file that is accepted
+  // Aligned; the memory ends with the input where its size is a multiple of 64, as that of accepted
+  // files is.
   std::unique_ptr<void, void (*)(void*)> const memory(
       std::aligned_alloc(64, std::max<std::size_t>(64, (size + 63) / 64 * 64)), &std::free);
   if (size > 0) std::memcpy(memory.get(), data, size);

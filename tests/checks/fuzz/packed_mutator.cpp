@@ -1,5 +1,5 @@
-// libFuzzer's mutations of a packed file's header or data, with lengths and checksums put right:
-// else nothing would pass them.
+// libFuzzer's mutations of a packed file's header or data, with lengths and checksums corrected,
+// without which no mutation is accepted.
 #include <plait/io/files/packed_file.hpp>
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// Runs the files of directories through a target, once each, with any compiler: what was found once
-// stays found.
+// Runs every file of directories through a target, with any compiler, as a regression test.
 #include "target.hpp"
 
 #include <cstdio>
@@ -20,7 +19,7 @@ int main(int argc, char** argv) {
   for (auto const& file : files) {
     std::ifstream in(file, std::ios::binary);
     std::vector<char> const bytes{std::istreambuf_iterator<char>(in), {}};
-    // of just this size, so that a sanitizer sees the first byte read too far
+    // Of exactly this size: a sanitizer reports a read of the next byte.
     std::unique_ptr<std::uint8_t[]> const exact(new std::uint8_t[bytes.size()]);
     std::copy(bytes.begin(), bytes.end(), exact.get());
     try {

@@ -1,5 +1,5 @@
-// libFuzzer's mutations of a safetensors file, with the header's length put right: else the first
-// eight bytes would decide nearly always.
+// libFuzzer's mutations of a safetensors file, with the header's length corrected, without which
+// the first eight bytes decide nearly every result.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

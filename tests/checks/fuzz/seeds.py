@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the seeds that have names: small files as the golden checkpoints are, and each kind of damage once.
-What libFuzzer found lies beside them under a hash of its bytes and is not touched."""
+"""Writes the seeds with names: small files like the golden checkpoints, and each kind of damage once.
+Inputs that libFuzzer found are beside them under a hash of their bytes and do not change."""
 import json
 import pathlib
 import struct
 
-here = pathlib.Path(__file__).parent
-golden = here.parent / "golden"
+here = pathlib.Path(__file__).resolve().parent
+golden = here.parents[1] / "golden"
 
 
 def write(target, name, data):
@@ -15,7 +15,7 @@ def write(target, name, data):
     (directory / name).write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-# ---- what is hostile in any JSON: `wrap` puts a value where the format reads one ---------------------------------------------------------
+# ---- hostile values of any JSON: `wrap` puts a value where the format reads one
 values = {
     "deep-arrays": b"[" * 300 + b"]" * 300,
     "deep-objects": b'{"a":' * 300 + b"1" + b"}" * 300,
@@ -75,7 +75,7 @@ def hostile(target, wrap):
         write(target, "json-" + name, wrap(value))
 
 
-# ---- safetensors -------------------------------------------------------------------------------------------------------------------------
+# ---- safetensors
 def pack(header, data=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
@@ -168,7 +168,7 @@ for name in ("utf8-invalid", "escape-control", "escape-zero", "string-long", "st
     write("safetensors", "name-" + name, pack(b"{%b:%b}" % (values[name], json.dumps(one["t"]).encode()), b"1234"))
     write("safetensors", "dtype-" + name, pack(b'{"t":{"dtype":%b,"shape":[1],"data_offsets":[0,4]}}' % values[name], b"1234"))
 
-# ---- model.safetensors.index.json --------------------------------------------------------------------------------------------------------
+# ---- model.safetensors.index.json
 first, second = {"a": "1.safetensors", "c": "1.safetensors"}, {"b.weight": "2.safetensors", "d": "2.safetensors"}
 
 
@@ -212,7 +212,7 @@ for name in ("deep-arrays", "number-overflow", "utf8-invalid", "escape-control",
 for name in ("utf8-invalid", "escape-control", "escape-zero", "string-long", "string-quotes"):
     write("index", "name-" + name, b'{"weight_map":{%b:"1.safetensors"}}' % values[name])
 
-# ---- config.json -------------------------------------------------------------------------------------------------------------------------
+# ---- config.json
 configs = {d.name: json.loads((d / "config.json").read_text()) for d in golden.iterdir() if (d / "config.json").exists()}
 configs["v0.1"] = json.loads((golden / "jamba_v0_1.config.json").read_text())
 for name, config in configs.items():
@@ -283,7 +283,7 @@ for key in ("model_type", "hidden_act", "mamba_dt_rank", "rms_norm_eps", "eos_to
               if key != "model_type" else b'{"model_type":%b}' % values[name])
 
 
-# ---- packed files: of the model in packed.cpp ------------------------------------------------------------------------------------------------
+# ---- packed files: of the model in packed.cpp
 def xxh64(data):
     """XXH64 with seed 0."""
     p1, p2, p3, p4, p5 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5

@@ -1,4 +1,4 @@
-// What every target holds a reader to: it accepts its input, or refuses it with a plait::error
+// The contract of a reader that every target checks: it accepts its input, or throws a plait::error
 // whose message is one short printable line.
 #pragma once
 
@@ -14,12 +14,12 @@
 #include <string_view>
 #include <utility>
 
-/// libFuzzer's entry: once an input. What leaves it as an exception is a finding.
+/// libFuzzer's entry point, once per input. An exception that leaves it is a finding.
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size);
 
 namespace plait::fuzz {
 
-/// Something that must hold does not. Not a plait::error, so that nothing takes it for a refusal.
+/// A violated property. Not a plait::error: that would be a refusal.
 class finding : public std::logic_error {
  public:
   using std::logic_error::logic_error;
@@ -46,13 +46,13 @@ inline void check_message(std::string_view what, std::string_view file) {
   }
   if (ascii) return;
   try {
-    (void)nlohmann::json(what).dump();  // somebody else's opinion of UTF-8
+    (void)nlohmann::json(what).dump();  // throws unless the message is valid UTF-8
   } catch (nlohmann::json::exception const&) {
     throw shown("the message is not UTF-8");
   }
 }
 
-/// Whether `action` runs to its end. A refusal must be about `file`, or a file in it.
+/// Whether `action` returns. A refusal names `file`, or a file in it.
 template <class Action>
 bool accepted(std::string_view file, Action&& action) {
   try {

@@ -1,5 +1,5 @@
-// Macros that other people's headers define, and what they are there. Included before a header of
-// plait, which has to compile and to leave them as they were.
+// Macros of other headers with their definitions, for inclusion before a header of plait, which
+// compiles nevertheless and leaves them unchanged.
 #pragma GCC system_header  // no warnings
 
 // windows.h without NOMINMAX, rpcndr.h, math.h, and what MFC makes of new

@@ -1,5 +1,5 @@
-// Loads the checkpoint whose architecture plait_add_architecture wrote, and compares its logits
-// with transformers'.
+// Loads the checkpoint of plait_add_architecture and compares its logits with those of
+// transformers.
 //   checkpoint DIR
 #include <plait/io.hpp>
 #include <plait/plait.hpp>

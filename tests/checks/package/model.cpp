@@ -1,5 +1,5 @@
-// A program of two files that use plait: the same model in both gives the same logits, and an error
-// thrown in one is caught in the other.
+// A program of two files with plait: a model gives the same logits in both, and an error thrown in
+// one is caught in the other.
 #include <plait/plait.hpp>
 
 #include "model.hpp"

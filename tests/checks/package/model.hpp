@@ -1,4 +1,4 @@
-// A tiny model and its logits of three tokens, for both files of the program.
+// A tiny model and its logits of three tokens, for both files.
 #pragma once
 
 #include <plait/plait.hpp>

@@ -1,4 +1,4 @@
-// The second file of the program: the same headers once more.
+// The second file of the program, with the same headers.
 #include <plait/plait.hpp>
 
 #include "model.hpp"

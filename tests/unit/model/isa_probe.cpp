@@ -1,6 +1,5 @@
-// Prints the logits of random models as bits: built for several instruction sets, all have to print
-// the same.
-// Exit status 77: this machine lacks the instruction set.
+// Prints the logits of random models as bits, the same for every instruction set that it is
+// compiled for. Exit status 77: this machine lacks the instruction set.
 #include <plait/plait.hpp>
 
 #if defined(__x86_64__)
@@ -25,8 +24,8 @@ inline constexpr auto odd = [] {
   return c;
 }();
 
-/// The first of the extensions this file is compiled for that this machine lacks; null where it has
-/// them all.
+/// The first extension that this file is compiled for and this machine lacks; null where it has
+/// all.
 char const* lacking() {
 #if defined(__x86_64__)
 #if PLAIT_PACKET == 16
@@ -45,7 +44,7 @@ char const* lacking() {
   if (!__builtin_cpu_supports("avx512vnni")) return "AVX512_VNNI";
 #endif
 #if PLAIT_AVX_VNNI
-  unsigned a = 0, b = 0, c = 0, d = 0;  // compilers of 2022 know no name for it
+  unsigned a = 0, b = 0, c = 0, d = 0;  // clang 14 and g++ 12 have no name for it
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & 1u << 4) == 0) return "AVX_VNNI";
 #endif
 #endif

@@ -12,14 +12,12 @@
 namespace {
 
 inline constexpr auto medium = [] {
-  auto c = plait::configs::jamba_v0_1;
+  auto c = plait::configs::jamba<8, 1, 7, 2, 8, 2, 1>;
   c.d_model = 512;
   c.vocab_size = 1024;
-  c.layers.blocks = 1;
   c.recurrent.dt_rank = 32;
   c.attention = {.num_heads = 8, .num_kv_heads = 2};
-  c.dense = {.d_ff = 1792};
-  c.sparse = {.d_ff = 1792, .num_experts = 8, .top_k = 2};
+  c.dense.d_ff = c.sparse.d_ff = 1792;
   return c;
 }();
 using model = plait::model<medium>;

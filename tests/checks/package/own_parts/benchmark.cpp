@@ -1,4 +1,4 @@
-// The same parts, timed alone.
+// Benchmarks of the custom parts.
 #include "parts.hpp"
 
 #include <benchmark/benchmark.h>

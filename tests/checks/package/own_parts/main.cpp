@@ -1,4 +1,4 @@
-// What a user's own parts get from plait without asking: checked for three architectures of them.
+// Checks of custom parts in three architectures: weights, counts, state, checkpoints.
 #include "parts.hpp"
 
 #include <plait/io.hpp>
@@ -44,8 +44,8 @@ struct run {
   }
 };
 
-/// The architecture on the CPU against itself in double; chunks, snapshots, forks and truncation
-/// bit for bit; a checkpoint there and back.
+/// An architecture on the CPU against the reference in double; chunks, snapshots, forks and
+/// truncation bit for bit; a checkpoint saved and loaded.
 template <auto C>
 void all_of_it(char const* name) {
   using on_cpu = plait::model<C>;

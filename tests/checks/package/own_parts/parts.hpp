@@ -1,6 +1,5 @@
-// Parts of a user's own, written against the installed headers alone: a mixer with a state, a
-// router, a feed-forward, a norm, a schedule, and an architecture with three mixers. None of them
-// edits plait.
+// Custom parts, on the installed headers alone and without a change of plait: a mixer with a state,
+// a router, a feed-forward, a norm, a schedule, and an architecture with three mixers.
 #pragma once
 
 #include <plait/plait.hpp>
@@ -19,7 +18,8 @@ T sigmoid(T x) {
 }
 
 // ---- a mixer: exponential moving averages
-/// h_t = h_(t-1) + a (u_t - h_(t-1)) a channel, u = in_proj x, a = sigmoid(decay); y = out_proj h.
+/// Per channel h_t = h_(t-1) + a (u_t - h_(t-1)), u = in_proj x, a = sigmoid(decay); y = out_proj
+/// h.
 struct ema {
   int width = 0;
   friend constexpr bool operator==(ema const&, ema const&) = default;
@@ -59,14 +59,16 @@ struct ema_layer {
                     std::int64_t const s = item / P.width, c = item % P.width;
                     T& h = seqs.state_of(s)[c];
                     T const a = sigmoid(T(w.template get<"decay">()(c)));
-                    for (std::int64_t t = seqs.first_row[s]; t < seqs.first_row[s + 1]; ++t)
-                      u(t, c) = h += a * (u(t, c) - h);
+                    for (std::int64_t t = seqs.first_row[s]; t < seqs.first_row[s + 1]; ++t) {
+                      h += a * (u(t, c) - h);
+                      u(t, c) = h;
+                    }
                   });
     plait::ops::linear(exec, u, plait::ops::into(y, w.template get<"out_proj">()));
   }
 };
 
-// ---- a router: sigmoid scores, a bias that only chooses, weights that add up to 1
+// ---- a router: sigmoid scores, a bias for the choice alone, weights with a sum of 1
 /// s = sigmoid(router x); the top_k largest s + bias are chosen; y = sum s_e / sum(s) mlp_e(x) (as
 /// in DeepSeek-V3, arXiv:2412.19437).
 struct balanced_moe {
@@ -129,7 +131,10 @@ struct balanced_moe_layer {
             biased[std::size_t(e)] = sigmoid(row[e]) + T(w.template get<"router.bias">()(e));
           plait::ops::choose_top_k(biased.data(), n, k, expert);
           T total = 0;
-          for (std::int64_t j = 0; j < k; ++j) total += weight[j] = sigmoid(row[expert[j]]);
+          for (std::int64_t j = 0; j < k; ++j) {
+            weight[j] = sigmoid(row[expert[j]]);
+            total += weight[j];
+          }
           for (std::int64_t j = 0; j < k; ++j) weight[j] /= total;
         });
     see("experts", plait::matrix_view<std::int32_t const>(plan.expert));
@@ -215,8 +220,8 @@ struct layer_norm_layer {
   }
 };
 
-// ---- a schedule: one letter a layer
-/// A or a attends, everything else recurs; capital letters route.
+// ---- a schedule: one letter per layer
+/// A and a: attention; other letters: the recurrent mixer. Capital letters: experts.
 template <std::size_t N>
 struct pattern {
   char text[N] = {};
@@ -228,7 +233,7 @@ struct pattern {
   friend constexpr bool operator==(pattern const&, pattern const&) = default;
 };
 
-// ---- an architecture: three mixers, and layers of one sublayer
+// ---- an architecture: three mixers, layers of one sublayer
 struct three_mixers {
   int d_model = 33, vocab_size = 47;
   plait::attention attend{.num_heads = 3, .num_kv_heads = 1};
@@ -294,7 +299,7 @@ inline constexpr plait::hybrid<ema, plait::mamba, squared_relu, balanced_moe, pa
                .sparse = {.d_ff = 10, .num_experts = 3, .top_k = 1},
                .norm_eps = 1e-5f};
 
-/// One sublayer a layer: averages and nothing else, tied.
+/// One sublayer per layer: averages alone, tied.
 inline constexpr plait::hybrid<plait::none, ema, plait::none, plait::none> averages_only{
     .d_model = 24,
     .vocab_size = 29,
