@@ -1019,7 +1019,7 @@ inline constexpr hybrid<attention, none, none, moe> mixtral_8x7b{
   [[no_unique_address]] name##_rule<(condition)> name##_holds
 
 // ==== plait/policy/check.hpp
-// The rules of an architecture as a whole, beside the rules of each layer. `model` names
+// The rules of an architecture as a whole, in addition to the rules of each layer. `model` names
 // `check<C>`, so that instantiating the model's type reports every broken rule.
 
 namespace plait {
@@ -1339,8 +1339,8 @@ constexpr std::int64_t weight_bytes(Architecture const& c, precision const& as) 
   return policies::weight_traffic(c, as, 0);
 }
 
-/// The maximum context of one sequence, in tokens, that fits into `bytes` beside the weights and
-/// the recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
+/// The maximum context of one sequence, in tokens, that fits into `bytes` with the weights and the
+/// recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
 template <class Architecture>
 constexpr std::int64_t max_context(Architecture const& c, precision const& as, std::int64_t bytes) {
   std::int64_t const left = bytes - weight_bytes(c, as) - recurrent_state_bytes(c);

@@ -158,8 +158,8 @@ explanation explain(precision const& as, std::int64_t tokens, std::int64_t conte
   return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
 }
 
-/// Prints a line for the call, one per row, the sum, and the bound on tokens per second; with
-/// measured times beside the least where there are any.
+/// Prints a line for the call, one per row, the sum, and the bound on tokens per second; with the
+/// measured times next to the least ones, if there are any.
 /// Test: tests/unit/benchmark/explain_test.cpp
 inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
   using detail::number;

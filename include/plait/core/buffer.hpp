@@ -23,7 +23,7 @@ PLAIT_NAMESPACE_BEGIN
 
 /// A zero-filled array of a trivially copyable type. A kernel may load whole vector registers from
 /// anywhere inside.
-/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes (two vector registers) behind
+/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes (two vector registers) past
 ///   the end. Borrowed memory has the same alignment and slack
 /// Errors:
 ///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or

@@ -58,7 +58,7 @@ namespace exec {
 ///
 /// A plan serves one number of tokens. So a prompt is cut to a round number of tokens, the
 /// remainder is left to plait's kernels, and a program has few plans for any number of lengths. The
-/// alternatives fail: with padding to a round number cuDNN may multiply zeros by the memory behind
+/// alternatives fail: with padding to a round number cuDNN may multiply zeros by the memory past
 /// the prompt, which may be NaN; its kernel cache for dynamic shapes runs a kernel compiled for
 /// whole tiles of keys with other lengths (cuDNN 9.19, for sm_90); dynamic shapes in a plan need
 /// cuDNN 9.22.

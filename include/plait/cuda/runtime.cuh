@@ -102,7 +102,8 @@ using cuda_owned = std::unique_ptr<std::remove_pointer_t<Handle>, cuda_destroy<H
 /// compute capability 8.0 or newer. One caller at a time, with the same current device.
 ///
 /// State: a stream of its own, in order with CUDA's legacy default stream; a second one for
-///   captures Errors:
+///   captures
+/// Errors:
 ///   - `exec::cuda: there is no CUDA device: this machine has no NVIDIA driver`: at construction,
 ///     as the next ones
 ///   - `exec::cuda: there is no CUDA device: …`: with CUDA's own words
@@ -129,8 +130,8 @@ class cuda_runtime {
   }
 
   /// The time of run()'s kernels and copies, by events. A busy kernel first occupies the device for
-  /// about as long as run() takes to launch: its kernels then wait in the queue, as behind the
-  /// layer before, and the host's rate of launches is not measured.
+  /// about as long as run() takes to launch: its kernels then wait in the queue, as they wait for
+  /// the previous layer in a model, and the host's rate of launches is not measured.
   template <class Run>
   double seconds(Run const& run) {
     using clock = std::chrono::steady_clock;

@@ -28,7 +28,7 @@ enum class rows : unsigned char { none, last, all };
 ///   the order given
 /// Errors:
 ///   - `output row … was chosen of a sequence with … new tokens`: the batch is unchanged
-/// Cost: the batch allocates everything that a call needs beside the workspace; `clear` keeps the
+/// Cost: the batch allocates everything that a call needs besides the workspace; `clear` keeps the
 ///   memory, and after `reserve` add allocates nothing
 /// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp
 template <class T, class Memory = host_memory>

@@ -212,7 +212,7 @@ class basic_cache {
     Memory::copy(std::as_const(tail->data).data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
   }
-  /// Releases the pages behind the first `pages`.
+  /// Releases all pages after the first `pages`.
   void release_pages(std::size_t pages) {
     while (current_.pages.size() > pages) {
       pool_->release(current_.pages.back());

@@ -38,7 +38,7 @@ inline std::string path_in(std::string const& directory, std::string_view name) 
 ///   lists, as in transformers; index and shards must agree on every name
 /// Shapes: an index of at most 100 MB, shard names of at most 255 bytes; `names` is sorted; views
 ///   stay valid when the object is moved
-/// Errors: beside these, those of json.hpp, mapped_file.hpp and safetensors.hpp
+/// Errors: those of json.hpp, mapped_file.hpp and safetensors.hpp, and:
 ///   - `has no tensor …`: thrown by `at`; `find` returns nullptr
 /// Cost: reads the header of every file; a lookup is O(log tensors)
 /// Test: tests/unit/io/files/checkpoint_test.cpp, tests/checks/fuzz/index.cpp

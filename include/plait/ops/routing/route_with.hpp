@@ -14,8 +14,8 @@ PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
 /// route with a rule of the caller's: choose(logits of a token, n, k, expert, weight) writes the k
-/// experts of the token, by falling weight, and their weights. Each expert is in [0, n) and occurs
-/// at most once. `choose` runs on several threads at once and must not throw.
+/// experts of the token, in descending order of weight, and their weights. Each expert is in [0, n)
+/// and occurs at most once. `choose` runs on several threads at once and must not throw.
 ///
 /// ```cpp body
 /// plait::exec::reference oracle;
