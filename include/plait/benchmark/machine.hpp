@@ -102,7 +102,7 @@ double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int6
     return tolerance(Exec::types, keeps_keys);
 }
 
-/// Seconds of run(): of the wall clock; on a device from the begin of the first kernel to the end
+/// Seconds of run(): of the wall clock; on a device from the start of the first kernel to the end
 /// of the last.
 template <class Exec, class Run>
 double seconds_of([[maybe_unused]] Exec& exec, Run const& run) {

@@ -142,7 +142,7 @@ class packed_file {
       refuse("has {} bytes of data, but its tensors end at {}", data.size(), begin);
   }
 
-  /// Reads the tensor that has to begin at `begin`; returns the begin of the next one.
+  /// Reads the tensor that must begin at `begin`; returns the offset of the next one.
   std::uint64_t read_entry(nlohmann::json const& entry, bool last, std::uint64_t begin,
                            std::span<std::byte const> data) {
     std::size_t const i = tensors_.size();
