@@ -83,7 +83,7 @@ std::int64_t memory_of([[maybe_unused]] Exec& exec) {
     return machine_memory();
 }
 
-/// The type of the fastest products.
+/// The type of the fastest products of the execution policy.
 template <class Exec>
 constexpr dtype products_of() {
   if constexpr (on_device<Exec>)

@@ -13,7 +13,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A stack of scratch memory in one block. Its size is measured by the code that uses it: while the
+/// A stack of scratch memory in one block. The code that uses the arena also measures it: while the
 /// arena measures, `take` only adds up sizes and returns null, and `exec.parallel` runs nothing, so
 /// that a dry run of forward gives the size that forward needs (model/model.hpp).
 ///

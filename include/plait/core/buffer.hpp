@@ -44,8 +44,8 @@ class buffer {
   static constexpr std::int64_t mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
-  // Defined below, and so functions to call: a model has hundreds of buffers, and its compilation
-  // most of its time in their ends.
+  // Defined below, so that the compiler emits calls: a model has hundreds of buffers, and inlined
+  // destructors take most of its compile time.
   buffer(buffer&&) noexcept;
   buffer& operator=(buffer&&) noexcept;
   ~buffer();

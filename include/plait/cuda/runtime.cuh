@@ -41,9 +41,9 @@ namespace exec {
 namespace detail {
 
 /// Entry point of a kernel. With `overlap` (programmatic dependent launch, from sm_90 on) a grid
-/// may be resident while the one before it ends, and waits here for that end. It admits its own
-/// successor at once, which costs it nothing: the successor's blocks become resident only when all
-/// of this grid's have.
+/// may be resident while the previous one ends, and waits here for that end. It admits its
+/// successor at once, at no cost: the successor's blocks become resident only when all of this
+/// grid's have.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::threads, kernels::blocks_of<Kernel>())
     cuda_entry(__grid_constant__ typename Kernel::args const args) {
@@ -120,7 +120,7 @@ class cuda_runtime {
   int multiprocessor_count() const { return state_->multiprocessor_count; }
   /// The stream of the kernels.
   cudaStream_t stream() const { return state_->stream.get(); }
-  /// Whether a kernel may become resident before the one before it has ended, from sm_90 on: a step
+  /// Whether a kernel may become resident before the previous one has ended, from sm_90 on: a step
   /// of many small kernels then takes less time. Off by default.
   void overlap(bool enabled) { state_->overlap = enabled && state_->capability >= 90; }
 

@@ -206,8 +206,8 @@ class session {
     std::ranges::copy(to.logits_, logits_.begin());
     logits_length_ = to.logits_.empty() ? 0 : length();
   }
-  /// Returns to the first `length` tokens; evaluates nothing. For the next logits the last token at
-  /// most runs again; with recurrent state, all tokens after the last snapshot of the cache at or
+  /// Returns to the first `length` tokens; evaluates nothing. For the next logits at most the last
+  /// token runs again; with recurrent state, all tokens after the last snapshot of the cache at or
   /// before `length` run again (session_options::cache; by default it takes none). plait::error
   /// unless `length` is in [0, length()].
   void rewind(std::int64_t length) {

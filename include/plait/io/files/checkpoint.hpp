@@ -93,7 +93,7 @@ class checkpoint {
     return t != nullptr ? t->file : std::string_view(source_);
   }
 
-  /// Gives back the memory of elements [first, first + count) of tensor t (mapped_file::drop).
+  /// Releases the memory of elements [first, first + count) of tensor t (mapped_file::drop).
   void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
     for (safetensors const& file : files_)
       if (file.path() == t.file) return file.drop(t, first, count);

@@ -14,7 +14,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace panels {
 
 /// Panel p of y = silu(x gate^T) * (x up^T), for the row groups of run `run`.
-/// Shapes: rows first_row and up of x and y are the rows of the groups; `copy` is the copy (expert)
+/// Shapes: row `first_row` of x and y is the first row of the groups; `copy` is the copy (expert)
 ///   of gate and up; columns [p panel, (p + 1) panel) of y are written
 template <dtype Stored, dtype Activations>
 void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
