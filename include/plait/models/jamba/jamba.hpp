@@ -12,7 +12,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// jamba<l, a, m, e, n, K>, the paper's notation at v0.1's widths.
+/// `jamba<l, a, m, e, n, K>`: the paper's notation, with the widths of v0.1.
 ///
 /// ```cpp
 /// static_assert(std::is_same_v<plait::jamba<8, 1, 7, 2, 16, 2>, plait::jamba_v0_1<>>);
