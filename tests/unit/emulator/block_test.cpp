@@ -171,13 +171,14 @@ TEST_CASE("block: misuse of a block, a launch or a copy is an error") {
   CHECK(test::message_of([] { memory::buffer<float> const negative(-1); }) ==
         "exec::emulated: a buffer of -1 values, expected 0 or more");
   float value = 0;
-  memory::buffer<float> const there(1);
+  memory::buffer<float> const device_value(1);
   CHECK(test::message_of([&] {
-          (void)exec.runtime.capture([&] { exec.runtime.copy_to_host(&value, there.data(), 4); });
+          (void)exec.runtime.capture(
+              [&] { exec.runtime.copy_to_host(&value, device_value.data(), 4); });
         }) ==
-        "exec::emulated: a fetch of 4 bytes while a step is captured; a captured step copies "
-        "nothing to the host");
-  exec.runtime.copy_to_host(&value, there.data(), 4);  // the capture has ended
+        "exec::emulated: copy_to_host of 4 bytes during a capture; a captured step copies nothing "
+        "to the host");
+  exec.runtime.copy_to_host(&value, device_value.data(), 4);  // the capture has ended
   CHECK(exec.runtime.copies_to_host == 1);
 }
 

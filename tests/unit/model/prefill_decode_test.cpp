@@ -1,12 +1,11 @@
-// Prefill and decode are one function, but prefill is not a loop over decode steps: a prompt of 512
-// tokens runs at a multiple of decode's tokens per second. The factor is printed and not compared:
-// it depends on the machine's load.
+// Prefill and decode are one function, but prefill is not a loop over decode steps: a prompt takes
+// about a fifteenth of decode's CPU time per token. The test allows two thirds, which a
+// loop over tokens exceeds under any load.
 #include <plait/plait.hpp>
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <vector>
 
 namespace {
@@ -22,6 +21,7 @@ inline constexpr auto medium = [] {
 }();
 using model = plait::model<medium>;
 
+/// CPU time of one call with `tokens` new tokens.
 double seconds(model const& net, plait::exec::cpu<>& exec, plait::cache<model>& cache,
                std::int64_t tokens) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
@@ -30,28 +30,23 @@ double seconds(model const& net, plait::exec::cpu<>& exec, plait::cache<model>& 
   plait::batch<model> batch;
   cache.reserve(tokens);
   batch.add(cache, ids);
-  auto const start = std::chrono::steady_clock::now();
+  std::clock_t const start = std::clock();
   net.forward(exec, batch, {logits.data(), 1, 1024});
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return double(std::clock() - start) / CLOCKS_PER_SEC;
 }
 
 }  // namespace
 
-TEST_CASE("a prompt runs at a multiple of decode's tokens per second") {
+TEST_CASE("prefill: a prompt takes less CPU time per token than decode") {
   model net;
   plait::initialize(net, 1);
   plait::exec::cpu<> exec(1);
-  net.reserve(exec, 512);
+  net.reserve(exec, 256);
   plait::cache_pool<model> pool;
-  double prefill = 1e9, decode = 1e9;
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    auto cache = pool.make();
-    prefill = std::min(prefill, seconds(net, exec, cache, 512) / 512);
-    for (int i = 0; i < 20; ++i) decode = std::min(decode, seconds(net, exec, cache, 1));
-  }
-  MESSAGE("prefill of 512: " << 1 / prefill << " tokens/s, decode: " << 1 / decode
-                             << " tokens/s, ratio " << decode / prefill
-                             << " (at least 5 is expected)");
-  CHECK(prefill > 0);
-  WARN(decode / prefill >= 5);
+  auto cache = pool.make();
+  double const prefill = seconds(net, exec, cache, 256) / 256;
+  double decode = 0;
+  for (int i = 0; i < 16; ++i) decode += seconds(net, exec, cache, 1) / 16;
+  MESSAGE("prefill of 256: " << 1 / prefill << " tokens/s, decode: " << 1 / decode << " tokens/s");
+  CHECK(decode / prefill > 1.5);
 }
