@@ -12,8 +12,8 @@
 #include <type_traits>
 
 // ==== plait/policy/tensor.hpp
-// The functions of a policy: `describe`, the list of its tensors, from which counts, weights,
-// loading, packing, initialization and checkpoint names are derived, and the optional ones.
+// The functions of a policy: `describe`, the list of its tensors, and optional ones. Counts,
+// weights, loading, packing, initialization and checkpoint names are derived from `describe`.
 
 namespace plait {
 
@@ -43,15 +43,15 @@ enum class initial : unsigned char {
 /// - `active_parameters(policy, d_model)`: parameters that one token uses; default all
 /// - `extra_flops(policy, d_model, context)`: operations per token beyond its linear maps; default
 ///   0
-/// - `rotates(policy)`: whether it needs the architecture's rope_theta; default false
-/// - `checkpoint_name(policy)`: the name of its tensors in a checkpoint, and of the part in a
-///   config.json of plait's own type; default "mixer", "ffn" or "norm"
+/// - `rotates(policy)`: whether the policy needs the architecture's rope_theta; default false
+/// - `checkpoint_name(policy)`: the name of the policy's tensors in a checkpoint, and of the policy
+///   in a config.json of model type plait; default "mixer", "ffn" or "norm"
 /// - `hyperparameters(policy, d_model, visit)`: calls visit("name", value) once per hyperparameter,
-///   the value an integer, a bool, a float, or an enumerator's name as text; one that is derived
-///   from others by default is resolved. They are written to such a config.json and compared with
-///   it; default none
+///   the value an integer, a bool, a float, or an enumerator's name as text; a default that is
+///   derived from other hyperparameters is resolved. They are written to that config.json and
+///   compared with it; default none
 ///
-/// Shapes: [copies][rows][cols]
+/// Shapes: [copies][rows][cols]; `copies` is the number of experts for an expert tensor, else 1
 /// Test: tests/unit/layers/weights_test.cpp, tests/unit/policy/policy_test.cpp
 struct tensor {
   char const* name = "";
@@ -147,16 +147,16 @@ constexpr int experts_chosen(Policy const& p) {
 
 namespace plait {
 
-/// Position encoding of attention. Jamba has none: its Mamba layers carry the order.
+/// Position encoding of attention. Jamba has none: its Mamba layers encode the order of the tokens.
 enum class positions : unsigned char { none, rotary };
 
 /// Causal grouped-query attention.
 /// Equation: query head j reads key-value head j / (num_heads / num_kv_heads); dim = head_dim, or
 ///   d_model / num_heads where head_dim is 0
 /// Shapes: q_proj [num_heads dim, d_model], k_proj and v_proj [num_kv_heads dim, d_model], o_proj
-///   [d_model, num_heads dim]; no biases. In a file the part is "self_attn", head_dim is dim, and
-///   positions is "rotary" or "none"
-/// State: 2 num_kv_heads dim values per token (`kv_values`); none of fixed size
+///   [d_model, num_heads dim]; no biases. In a config.json of model type plait its name is
+///   "self_attn", head_dim is dim, and positions is "rotary" or "none"
+/// State: 2 num_kv_heads dim values per token (`kv_values`), and no state of fixed size
 /// Errors: none; layers/attention.hpp checks the hyperparameters
 /// Cost: num_heads context (4 dim + 4) operations per token beyond the linear maps: q k and p v at
 ///   two per multiply-add, and the softmax at four per key
@@ -174,7 +174,7 @@ struct attention {
   friend constexpr bool operator==(attention const&, attention const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(attention const& p, int d_model, Visit&& visit) {
   std::int64_t const q_rows = std::int64_t{p.num_heads} * p.dim(d_model);
@@ -188,10 +188,10 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
 /// Whether the policy needs hybrid::rope_theta.
 constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(attention const& p, int d_model, Visit&& visit) {
   visit("num_heads", p.num_heads);
@@ -282,7 +282,7 @@ namespace plait {
 
 /// The RMS norm.
 /// Equation: y = weight x / sqrt(mean(x^2) + eps); eps is `hybrid::norm_eps`, a run-time value
-/// Shapes: weight [d_model]. In a file the norm is "rms_norm"
+/// Shapes: weight [d_model]. In a config.json of model type plait its name is "rms_norm"
 /// Cost: not counted by policy/count.hpp
 /// Source: Zhang and Sennrich, arXiv:1910.07467
 /// Test: tests/unit/policy/policy_test.cpp, tests/unit/ops/norm/add_norm_test.cpp
@@ -290,13 +290,13 @@ struct rms_norm {
   friend constexpr bool operator==(rms_norm const&, rms_norm const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(rms_norm const&, int d_model, Visit&& visit) {
   visit(tensor{.name = "weight", .role = role::vector, .rows = d_model, .start = initial::one});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(rms_norm const&) { return "rms_norm"; }
 
 }  // namespace plait
@@ -390,7 +390,8 @@ namespace plait {
 /// Shapes: in_proj [2 d, d_model], conv1d [d, W], x_proj [R + 2 N, d], dt_proj [d, R], dt_proj.bias
 ///   [d], A_log [d, N], D [d], out_proj [d_model, d]; with inner_norms dt_layernorm [R],
 ///   b_layernorm and c_layernorm [N]; with proj_bias in_proj.bias [2 d] and out_proj.bias
-///   [d_model]; with conv_bias conv1d.bias [d]. In a file the part is "mamba" and dt_rank is R
+///   [d_model]; with conv_bias conv1d.bias [d]. In a config.json of model type plait its name is
+///   "mamba" and dt_rank is R
 /// State: d (W - 1 + N) values per sequence (`state_values`), for any length
 /// Errors: none; layers/mamba.hpp checks the hyperparameters
 /// Cost: d (2 W + 7 N + 16) operations per token beyond the linear maps: the convolution two per
@@ -412,7 +413,7 @@ struct mamba {
   friend constexpr bool operator==(mamba const&, mamba const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   std::int64_t const d = p.inner(d_model);
@@ -442,10 +443,10 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
         .name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);
@@ -478,8 +479,8 @@ namespace plait {
 
 /// A dense feed-forward with SwiGLU.
 /// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
-/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases. In a file
-///   the part is "feed_forward"
+/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases. In a
+///   config.json of model type plait its name is "feed_forward"
 /// Errors: none; layers/mlp.hpp checks the hyperparameters
 /// Cost: 5 d_ff operations per token beyond the linear maps: SiLU counts as four, the product as
 ///   one
@@ -490,7 +491,7 @@ struct mlp {
   friend constexpr bool operator==(mlp const&, mlp const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "gate_proj", .rows = p.d_ff, .cols = d_model});
@@ -498,10 +499,10 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
@@ -530,7 +531,7 @@ enum class router_weights : unsigned char { as_they_are, renormalised };
 ///   p; w_e = p_e (`as_they_are`), or p_e divided by the sum of the chosen p (`renormalised`)
 /// Shapes: router [num_experts, d_model]; gate_proj and up_proj [num_experts][d_ff, d_model],
 ///   down_proj [num_experts][d_model, d_ff]. One token uses d_model num_experts + 3 d_model d_ff
-///   top_k parameters. In a file the part is "feed_forward"
+///   top_k parameters. In a config.json of model type plait its name is "feed_forward"
 /// Errors: none; layers/moe.hpp checks the hyperparameters
 /// Cost: 5 num_experts + top_k (5 d_ff + 2 d_model) operations per token beyond the linear maps:
 ///   softmax, activation (policy/mlp.hpp), weighted sum
@@ -545,7 +546,7 @@ struct moe {
   friend constexpr bool operator==(moe const&, moe const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "router", .role = role::router, .rows = p.num_experts, .cols = d_model});
@@ -566,10 +567,10 @@ constexpr void describe(moe const& p, int d_model, Visit&& visit) {
                .copies = p.num_experts});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(moe const&) { return "feed_forward"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(moe const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);
@@ -618,8 +619,8 @@ constexpr hybrid<attention, mamba, mlp, Sparse> jamba_with(interleave const& lay
 }
 }  // namespace detail
 
-/// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router
-/// and every feed-forward is dense.
+/// `jamba<l, a, m, e, n, K>`: the paper's notation, with the widths of v0.1. With n = 1 there is no
+/// router and every feed-forward is dense.
 /// Shapes: d_model 4096, d_ff 14336, 32 heads on 8 key-value heads; with n = 1 the sparse slot is
 ///   `none`
 /// Errors: none; policy/check.hpp and the layers have the rules
@@ -705,7 +706,7 @@ inline constexpr hybrid<attention, none, none, moe> mixtral_8x7b{
   [[no_unique_address]] name##_rule<(condition)> name##_holds
 
 // ==== plait/policy/check.hpp
-// The rules of an architecture as a whole, beside the rules of each layer. `model` names
+// The rules of an architecture as a whole, in addition to the rules of each layer. `model` names
 // `check<C>`, so that instantiating the model's type reports every broken rule.
 
 namespace plait {
@@ -1025,8 +1026,8 @@ constexpr std::int64_t weight_bytes(Architecture const& c, precision const& as) 
   return policies::weight_traffic(c, as, 0);
 }
 
-/// The maximum context of one sequence, in tokens, that fits into `bytes` beside the weights and
-/// the recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
+/// The maximum context of one sequence, in tokens, that fits into `bytes` with the weights and the
+/// recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
 template <class Architecture>
 constexpr std::int64_t max_context(Architecture const& c, precision const& as, std::int64_t bytes) {
   std::int64_t const left = bytes - weight_bytes(c, as) - recurrent_state_bytes(c);

@@ -1,4 +1,4 @@
-// Layers, models and exec::cuda in one include, for nvcc; with <plait/plait.hpp> beside it also for
+// Layers, models and exec::cuda in one include, for nvcc; include <plait/plait.hpp> too for
 // exec::cpu. Needs the CUDA toolkit 13 and cuBLASLt.
 // Cost: some ten seconds to compile, and half a minute per architecture with a model in the file
 // Test: tests/unit/cuda/launch_test.cu, tests/checks/headers/nvcc.sh

@@ -1,5 +1,5 @@
-// Layers, models and exec::emulated in one include: the kernels of a device on the CPU. With
-// <plait/plait.hpp> beside it, in this file or another, also for exec::cpu.
+// Layers, models and exec::emulated in one include: the kernels of a device on the CPU. Include
+// <plait/plait.hpp> too, in this file or another, for exec::cpu.
 // Test: tests/unit/model/device_test.cpp
 #pragma once
 

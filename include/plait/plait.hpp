@@ -1,5 +1,5 @@
-// Layers, models and the CPU in one include, which needs Eigen 3.4. Checkpoints are in
-// plait/io.hpp, configurations and counts alone in plait/policy.hpp.
+// Layers, models and exec::cpu in one include, which needs Eigen 3.4 or 5. plait/io.hpp has
+// checkpoints; plait/policy.hpp has the configurations and counts without Eigen.
 //
 // ```cpp
 // #include <plait/plait.hpp>

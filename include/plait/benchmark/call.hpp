@@ -26,7 +26,7 @@ struct call {
 /// Test: tests/unit/benchmark/explain_test.cpp
 struct call_cost {
   double flops = 0;  ///< operations; a multiply-add is two
-  double bytes = 0;  ///< bytes that move at least, each once
+  double bytes = 0;  ///< lower bound of the traffic: each byte moves once
   constexpr call_cost& operator+=(call_cost const& other) {
     flops += other.flops;
     bytes += other.bytes;
@@ -35,19 +35,19 @@ struct call_cost {
 };
 
 /// The cost of a layer in a call. Activations are not counted.
-/// Equation: operations as `policies::flops` counts them, where a token sees
-///   context + (tokens + 1) / 2 keys on average. Bytes: weights once in precision `as`, of experts
-///   those reached; of each sequence the state in and out, cached keys and values in and new ones
-///   out
-/// Shapes: `reached`: experts that the call reaches; below 0, as many as the routing implies
+/// Equation: operations as `policies::flops` counts them, with context + (tokens + 1) / 2 keys per
+///   token on average. Bytes: the weights once in precision `as`, with the experts that are
+///   reached; for each sequence, its state read and written, its cached keys and values read, and
+///   the new ones written
+/// Shapes: `reached`: experts that the call reaches; below 0: the number that the routing implies
 /// Test: tests/unit/benchmark/explain_test.cpp
 template <class Policy>
 call_cost layer_cost(Policy const& p, int d_model, precision const& as, call const& c,
                      double reached = -1) {
   std::int64_t const rows = c.tokens * c.sequences;
   if (reached < 0) reached = experts_reached(p, c.routing, rows);
-  // policies::flops takes a whole number of keys: where the mean over 1 to `tokens` new keys,
-  // (tokens + 1) / 2, is none, the cost is half-way between its neighbours'.
+  // policies::flops takes an integer number of keys. The mean over 1 to `tokens` new keys, (tokens
+  // + 1) / 2, may be fractional; its cost is the mean of the costs of the two adjacent integers.
   double const flops = 0.5 * (double(policies::flops(p, d_model, c.context + (c.tokens + 1) / 2)) +
                               double(policies::flops(p, d_model, c.context + (c.tokens + 2) / 2)));
   double const sequence_bytes =

@@ -1,5 +1,5 @@
 // The check of a result before it is timed: against the reference with the same weights, within
-// bounds that follow from rounding, and against calls that are split otherwise.
+// bounds that follow from rounding, and against calls with another split of the tokens.
 // Test: tests/unit/benchmark/probe_test.cpp, tests/unit/benchmark/register_test.cpp,
 //   tests/unit/benchmark/device_register_test.cpp
 #pragma once
@@ -29,7 +29,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
 /// The bound on the difference between a result on the CPU and the reference's with the same,
-/// dequantised weights, as a share of the reference's largest value:
+/// dequantised weights, divided by the reference's largest value:
 ///
 /// - 1e-4 where products are f32: sums of thousands of products differ by about 1e-6 of the
 ///   largest, those of a wrong kernel by more than 1e-4
@@ -47,7 +47,7 @@ inline double tolerance(precision const& p, bool keeps_keys) {
   return std::max(of_products, of_keys);
 }
 
-/// The bound on a device, where activations are f32 with f32 weights and else bf16:
+/// The bound on a device, where activations are f32 with f32 weights, else bf16:
 ///
 /// - 1e-4 for f32: sums are made in another order
 /// - 5e-2 for one layer in bf16: its inputs and some ten intermediate results are rounded by up to
@@ -117,7 +117,7 @@ difference compare(matrix_view<A const> result, matrix_view<B const> expected) {
 }
 
 /// The first row whose bits differ, or -1.
-/// Shapes: a, b with as many columns; the rows of `a` are compared, of which `b` has no fewer
+/// Shapes: a, b with as many columns; the rows of `a` are compared; `b` has at least as many
 /// Test: tests/unit/benchmark/register_test.cpp
 template <class T>
 std::int64_t differing_row(matrix_view<T const> a, matrix_view<T const> b) {
@@ -150,8 +150,8 @@ std::string disagreement(matrix_view<T const> timed, matrix_view<T const> few, s
   }
 }
 
-/// Copies the weights of a model or layer to the same one on another execution policy, as `from`
-/// stores them: rounded and dequantised.
+/// Copies the weights of a model or layer to the same model or layer on another execution policy,
+/// as `from` stores them: rounded and dequantised.
 /// Errors:
 ///   - `is not in both`: the two have different tensors
 /// Cost: a row at a time, by get_row and set_row

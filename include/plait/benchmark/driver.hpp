@@ -25,8 +25,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
-/// A benchmark in Google Benchmark's list, whose class has moved to another namespace in 1.9.5: the
-/// type is that which RegisterBenchmark returns.
+/// A benchmark in Google Benchmark's list: the type that RegisterBenchmark returns, because 1.9.5
+/// moved the class to another namespace.
 /// Test: tests/unit/benchmark/register_test.cpp
 using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchmark(
     std::declval<char const*>(), std::declval<void (*)(::benchmark::State&)>()))>;
@@ -46,11 +46,11 @@ using registration = std::remove_pointer_t<decltype(::benchmark::RegisterBenchma
 /// - the label: copies of the weights and their size, experts reached, and the difference from the
 ///   reference as a share of its largest value
 ///
-/// A device's time is from the begin of the call's first kernel to the end of its last one. It
+/// A device's time is from the start of the call's first kernel to the end of its last one. It
 /// includes launches only where the device waits for one.
 /// Shapes: a pointer per benchmark, owned by Google Benchmark
-/// Cost: the copies of one measurement are in memory, of the last, until `run` ends or another
-///   subject is measured
+/// Cost: only the copies of the last measurement are in memory, until `run` ends or another subject
+///   is measured
 /// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 using registered = std::vector<registration*>;
 
@@ -62,7 +62,7 @@ inline std::vector<std::pair<std::string, explanation>>& tables() {
   return all;
 }
 
-/// A repetition's table replaces the one before.
+/// A repetition's table replaces the previous one.
 inline void keep_table(std::string const& name, explanation table) {
   for (auto& [known, kept_table] : tables())
     if (known == name) {
@@ -130,8 +130,8 @@ void measure(::benchmark::State& state, measurement<S>& timed, sweep_point const
 /// A point is checked before it is timed. A subject that is wrong is an error of the benchmark and
 /// has no time.
 /// Shapes: named `name/precision/tokens:T/context:C/sequences:S/threads:N/weights:cold/routing:R`,
-///   with what the subject depends on alone; `sequences` where they are not one, `threads` on the
-///   CPU alone
+///   with only the parameters that the subject depends on; `sequences` if there are several,
+///   `threads` on the CPU only
 /// Errors: those of benchmark/sweep.hpp. Exceptions of a benchmark are errors of that benchmark
 /// Cost: `sweep::max_bytes` of copies, or one copy where it needs more
 /// Test: tests/unit/benchmark/register_test.cpp, tests/checks/compile_fail/benchmark.cpp

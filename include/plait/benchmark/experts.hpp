@@ -1,4 +1,4 @@
-// The experts that a call reaches, counted from the choices that a layer shows its observer.
+// The experts that a call reaches, counted from the choices that an observer of the layer is given.
 // Errors: of register_layer and register_model
 //   - `register …: routing … needs a channel per expert`: routing other than random takes one
 //     of the input, or of the residual stream, for each expert
@@ -27,7 +27,7 @@ namespace bench {
 
 namespace detail {
 
-/// The number of tokens of each expert in a list of choices; `experts` of them at least.
+/// The number of tokens of each expert in a list of choices, for at least `experts` experts.
 inline std::vector<std::int64_t> tokens_per_expert(std::int32_t const* choices, std::int64_t n,
                                                    std::int64_t experts) {
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(experts), 0);

@@ -51,7 +51,7 @@ struct explanation {
     for (auto const& r : rows) sum += r.cost;
     return sum;
   }
-  /// The least time of the call: the sum over the rows, each with a bound of its own.
+  /// The least time of the call: the sum over the rows, each with its own bound.
   double seconds() const {
     double sum = 0;
     for (auto const& r : rows) sum += r.seconds;
@@ -69,8 +69,8 @@ struct explanation {
   double decode_tokens_per_second() const { return double(call.sequences) / next_seconds; }
 };
 
-/// The cost of a call of any architecture, a row per part: the embedding, of each layer its mixer
-/// and feed-forward with the weights of their norms, and the head with the final norm, for the last
+/// The cost of a call of any architecture, a row per part: the embedding, each layer's mixer and
+/// feed-forward with the weights of their norms, and the head with the final norm, for the last
 /// token of each sequence. Operations of norms and residuals are not counted, as in
 /// policy/count.hpp.
 ///
@@ -81,8 +81,8 @@ struct explanation {
 /// std::cout << e << e.tokens_per_second();  // the table, and the bound on prefill
 /// ```
 /// Equation: a row's seconds are max(flops / peak, bytes / bandwidth); the call's are their sum.
-///   Operations of one token add up to `decode_cost` of policy/count.hpp, bytes to it and the state
-///   once more, which is also written
+///   Operations of one token add up to those of `decode_cost` (policy/count.hpp); bytes add up to
+///   those of `decode_cost` and the state once more, since it is also written
 /// Shapes: reached [layers]: experts reached in each layer; empty: as many as the routing implies
 /// Errors:
 ///   - `a call has 1 or more tokens, a context of 0 or more and 1 or more sequences`
@@ -158,8 +158,8 @@ explanation explain(precision const& as, std::int64_t tokens, std::int64_t conte
   return explain(config, as, call{.tokens = tokens, .context = context, .routing = r}, on);
 }
 
-/// Prints a line for the call, one per row, the sum, and the bound on tokens per second; with
-/// measured times beside the least where there are any.
+/// Prints a line for the call, one per row, the sum, and the bound on tokens per second; with the
+/// measured times next to the least ones, if there are any.
 /// Test: tests/unit/benchmark/explain_test.cpp
 inline std::ostream& operator<<(std::ostream& out, explanation const& e) {
   using detail::number;

@@ -83,7 +83,7 @@ std::int64_t memory_of([[maybe_unused]] Exec& exec) {
     return machine_memory();
 }
 
-/// The type of the fastest products.
+/// The type of the fastest products of the execution policy.
 template <class Exec>
 constexpr dtype products_of() {
   if constexpr (on_device<Exec>)
@@ -102,7 +102,7 @@ double tolerance_of([[maybe_unused]] bool keeps_keys, [[maybe_unused]] std::int6
     return tolerance(Exec::types, keeps_keys);
 }
 
-/// Seconds of run(): of the wall clock; on a device from the begin of the first kernel to the end
+/// Seconds of run(): of the wall clock; on a device from the start of the first kernel to the end
 /// of the last.
 template <class Exec, class Run>
 double seconds_of([[maybe_unused]] Exec& exec, Run const& run) {

@@ -66,8 +66,8 @@ class measurement final : public any_measurement {
       return registered_ == other;
   }
 
-  /// Goes to a point: makes inputs and one copy, checks it, and makes the other copies. At the same
-  /// point it does nothing.
+  /// Goes to a point: makes inputs and one copy, checks it, and makes the other copies. Does
+  /// nothing where it is at that point already.
   void move_to(call const& at, int threads) {
     if (ready_ && at == call_ && threads == threads_) return;
     ready_ = false;  // an exception leaves the point unfinished
@@ -92,7 +92,7 @@ class measurement final : public any_measurement {
   exec_type& exec() { return *exec_; }
   S& subject() { return subject_; }
 
-  /// The next copy, its sequences where the call begins.
+  /// The next copy, with its sequences at the start of the call.
   copy& next_copy() {
     current_ = (current_ + 1) % active_copies_;
     if constexpr (rewinds) subject_.rewind(*copies_[current_]);
@@ -112,8 +112,8 @@ class measurement final : public any_measurement {
     }
   }
 
-  /// Calls between two readings of the clock, which takes tens of nanoseconds: about 10 us of them
-  /// for one copy on the CPU that is not rewound, else one.
+  /// Calls between two readings of the clock, which takes tens of nanoseconds: as many as take
+  /// about 10 us for one copy on the CPU that is not rewound, else one.
   std::int64_t calls_per_timing() {
     if (rewinds || active_copies_ > 1 || on_device<exec_type>) return 1;
     double const once = seconds_of(*exec_, [&] { run(); });
@@ -148,7 +148,8 @@ class measurement final : public any_measurement {
     if (copies_.size() <= i) copies_.resize(i + 1);
     subject_.prepare(*exec_, copies_[i]);
   }
-  /// So many copies that reading the others evicts one from the caches, as far as memory allows.
+  /// The number of copies of which reading all others evicts one from the caches, as far as memory
+  /// allows.
   std::size_t cold_copies() const {
     std::int64_t const room = max_bytes_ > 0 ? max_bytes_ : memory_of(*exec_) / 4;
     double const cold = double(bytes_to_be_cold(*exec_)) / std::max(copy_traffic(), 1.0) + 1;
@@ -194,7 +195,7 @@ inline std::unique_ptr<any_measurement>& last_measurement() {
   return last;
 }
 
-/// The measurement of a registration: the last one where it serves, else a new one.
+/// The measurement of a registration: the last one if its copies can be used, else a new one.
 template <subject S>
 measurement<S>& measurement_of(std::shared_ptr<S const> const& of, sweep const& by) {
   auto& last = last_measurement();

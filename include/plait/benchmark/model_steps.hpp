@@ -29,8 +29,8 @@ namespace bench {
 /// Shapes: output [sequences, columns]: logits or, without a vocabulary, hidden states of the last
 ///   tokens
 /// Errors: those of the model's forward
-/// Cost: contexts are filled by forward in calls of 512 tokens, and go on from the contexts of the
-///   point before where those are no longer
+/// Cost: contexts are filled by forward in calls of 512 tokens, starting from the contexts of the
+///   previous point where those are not longer
 /// Test: tests/unit/benchmark/register_test.cpp, tests/unit/benchmark/device_register_test.cpp
 template <class Model>
 class model_steps {
@@ -84,7 +84,7 @@ class model_steps {
       next_.push_back(tokens_of(s, next_call.context, next_call.tokens, s * next_call.tokens));
     output_ = std::make_unique<placed<output_type, memory>>(next_call.sequences, columns);
   }
-  /// Returns the sequences to where the call begins, and makes its batch.
+  /// Returns the sequences to the start of the call, and makes its batch.
   void rewind() {
     batch_.clear();
     for (std::size_t s = 0; s < caches_.size(); ++s) {

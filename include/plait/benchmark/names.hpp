@@ -20,8 +20,9 @@ constexpr char const* name_of(dtype t) {
   return t == dtype::f32 ? "f32" : t == dtype::bf16 ? "bf16" : "int8";
 }
 
-/// "f32", "bf16", "int8" or "experts_int8" for their weights and experts, with the members that
-/// differ: "bf16,compute:bf16". Other precisions by all four members: "weights:int8,...".
+/// "f32", "bf16", "int8" or "experts_int8", whichever has these weights and experts, with the
+/// members that differ from it: "bf16,compute:bf16". Other precisions are named by all four
+/// members: "weights:int8,...".
 inline std::string name_of(precision const& p) {
   struct named_precision {
     char const* name;

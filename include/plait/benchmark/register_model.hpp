@@ -93,7 +93,7 @@ class model_subject {
 
   void rewind(copy& c) { c.steps.rewind(); }
   void run(Exec& exec, copy& c) { c.steps.run(exec); }
-  /// A device captures a decode step when it comes for the second time, for each copy.
+  /// A device captures the second decode step of each copy.
   int calls_per_copy() const { return on_device<Exec> && call_.tokens == 1 ? 3 : 0; }
 
   call_cost cost() const { return explanation_of({.flops = 1, .bytes = 1}).cost(); }

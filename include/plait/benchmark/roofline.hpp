@@ -27,9 +27,9 @@ struct roofline {
   }
 };
 
-/// The type of a precision's fastest products on the CPU, whose peak the roofline has. It follows
-/// from weights, experts and `compute`; norms, attention, convolution and scan are f32 in every
-/// precision.
+/// The type of a precision's fastest products on the CPU: the roofline has the peak of this type.
+/// It follows from weights, experts and `compute`; norms, attention, convolution and scan are f32
+/// in every precision.
 /// Test: tests/unit/benchmark/explain_test.cpp
 constexpr dtype arithmetic_of(precision const& p) {
   dtype const matrix = activation_type(p.weights, p.compute);

@@ -57,10 +57,10 @@ inline std::vector<double> expert_shares(routing r, std::int64_t n, std::int64_t
   return share;
 }
 
-/// The experts assigned to each token. A token takes the k experts that are furthest behind their
-/// share, of equals the first, so that the tokens of any prefix are distributed as all of them,
+/// The experts assigned to each token. A token takes the k experts that are furthest below their
+/// share (the first of equals), so that the tokens of any prefix are distributed as all of them,
 /// within two tokens per expert. Not for random, which assigns none.
-/// Shapes: [tokens, k], by falling weight
+/// Shapes: [tokens, k], in descending order of weight
 /// Test: tests/unit/benchmark/routing_test.cpp
 inline std::vector<std::int32_t> assigned_experts(routing r, std::int64_t n, std::int64_t k,
                                                   std::int64_t tokens) {

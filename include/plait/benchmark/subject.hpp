@@ -29,8 +29,8 @@ namespace bench {
 ///
 /// Optional members, each with its default:
 ///
-/// - `depends`: the `parameters` (benchmark/sweep.hpp) of a call, beside tokens, that the subject
-///   depends on. Default: none
+/// - `depends`: the `parameters` (benchmark/sweep.hpp) of a call, other than tokens, that the
+///   subject depends on. Default: none
 /// - `a == b`: whether two subjects may use the same copies. Default: those of one registration
 /// - `rewind(copy)`: untimed work before each call. Default: nothing
 /// - `copy_bytes()`: memory of a copy. Default: the bytes of its cost

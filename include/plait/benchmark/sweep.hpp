@@ -23,7 +23,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace bench {
 
 /// Lists of parameters: every combination of tokens, context, sequences and threads is a benchmark.
-/// Errors: of `register_subject` and all that call it, each behind `register NAME:`
+/// Errors: of `register_subject` and all that call it, each after `register NAME:`
 ///   - `is an empty list, so that there is nothing to measure`: of tokens, context or sequences
 ///   - `is between … and …, not …`: tokens and sequences from 1 on, context from 0 on
 ///   - `threads is between 1 and 4096`
@@ -40,8 +40,8 @@ struct sweep {
   std::int64_t max_bytes = 0;  ///< of all copies; 0: a quarter of the memory that holds them
 };
 
-/// The parameters of a call, beside its tokens, that a subject depends on. The others are neither
-/// swept nor named.
+/// The parameters of a call, other than its tokens, that a subject depends on. The others are
+/// neither swept nor named.
 /// Test: tests/unit/benchmark/register_test.cpp
 struct parameters {
   bool context = false;

@@ -13,9 +13,9 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A stack of scratch memory in one block. The code that computes also measures: while the arena
-/// measures, `take` returns null and only adds up, and `exec.parallel` runs nothing, so that a dry
-/// run of forward gives the size it needs (model/model.hpp).
+/// A stack of scratch memory in one block. The code that uses the arena also measures it: while the
+/// arena measures, `take` only adds up sizes and returns null, and `exec.parallel` runs nothing, so
+/// that a dry run of forward gives the size that forward needs (model/model.hpp).
 ///
 /// ```cpp body
 /// plait::arena scratch;
@@ -29,7 +29,7 @@ PLAIT_NAMESPACE_BEGIN
 /// ```
 ///
 /// Equation: n values take n sizeof(T) + 64 bytes, rounded up to 64; `measure` is the maximum of
-///   the sum taken while `run` runs
+///   the bytes taken at once during `run`
 /// Shapes: `capacity`, `measure` and `reserve` count bytes, `take` values
 /// Errors:
 ///   - `more workspace is needed than can be counted: use fewer tokens per call`: from `take`,
@@ -47,7 +47,7 @@ class arena {
   arena(arena&&) = default;
   arena& operator=(arena&&) = default;
 
-  /// Memory taken inside a frame is given back when the frame ends.
+  /// A scope: its destructor releases the memory taken since its constructor.
   class frame {
    public:
     explicit frame(arena& a) : arena_(a), used_(a.used_) {}
@@ -60,8 +60,8 @@ class arena {
     std::int64_t used_;
   };
 
-  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 readable bytes behind them; null
-  /// while measuring.
+  /// `n` values of type T, uninitialized, 64-byte aligned, with 64 readable bytes past their end;
+  /// null while measuring.
   template <class T>
   T* take(std::int64_t n) {
     constexpr std::int64_t max_values = INT64_MAX / 4 / static_cast<std::int64_t>(sizeof(T));
@@ -76,10 +76,10 @@ class arena {
   }
 
   bool measuring() const { return measuring_; }
-  /// Bytes.
+  /// Size of the block in bytes.
   std::int64_t capacity() const { return capacity_; }
 
-  /// Bytes that `run` needs: the maximum it holds at once.
+  /// Bytes that `run` needs: the maximum that it takes at once.
   template <class Run>
   std::int64_t measure(Run&& run) {
     struct restore {

@@ -23,7 +23,7 @@ PLAIT_NAMESPACE_BEGIN
 
 /// A zero-filled array of a trivially copyable type. A kernel may load whole vector registers from
 /// anywhere inside.
-/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes (two vector registers) behind
+/// Shapes: `size` in values; 64-byte aligned, with 128 readable bytes (two vector registers) past
 ///   the end. Borrowed memory has the same alignment and slack
 /// Errors:
 ///   - `out of memory: … values of … bytes are needed`: also for a size that is negative or
@@ -44,8 +44,8 @@ class buffer {
   static constexpr std::int64_t mapped_bytes = std::int64_t{4} << 20;
 
   buffer() = default;
-  // Defined below, and so functions to call: a model has hundreds of buffers, and its compilation
-  // most of its time in their ends.
+  // Defined below, so that the compiler emits calls: a model has hundreds of buffers, and inlined
+  // destructors take most of its compile time.
   buffer(buffer&&) noexcept;
   buffer& operator=(buffer&&) noexcept;
   ~buffer();

@@ -9,7 +9,7 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// The inputs of a call of forward beside weights and activations.
+/// The inputs of a call of forward other than weights and activations.
 /// Shapes: `ids` [rows], unspecified where a row is an embedding; `wanted` [outputs], the rows of
 ///   the activations that are output rows
 /// Test: tests/unit/exec/device_test.cpp

@@ -1,14 +1,14 @@
-// Where the CPU's ops are compiled: in every file that includes them, or once, in the library
-// plait::compiled.
+// Selects where the CPU's ops are compiled: in every file that includes them, or once, in the
+// library plait::compiled.
 // Test: tests/unit/model/isa_probe.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>
 
-/// Set by what the program defines: plait::compiled defines PLAIT_COMPILED for its users, whose
-/// headers then hold no definitions of the CPU's ops; the library's own file, compiled.cpp,
-/// defines PLAIT_COMPILING. PLAIT_DEFINE_OPS is 1 where the headers hold the definitions. PLAIT_OP
-/// begins the definition of an op that is not a template.
+/// PLAIT_DEFINE_OPS is 1 where the headers contain the definitions of the CPU's ops, and 0 where
+/// PLAIT_COMPILED is defined, as plait::compiled does for its users. The library's source file,
+/// compiled.cpp, defines PLAIT_COMPILING. PLAIT_OP begins the definition of an op that is not a
+/// template.
 #if defined(PLAIT_COMPILING)
 #define PLAIT_DEFINE_OPS 1
 #define PLAIT_OP

@@ -32,7 +32,7 @@ constexpr std::uint16_t to_bf16(float value) {
 }
 
 /// binary16 to float. Every case is computed and masks select one, so that loops vectorize: g++
-/// leaves a floating-point product behind a condition scalar. Subnormals are converted from an
+/// does not vectorize a floating-point product under a condition. Subnormals are converted from an
 /// integer, so that the flush-to-zero mode of a caller does not lose them.
 constexpr float from_f16(std::uint16_t bits) {
   std::uint32_t const magnitude = bits & 0x7fffu;

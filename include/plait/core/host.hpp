@@ -29,7 +29,7 @@ namespace exec {
 /// });
 /// ```
 /// Equation: parallel calls body(item, thread) once per item of [0, items), in runs of `grain`
-///   items; nothing while the workspace measures
+///   consecutive items, and does nothing while the workspace measures
 /// Shapes: `thread` is in [0, threads()); a number of threads below 1 becomes 1
 /// Errors: those of core/arena.hpp, from `matrix`
 /// Cost: a run is one atomic addition; nothing is allocated
@@ -79,7 +79,8 @@ class host {
     run();
   }
 
-  /// A grain with about eight runs per thread: enough to balance, few enough to stream.
+  /// A grain with about eight runs per thread: enough runs to balance the load, each long enough to
+  /// stream memory.
   std::int64_t grain(std::int64_t items) const {
     return std::max<std::int64_t>(1, items / (8 * threads_));
   }

@@ -17,7 +17,7 @@ inline constexpr std::int64_t int8_block = 32;
 /// Quantises a block to bytes and returns its scale as binary16.
 /// Equation: value = scale (byte - 128); scale = max |value| / 127, rounded to the nearest
 ///   binary16; bytes are rounded to the nearest, ties to even
-/// Shapes: `values` [n], n at most 32; `bytes` [int8_block], those behind n are those of 0
+/// Shapes: `values` [n], n at most 32; `bytes` [int8_block], of which the bytes from n on encode 0
 /// Errors: none. A block with a value that is not finite is NaN throughout
 /// Test: tests/unit/cpu/panel_matrix_test.cpp, tests/unit/gpu/device_storage_test.cpp
 inline std::uint16_t quantize_block(float const* values, std::int64_t n, std::uint8_t* bytes) {

@@ -1,5 +1,5 @@
-// The macros of every header: the compiler's, the namespace's, and an op without implementation.
-// (PLAIT_RULE is in policy/rule.hpp.)
+// The macros that headers use: those of core/compiler.hpp and core/namespace.hpp, and
+// PLAIT_OP_MISSING. (PLAIT_RULE is in policy/rule.hpp.)
 // Errors:
 //   - `plait: … has no implementation for this execution policy`: an op is called on an execution
 //     policy whose implementation is not included; for exec::cpu, plait/plait.hpp includes it

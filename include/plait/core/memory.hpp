@@ -11,9 +11,9 @@
 PLAIT_NAMESPACE_BEGIN
 
 /// The host's memory. A device's memory has the same members, and `copy_in` and `copy_out` from and
-/// to the host: a buffer that is zero at first and throws plait::error when memory runs out, with
-/// data() and size(). Only kernels, `copy` and `clear` may dereference its addresses; both
-/// functions run in order with the kernels.
+/// to the host. `buffer` is initially zero, has data() and size(), and throws plait::error when
+/// memory runs out. Only kernels, `copy` and `clear` may dereference its addresses; both functions
+/// run in order with the kernels.
 /// Errors: those of core/buffer.hpp
 /// Test: tests/unit/model/cache_test.cpp, tests/unit/exec/device_test.cpp
 struct host_memory {

@@ -14,8 +14,8 @@
 #endif
 
 /// The inline namespace of everything but the policies, which are plain values. The linker merges
-/// inline functions of one name; compiled with other flags in two translation units, one of the
-/// units runs the instructions of the other. So the namespace is named after the flags:
+/// inline functions of one name. If two translation units compile them with different flags, one of
+/// the units runs the instructions of the other. So the namespace is named after the flags:
 ///
 ///   PLAIT_NAMESPACE_BEGIN ... PLAIT_NAMESPACE_END
 #define PLAIT_JOIN_(version, isa, threads) v##version##_##isa##_##threads

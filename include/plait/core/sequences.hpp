@@ -42,7 +42,7 @@ struct sequences {
   std::int64_t state_offset = 0;             ///< of this layer
   std::byte* const* const* pages = nullptr;  ///< pages[s][p]: page p of all layers
   std::int64_t page_offset = 0;              ///< of this layer
-  std::int64_t rows = -1;                    ///< of all sequences; -1: in first_row
+  std::int64_t rows = -1;                    ///< sum over the sequences; -1: first_row[count]
   std::int64_t longest = 0;                  ///< maximum of the new tokens of a sequence
   std::int64_t context = 0;                  ///< bound of cached and new tokens of a sequence
   std::int64_t cached = -1;  ///< bound of cached tokens, 0 only where none has any; -1: unknown

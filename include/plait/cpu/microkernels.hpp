@@ -58,13 +58,14 @@ struct weight_words {
 };
 
 /// The microkernel for weights stored as `Stored` and rows packed as `Activations`: run(sums, w, x,
-/// k) continues the sums over k columns, from the beginning of a step of w and x. `pairs` says that
-/// the two chains of one row are bound by latency rather than by memory; run_pair then computes one
-/// row with two panels at once.
+/// k) continues the sums over k columns, from the beginning of a step of w and x. Where `pairs` is
+/// true, the two chains of one row are bound by latency rather than by memory, and run_pair
+/// computes one row with two panels at once.
 /// Equation: one chain of fused multiply-adds per output, over k upwards, for any number of rows.
-///   f32 by f32. bf16 and int8 by f32: the weights are widened, the bits those of f32 weights of
-///   the same values. bf16 by bf16: of each pair of columns the second first. int8 by int8: integer
-///   sums of 32 columns, each times its weights' scale and added
+///   f32 by f32. bf16 and int8 by f32: the weights are widened, with the same bits as f32 weights
+///   of the same values. bf16 by bf16: the second column of each pair is added before the first.
+///   int8 by int8: each integer sum of 32 columns is multiplied by the scale of its weights and
+///   added
 /// Shapes: w as panel_format (cpu/panel_format.hpp), x as row_format (cpu/row_format.hpp)
 /// Cost: a panel is read once, prefetched 3 KiB ahead
 template <dtype Stored, dtype Activations>
@@ -110,8 +111,8 @@ struct microkernel<dtype::bf16, dtype::bf16> {
       sums.dot_bf16(a, b, x);
       x += Rows;
 #else
-      // The instruction's order: the upper product, then the lower, one rounding each. (It takes
-      // subnormal values for zero; this does not.)
+      // The instruction's order: the upper product, then the lower, one rounding each. (The
+      // instruction treats subnormal values as zero; this code does not.)
       sums.multiply_add(simd::upper(a), simd::upper(b), x + Rows);
       sums.multiply_add(simd::lower(a), simd::lower(b), x);
       x += 2 * Rows;
@@ -184,7 +185,7 @@ struct microkernel<dtype::int8, dtype::f32> {
           offset_b(simd::mul(scale_b, simd::set(-128.0f))) {
       __builtin_prefetch(w + prefetch_bytes);
     }
-    /// Calls use(a, b) for those of the columns i to i + 3 of the block at w that are below `end`.
+    /// Calls use(a, b) for each of the columns i to i + 3 below `end` of the block at w.
     template <class Use>
     [[gnu::always_inline]] void widen(std::byte const* w, std::int64_t i, std::int64_t end,
                                       Use const& use) const {

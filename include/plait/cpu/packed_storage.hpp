@@ -1,4 +1,4 @@
-// The CPU's storage: linear maps in panels, the rest by channel.
+// The storage of exec::cpu: the tensor type of each role.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -35,7 +35,7 @@ template <dtype Weights = dtype::f32, dtype Experts = Weights>
 struct packed {
   template <role R>
   using tensor = typename detail::packed_tensor<R, Weights, Experts>::type;
-  using table = panel_matrix<Weights>;
+  using table = panel_matrix<Weights>;  ///< the embedding
 };
 
 }  // namespace storage

@@ -1,4 +1,5 @@
-// Memory layout of a panel: 2 registers of rows of a linear map, as f32, bf16 or int8.
+// Memory layout of a panel: as many rows of a linear map as two vector registers have floats,
+// stored as f32, bf16 or int8.
 // Test: tests/unit/cpu/panel_matrix_test.cpp
 #pragma once
 
@@ -22,8 +23,8 @@ inline constexpr std::int64_t panel_rows = 2 * PLAIT_PACKET;
 /// Memory layout of one panel: `panel_rows` rows of weights, cut into steps of `step` columns and
 /// `step_bytes` bytes. Steps follow one another, so that a microkernel reads one stream for any
 /// number of tokens. set and get(panel, lane, first, n, values) write and read the columns [first,
-/// first + n) of row `lane`; `first` is a multiple of `step`, and the part ends at a step or with
-/// the row.
+/// first + n) of row `lane` of the panel; `first` is a multiple of `step`, and the part ends at a
+/// step or with the row.
 /// Equation: f32 as it is; bf16 to the nearest, ties to even; int8 value = scale (byte - 128) with
 ///   the scales and bytes of core/int8_block.hpp
 /// Shapes: f32 [k][panel]. bf16 [k / 2][panel][2]: a 32-bit word has two columns, the lower column
@@ -59,7 +60,7 @@ struct panel_format<dtype::bf16> {
       std::int64_t const count = std::min(chunk, n - c);
       std::uint16_t rounded[chunk + 1];
       for (std::int64_t i = 0; i < count; ++i) rounded[i] = to_bf16(values[c + i]);
-      rounded[count] = 0;  // beside an odd last column
+      rounded[count] = 0;  // pads an odd last column
       for (std::int64_t i = 0; i < count; i += 2, at += panel_rows * 4)
         std::memcpy(at, rounded + i, 4);
     }

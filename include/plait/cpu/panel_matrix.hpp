@@ -80,8 +80,8 @@ class panel_matrix : public tensor_shape {
   }
   /// The panels' memory, in order: the tensor's bytes in a packed file.
   buffer<std::byte> const& storage() const { return data_; }
-  /// Frees this matrix's memory and reads that of `other`, of the same shape, which must outlive
-  /// this one in place.
+  /// Frees this matrix's memory and reads that of `other`, which has the same shape, must outlive
+  /// this matrix and must not move.
   void share(panel_matrix const& other) {
     data_ = buffer<std::byte>::borrow(other.data_.data(), other.data_.size(), nullptr);
   }

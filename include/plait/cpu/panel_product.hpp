@@ -27,9 +27,9 @@ inline void copy_columns(float const* sums, float* y, std::int64_t count) {
   if (count > width) simd::store(y + width, simd::load(sums + width), count - width);
 }
 
-/// Row groups in runs: a run is one thread's work on one panel. A run is long enough to repay
+/// Row groups in runs: a run is one thread's work on one panel. A run is long enough to amortise
 /// reading the panel from memory, and short enough for its packed rows to stay in the L2 cache
-/// while the panels pass by.
+/// while the thread multiplies them with one panel after the other.
 struct group_runs {
   static constexpr std::int64_t max_groups = 16;  ///< groups of a run
   row_groups groups;
@@ -43,7 +43,7 @@ struct group_runs {
   }
 };
 
-/// Sums of one panel for the groups of a run: [row][panel], rows counted from the run's first.
+/// Sums of one panel for the groups of a run: [row][panel], row 0 is the first row of the run.
 template <dtype Activations>
 struct panel_sums {
   alignas(64) float values[group_runs::max_groups * max_rows(Activations) * panel];
@@ -53,9 +53,9 @@ struct panel_sums {
 /// One panel times groups [first, end) of packed rows of k values, plus the `count` values of bias,
 /// which may be null.
 ///
-/// The panel is cut into pieces that stay in the L1 cache while the groups pass by. Between pieces
-/// a group's sums are in memory; the next piece continues them, so that each output is still one
-/// chain over k.
+/// The panel is cut into pieces, each of which stays in the L1 cache while all groups are
+/// multiplied with it. Between pieces a group's sums are in memory; the next piece continues them,
+/// so that each output is still one chain over k.
 /// Source: packed panels and register tiles: Goto and van de Geijn, Anatomy of High-Performance
 ///   Matrix Multiplication, ACM TOMS 34 (2008)
 template <dtype Stored, dtype Activations>
@@ -107,16 +107,15 @@ constexpr std::int64_t items(panel_matrix<Stored> const& w) {
          panels_per_item<Stored, Activations>;
 }
 
-/// y = x w^T (+ bias) for the panels of work item `item` of copy `copy` of w and the row groups of
-/// run `run`: their columns of y. Row `first_row` of x and of y is the runs' first; bias, of all
-/// rows of w, may be null.
+/// Writes y = x w^T (+ bias) for the panels of work item `item` of copy `copy` (expert) of w and
+/// the row groups of run `run`. Row `first_row` of x and y is the first row of the groups; bias has
+/// a value per row of w, or is null.
 /// Equation: one chain of fused multiply-adds per output, over k upwards, from the bias or 0, for
-///   one row or a thousand: prefill, chunks and decode agree to the last bit. int8 by int8: the
-///   chain of scaled integer sums is multiplied by the row's scale and added to the bias
+///   any number of rows: prefill, chunks and decode give the same bits. int8 by int8: the chain of
+///   scaled integer sums is multiplied by the row's scale and added to the bias
 /// Shapes: w as cpu/panel_matrix.hpp, x as cpu/pack_rows.hpp. A run has at most 16 groups
 /// Cost: each panel is read from memory once per run; within a run 24 KiB of it stay in the L1
-///   cache while the groups pass by, with a load and a store of each sum for about 200
-///   multiply-adds
+///   cache for all groups, with a load and a store of each sum for about 200 multiply-adds
 /// Test: tests/unit/ops/linear/linear_test.cpp, tests/unit/ops/linear/precision_test.cpp,
 ///   tests/unit/model/isa_probe.cpp
 template <dtype Stored, dtype Activations>

@@ -61,17 +61,17 @@ inline constexpr int width = PLAIT_PACKET;
 inline packet set(float x) { return Eigen::internal::pset1<packet>(x); }
 inline packet load(float const* p) { return Eigen::internal::ploadu<packet>(p); }
 inline void store(float* p, packet x) { Eigen::internal::pstoreu(p, x); }
-/// Lane by lane.
+/// a + b.
 inline packet add(packet a, packet b) { return Eigen::internal::padd(a, b); }
-/// Lane by lane.
+/// a - b.
 inline packet sub(packet a, packet b) { return Eigen::internal::psub(a, b); }
-/// Lane by lane.
+/// a * b.
 inline packet mul(packet a, packet b) { return Eigen::internal::pmul(a, b); }
-/// Lane by lane.
+/// a / b.
 inline packet div(packet a, packet b) { return Eigen::internal::pdiv(a, b); }
 /// a * b + c, fused wherever the instruction set can.
 #if PLAIT_PACKET == 8
-// Not Eigen's, which with clang is assembly that overwrites c.
+// Not Eigen's pmadd, which with clang is inline assembly that overwrites c.
 inline packet fma(packet a, packet b, packet c) { return _mm256_fmadd_ps(a, b, c); }
 #else
 inline packet fma(packet a, packet b, packet c) { return Eigen::internal::pmadd(a, b, c); }
@@ -136,7 +136,8 @@ inline float exp(float x) { return Eigen::internal::pfirst(exp(set(x))); }
 
 /// 2^x for x <= 0: 1 at 0, 2^-125 below -125. A NaN of arithmetic, without a payload, stays NaN;
 /// any other may become a number, which the caller has to handle. The form 1 + f times a polynomial
-/// makes the error fall to one rounding towards 0, where the factors of slow channels lie.
+/// reduces the error to one rounding as x approaches 0, where the decay factors of slow channels
+/// are.
 inline packet exp2(packet x) {
   x = max(x, set(-125.0f));
   // Adding 1.5 2^23 rounds to an integer and leaves it in the low bits.
@@ -166,7 +167,7 @@ inline packet exp_minus(packet x) {
   return times_power(fma(p, r, set(1.0f)), shifted);
 }
 
-/// x / (1 + exp(-x)); below -86.6, where exp is clamped, its value there, -2e-36.
+/// x / (1 + exp(-x)); below -86.6, where exp is clamped, -2e-36, the value at -86.6.
 inline packet silu(packet x) {
   x = max(x, set(-86.6f));
   return div(x, add(set(1.0f), exp_minus(min(x, set(86.6f)))));

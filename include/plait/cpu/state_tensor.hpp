@@ -14,11 +14,11 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// A_log by channel, and beside it A log2(e) with A = -exp(A_log), computed once per set_row:
-/// exp(delta A) is then 2^(delta A log2(e)).
+/// A_log as a channel_tensor, and A log2(e) with A = -exp(A_log), computed once per set_row, so
+/// that exp(delta A) is 2^(delta A log2(e)).
 /// Shapes: A log2(e) as [rows / block][cols][block], a block being a register of channels, the last
-///   one padded with zeros: one stream for all states of a block, where columns a power of two
-///   apart would share a few cache lines
+///   one padded with zeros. All states of a block are one stream; in [cols][rows] order, columns a
+///   power of two apart would compete for a few sets of the L1 cache
 /// Test: tests/unit/layers/weights_test.cpp
 class state_tensor : public channel_tensor {
  public:

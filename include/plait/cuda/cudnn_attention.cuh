@@ -53,20 +53,21 @@ PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
 /// Causal attention of one prompt by cuDNN's fused kernels, which on sm_90 and sm_100 use
-/// instructions that plait's own kernels do not. It refuses what cuDNN cannot do, or where cuDNN is
-/// missing; a refusal is no error.
+/// instructions that plait's kernels do not. It refuses a prompt that cuDNN does not support, and
+/// every prompt if cuDNN is missing; a refusal is no error.
 ///
 /// A plan serves one number of tokens. So a prompt is cut to a round number of tokens, the
 /// remainder is left to plait's kernels, and a program has few plans for any number of lengths. The
-/// alternatives fail: with padding to a round number cuDNN may multiply zeros by the memory behind
+/// alternatives fail: with padding to a round number cuDNN may multiply zeros by the memory past
 /// the prompt, which may be NaN; its kernel cache for dynamic shapes runs a kernel compiled for
 /// whole tiles of keys with other lengths (cuDNN 9.19, for sm_90); dynamic shapes in a plan need
 /// cuDNN 9.22.
 ///
 /// Equation: `run` computes the first round_number(tokens) of a prompt with an empty cache, eight
 ///   numbers per octave, and returns their number; 0 for fewer than 4096 tokens. A value that is
-///   not finite in a later token may reach earlier queries of its tile, as zero times it, which
-///   plait's own kernels exclude (ops/attention/paged_attention.hpp)
+///   not finite in a later token may make the results of earlier queries of its tile NaN, because
+///   its weight of zero is multiplied by it; plait's kernels exclude this
+///   (ops/attention/paged_attention.hpp)
 /// Shapes: bf16; rows at multiples of 16 bytes, so that dim is a multiple of 8; cuDNN refuses other
 ///   shapes that it does not support
 /// Errors: none at run time. Where libcudnn.so.9 is not found, has no kernel or fails, plait's
@@ -169,7 +170,7 @@ class cudnn_attention {
     return made;
   }
 
-  /// Loads the library, once per process; whether it is found.
+  /// Returns whether the library is found; loads it once per process.
   static bool library() {
     static bool const found = [] {
       void*& handle = cudnn_frontend::cudnn_dlhandle;

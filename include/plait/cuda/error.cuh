@@ -21,9 +21,9 @@ namespace exec {
 /// Checks of CUDA's status codes: each code other than success is a plait::error with the name of
 /// the call.
 ///
-/// Equation: an error that a kernel leaves behind is final: each later call of the process throws,
-///   with the first error. Kernels run after they are launched, so that the error names the last
-///   kernel launched, unless the launch itself failed
+/// Equation: an error of a kernel is final: each later call of the process throws, with the first
+///   error. Kernels run after they are launched, so that the error names the last kernel launched,
+///   unless the launch itself failed
 /// Errors:
 ///   - `exec::cuda: … failed: …`: with the call's name and CUDA's words
 /// Test: tests/unit/cuda/runtime_test.cu
@@ -55,7 +55,7 @@ class cuda_status {
   }
 
  private:
-  /// Whether a failed kernel left the error behind: CUDA then returns it from each later call.
+  /// Whether the error is that of a failed kernel, which CUDA returns from each later call.
   static bool is_final(cudaError_t code) {
     switch (code) {
       case cudaErrorIllegalAddress:

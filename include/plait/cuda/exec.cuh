@@ -23,9 +23,9 @@ using cuda_named = void(device<f32, cuda_runtime>, device<bf16, cuda_runtime>,
 /// constants write `device<mine, cuda_runtime>`: nvcc 13.0 cannot spell its type for the host
 /// compiler.
 ///
-/// Equation: kernels run in order on a stream of their own, which is in order with CUDA's legacy
-///   default stream. With `overlap` a kernel may begin to occupy the device before the one before
-///   it has ended (programmatic dependent launch, from sm_90 on)
+/// Equation: kernels run in order on one stream, which is in order with CUDA's legacy default
+///   stream. With `overlap` a kernel may begin to occupy the device before the previous one has
+///   ended (programmatic dependent launch, from sm_90 on)
 /// Errors: those of cuda_runtime (cuda/runtime.cuh)
 /// Cost: in the steady state nothing is allocated, and only `copy_to_host` and `synchronize` wait
 ///   for the device

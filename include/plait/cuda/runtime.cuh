@@ -41,9 +41,9 @@ namespace exec {
 namespace detail {
 
 /// Entry point of a kernel. With `overlap` (programmatic dependent launch, from sm_90 on) a grid
-/// may be resident while the one before it ends, and waits here for that end. It admits its own
-/// successor at once, which costs it nothing: the successor's blocks become resident only when all
-/// of this grid's have.
+/// may be resident while the previous one ends, and waits here for that end. It admits its
+/// successor at once, at no cost: the successor's blocks become resident only when all of this
+/// grid's have.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::threads, kernels::min_blocks_of<Kernel>())
     cuda_entry(__grid_constant__ typename Kernel::args const args) {
@@ -102,7 +102,8 @@ using cuda_owned = std::unique_ptr<std::remove_pointer_t<Handle>, cuda_destroy<H
 /// compute capability 8.0 or newer. One caller at a time, with the same current device.
 ///
 /// State: a stream of its own, in order with CUDA's legacy default stream; a second one for
-///   captures Errors:
+///   captures
+/// Errors:
 ///   - `exec::cuda: there is no CUDA device: this machine has no NVIDIA driver`: at construction,
 ///     as the next ones
 ///   - `exec::cuda: there is no CUDA device: …`: with CUDA's own words
@@ -119,7 +120,7 @@ class cuda_runtime {
   int multiprocessor_count() const { return state_->multiprocessor_count; }
   /// The stream of the kernels.
   cudaStream_t stream() const { return state_->stream.get(); }
-  /// Whether a kernel may become resident before the one before it has ended, from sm_90 on: a step
+  /// Whether a kernel may become resident before the previous one has ended, from sm_90 on: a step
   /// of many small kernels then takes less time. Off by default.
   void overlap(bool enabled) { state_->overlap = enabled && state_->capability >= 90; }
 
@@ -129,8 +130,8 @@ class cuda_runtime {
   }
 
   /// The time of run()'s kernels and copies, by events. A busy kernel first occupies the device for
-  /// about as long as run() takes to launch: its kernels then wait in the queue, as behind the
-  /// layer before, and the host's rate of launches is not measured.
+  /// about as long as run() takes to launch: its kernels then wait in the queue, as they wait for
+  /// the previous layer in a model, and the host's rate of launches is not measured.
   template <class Run>
   double seconds(Run const& run) {
     using clock = std::chrono::steady_clock;

@@ -10,14 +10,15 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Kernels of a device on the CPU, for models and for kernels of one's own:
-/// `plait::model<config, exec::emulated<bf16>>`. The public members of `runtime` are what a test
-/// sets and reads (emulator/runtime.hpp).
+/// Kernels of a device on the CPU, for models and for user kernels: `plait::model<config,
+/// exec::emulated<bf16>>`. A test sets and reads the public members of `runtime`
+/// (emulator/runtime.hpp).
 ///
 /// It shows the results of a kernel, data races (clang++ -fsanitize=thread), accesses out of bounds
-/// (-fsanitize=address), missing barriers (other results with another seed) and uninitialized
-/// shared memory (NaN). It does not show whether the hardware lays out mma's fragments as PTX says,
-/// the time of a kernel, or which values weakly ordered memory lets blocks of one launch see.
+/// (-fsanitize=address), missing barriers (results that depend on the seed) and uninitialized
+/// shared memory (NaN). It does not show whether the hardware lays out the fragments of mma as PTX
+/// specifies, the time of a kernel, or which values weakly ordered memory lets blocks of one launch
+/// see.
 ///
 /// Cost: all threads of a launch run on the calling thread, one switch per thread and barrier
 /// Test: tests/unit/exec/device_test.cpp, tests/unit/model/device_test.cpp, tests/unit/ops/cuda/

@@ -240,7 +240,7 @@ class fibers {
     wait(where);
     tsan::acquire(*token);
   }
-  /// Makes the threads ready whose barrier is complete; whether there are any.
+  /// Makes the threads ready whose barrier is complete; returns whether there are any.
   bool release_barriers() {
     bool any = false;
     for (std::size_t w = 0; w < threads_.size(); w += warp_size) {

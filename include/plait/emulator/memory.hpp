@@ -22,7 +22,7 @@ PLAIT_NAMESPACE_BEGIN
 namespace emulator {
 
 /// A device's memory on the heap; a memory policy (core/memory.hpp). Under AddressSanitizer only
-/// kernels and the copies below may access it: an access of the host is a report. The registry of
+/// kernels and the copies below may access it: an access by the host is reported. The registry of
 /// its regions is shared by all devices of the process and locked.
 ///
 /// Test: tests/unit/exec/device_test.cpp, tests/unit/gpu/device_storage_test.cpp
@@ -74,7 +74,7 @@ class memory {
     copy(from, n, to);
   }
 
-  /// While an object exists, the host may access the device's memory, as a kernel does.
+  /// While an `access` object exists, the host may access the device's memory, as a kernel does.
   class access {
    public:
     access() { change_depth(1); }

@@ -35,8 +35,8 @@ namespace emulator {
 ///
 /// A kernel gets only what a device guarantees: blocks begin anywhere in the grid, threads run in
 /// an order that `seed` shuffles between barriers, shared memory initially holds NaN, asynchronous
-/// copies arrive when they are waited for. Under ThreadSanitizer each data race of a launch is a
-/// report, for any order of the threads.
+/// copies arrive when they are waited for. ThreadSanitizer reports each data race of a launch, for
+/// any order of the threads.
 ///
 /// Errors: plait::error where a barrier is not reached by all threads, a shuffle or copy_async is
 ///   misused, a grid is beyond a device's limits, or memory is copied to the host during a capture
@@ -60,7 +60,7 @@ class runtime {
   int copies_to_host = 0;
 
   int multiprocessor_count() const { return multiprocessors; }
-  /// Of the host: it says nothing of a device.
+  /// The host's time, which says nothing about a device.
   template <class Run>
   double seconds(Run const& run) {
     auto const start = std::chrono::steady_clock::now();

@@ -105,7 +105,8 @@ inline void switch_to(fiber f) { __tsan_switch_to_fiber(f, __tsan_switch_to_fibe
 /// Everything before release(token) happens before everything after acquire(token).
 inline void release(char& token) { __tsan_release(&token); }
 inline void acquire(char& token) { __tsan_acquire(&token); }
-/// While an object exists, this thread's accesses are ignored: they are the emulator's own.
+/// While an object of this class exists, the accesses of this thread are ignored: they are those of
+/// the emulator.
 struct ignore_accesses {
   ignore_accesses() {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);

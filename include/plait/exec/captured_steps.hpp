@@ -13,8 +13,8 @@ PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
 /// Captured decode steps, by shape. A call with one new token of each sequence is a decode step.
-/// When its shape comes for the second time it is captured as a graph (CUDA graph), and replayed
-/// from then on: the same kernels with the same roundings.
+/// The second step of a shape is captured as a graph (a CUDA graph); this and later steps of the
+/// shape replay it: the same kernels with the same roundings.
 ///
 /// State: up to `max_graphs` graphs; the oldest is freed first
 /// Cost: a linear search among the shapes
@@ -29,7 +29,7 @@ class captured_steps {
   template <class Run>
   void execute(call_shape const& shape, Runtime& runtime, std::byte const* workspace,
                Run const& run) {
-    // Two tokens of one sequence and none of another are no decode step.
+    // A call with two tokens of one sequence and none of another is no decode step.
     if (shape.rows != shape.sequences || shape.longest > 1) return run();
     in_step_guard const guard(in_step_);
     if (!shape.repeatable) return run();

@@ -48,7 +48,7 @@ namespace exec {
 ///
 /// and for benchmarks:
 ///
-/// - `seconds(run)`: calls run() and waits; the time from the begin of its first kernel to the end
+/// - `seconds(run)`: calls run() and waits; the time from the start of its first kernel to the end
 ///   of its last
 /// - `memory_bytes()`, `last_level_cache_bytes()`: of the device
 /// - `probe_bytes()`: size of the arrays that measure its rates (benchmark/probe_device.hpp)

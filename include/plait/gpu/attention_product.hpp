@@ -1,4 +1,4 @@
-// Arguments of a library's attention.
+// Arguments of attention by the device's library.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,11 +10,11 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// Causal attention of one prompt with an empty cache, for a library to compute.
+/// Causal attention of one prompt with an empty cache, which the device's library (cuDNN with CUDA)
+/// computes.
 ///
 /// Equation: out[t] = sum over j <= t of softmax_j(scale q[t] k[j]) v[j], by head; query heads
-/// share
-///   keys and values in groups of heads / kv_heads
+///   share keys and values in groups of heads / kv_heads
 /// Shapes: q, out [tokens][heads][dim], k, v [tokens][kv_heads][dim]; rows are `stride` values
 ///   apart. `out` does not alias the others
 /// Test: tests/unit/exec/device_test.cpp

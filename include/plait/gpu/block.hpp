@@ -5,8 +5,7 @@
 // - `struct args`: its arguments, passed by value: pointers, numbers, views; at most 4096 bytes
 // - `static constexpr int threads`: threads per block, a multiple of 32
 // - `static constexpr int min_blocks_per_multiprocessor`, optional: blocks per multiprocessor for
-// which registers must
-//   suffice, the second argument of __launch_bounds__
+//   which the registers must suffice, the second argument of __launch_bounds__
 // - `template <class Block> struct shared`: the block's shared memory, at most 48 KiB,
 //   uninitialized
 // - `template <class Block> static void run(Block const& block, shared<Block>& s, args const& a)`:

@@ -1,4 +1,4 @@
-// The storage of a device, by role.
+// The storage of exec::device: the tensor type of each role.
 // Test: tests/unit/gpu/device_storage_test.cpp
 #pragma once
 
@@ -37,7 +37,7 @@ template <dtype Weights, dtype Experts, class Memory>
 struct device {
   template <role R>
   using tensor = typename detail::device_tensor<R, Weights, Experts, Memory>::type;
-  using table = device_matrix<Weights, Memory>;
+  using table = device_matrix<Weights, Memory>;  ///< the embedding
 };
 
 }  // namespace storage

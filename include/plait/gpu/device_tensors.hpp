@@ -41,7 +41,7 @@ class device_bytes {
       host_ = {};
     }
   }
-  /// The bytes on the host, copied from the device where they are only there.
+  /// The bytes on the host; copied from the device if the host has none.
   std::byte* host() {
     if (host_.size() == 0 && device_.size() > 0) {
       host_ = buffer<std::byte>(device_.size());
@@ -49,7 +49,7 @@ class device_bytes {
     }
     return host_.data();
   }
-  /// The bytes on the host, to be written: frees the device's copy, which is out of date then.
+  /// The bytes on the host, for writing. Frees the device's copy, because the write makes it stale.
   std::byte* change() {
     std::byte* const at = host();
     // Several threads may set rows before upload(): then none of them writes device_.

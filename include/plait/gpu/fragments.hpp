@@ -47,8 +47,8 @@ PLAIT_HD inline std::uint32_t high_halves(std::uint32_t a, std::uint32_t b) {
 #endif
 }
 
-/// x, as an unknown value to the compiler: it does not hoist what is computed from x out of a loop,
-/// where that would occupy registers.
+/// x, with its value hidden from the compiler, which then does not hoist computations on x out of a
+/// loop, where their results would occupy registers.
 template <class X>
 PLAIT_HD inline X opaque(X x) {
 #if defined(__CUDA_ARCH__)

@@ -2,7 +2,7 @@
 // Equation: log(1 + e^x) = max(x, 0) + e P(e) with e = e^-|x| and P of degree 9, with a relative
 //   error of 1.4e-7 besides that of e, for small results too
 // Test: tests/unit/ops/rows/pointwise_gpu_test.cpp,
-// tests/unit/ops/selective_scan/selective_scan_gpu_test.cpp
+//   tests/unit/ops/selective_scan/selective_scan_gpu_test.cpp
 #pragma once
 
 #include <plait/core/prologue.hpp>

@@ -1,4 +1,4 @@
-// Arguments of a library's matrix product.
+// Arguments of a matrix product by the device's library.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -10,12 +10,11 @@
 PLAIT_NAMESPACE_BEGIN
 namespace exec {
 
-/// A matrix product for a library to compute.
+/// A matrix product that the device's library (cuBLASLt with CUDA) computes.
 ///
 /// Equation: y = x w^T, with sums in f32
 /// Shapes: x [rows, k], w [n, k], y [rows, n]; rows are `stride` values apart. X is float or
-/// bf16_t,
-///   Y the same or float
+///   bf16_t; Y is X or float
 /// Test: tests/unit/exec/device_test.cpp
 template <class X, class Y>
 struct matrix_product {

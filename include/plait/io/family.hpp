@@ -9,7 +9,7 @@
 // std::string const header = plait::io::architecture_source(json, "mine");
 // ```
 //
-// Errors: beside these, those of the family
+// Errors: those of the family, and:
 //   - `plait reads …`: model_type is absent, or after `model_type is VALUE;`. All known ones are
 //     listed
 // Cost: reads the keys; `config_of` writes and reads up to three config.json

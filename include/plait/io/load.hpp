@@ -48,8 +48,8 @@ struct load_options {
 /// Errors: those of files/checkpoint.hpp, tensor_finder.hpp and of config.json's family
 /// Cost: reads each tensor once. Tensors with `set_part` (cpu/panel_matrix.hpp) are packed by all
 ///   threads, with the same bits for any number of them, others row by row on the calling thread.
-///   The peak of memory is the model and about 1 MiB per thread, since pages of the files are given
-///   back once read
+///   The peak of memory is the model and about 1 MiB per thread, since pages of the files are
+///   released once read
 /// Test: tests/unit/io/load_test.cpp, tests/unit/io/parallel_packer_test.cpp,
 ///   tests/unit/io/load_memory_test.cpp, tests/unit/models/mixtral/checkpoint_test.cpp,
 ///   tests/unit/io/golden_test.cpp, tests/unit/io/embedded_test.cpp

@@ -42,7 +42,7 @@ struct packed_options {
 ///   return plait::io::load_packed<model>(packed);
 /// }
 /// ```
-/// Equation: the model that save_packed (save_packed.hpp) was given, to the last bit
+/// Equation: the model that save_packed (save_packed.hpp) was given, bit for bit
 /// State: the model keeps the file mapped. Replacing the file by a rename, or removing it, changes
 ///   nothing; writing into it changes the weights, and shortening it makes access to the lost pages
 ///   fatal (SIGBUS). The weights cannot be set (core/buffer.hpp)

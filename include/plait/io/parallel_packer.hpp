@@ -25,8 +25,8 @@ namespace io {
 ///   bits do not depend on the threads
 /// Errors: `run` throws the first exception of a thread or of the progress callback, when all
 ///   threads have finished; items not begun by then are skipped
-/// Cost: reads, widens and sets each value once; 128 KiB per thread; an item's pages of the file
-///   are given back with it
+/// Cost: reads, widens and sets each value once; 128 KiB per thread; the pages of the file that an
+///   item has read are released when it ends
 /// Test: tests/unit/io/parallel_packer_test.cpp
 class parallel_packer : private exec::host {
  public:

@@ -53,9 +53,9 @@ struct save_options {
 ///   floats
 /// State: on an error, or if the process is killed, the directory holds the old checkpoint
 ///   (checkpoint_writer.hpp)
-/// Errors: beside these, those of checkpoint_writer.hpp and of config.json's family (family.hpp)
-///   - `save: shard_bytes is …; expected at least 1`: this and the next without FILE
-/// Cost: reads each value once, on one thread. Beside the model, memory for a row, the header of a
+/// Errors: those of checkpoint_writer.hpp and of config.json's family (family.hpp), and:
+///   - `save: shard_bytes is …; expected at least 1`: this and the next do not begin with FILE
+/// Cost: reads each value once, on one thread. Besides the model, memory for a row, the header of a
 ///   file and 64 KiB; the disk holds the old and the new checkpoint at once
 /// Test: tests/unit/io/save_test.cpp, tests/unit/io/save_golden_test.cpp,
 ///   tests/unit/io/save_protocol_test.cpp, tests/unit/io/transformers_roundtrip.sh

@@ -40,14 +40,14 @@ void visit_packed(tensor const& t, Tensor const& data, Visit&& visit) {
 }  // namespace detail
 
 /// Writes the weights of a model in their layout in memory, for load_packed<Model>(path) to map.
-/// The file is for the same type, and for programs compiled for the same rows per panel. Equation:
-/// every tensor's storage unchanged; a tensor that cannot borrow memory as rows of f32
-/// (packed_layout.hpp)
+/// The file is for the same type, and for programs compiled for the same rows per panel.
+/// Equation: every tensor's storage unchanged; a tensor that cannot borrow memory as rows of f32
+///   (packed_layout.hpp)
 /// State: the file appears complete or, on an error, stays as it was
 /// Errors: those of new_file.hpp; for an architecture with a NaN among its hyperparameters, which
 ///   could not be loaded, those of plait_architecture.hpp
-/// Cost: two passes over the weights, one of them for the checksums, and an fsync; beside the model
-///   memory for a row, the header and a small buffer
+/// Cost: two passes over the weights, one of them for the checksums, and an fsync; besides the
+///   model, memory for a row, the header and a small buffer
 /// Test: tests/unit/io/packed_test.cpp
 template <class Model>
 void save_packed(Model const& model, std::string const& path) {

@@ -21,7 +21,7 @@ namespace io {
 /// that the checkpoint has no other tensors.
 /// Equation: experts are separate tensors, or fused in gate_up_proj [experts, 2 d_ff, d_model] (the
 ///   gate's rows first) and down_proj [experts, d_model, d_ff]
-/// Errors: beside these, that of checkpoint::at
+/// Errors: that of checkpoint::at, and:
 ///   - `has shape …, expected …`: after `FILE: tensor "NAME"`
 ///   - `tensor … is unexpected: this model has no place for it`: thrown by `require_all_used`
 /// Cost: a few lookups per tensor; values are not read

@@ -46,7 +46,7 @@ struct mamba_layer {
     constexpr std::int64_t d = P.inner(D);
     constexpr std::int64_t R = P.rank(D);
     constexpr std::int64_t N = P.d_state;
-    sequences<T> scan_state = seqs;  // S lies behind the inputs of the convolution
+    sequences<T> scan_state = seqs;  // S follows the inputs of the convolution
     scan_state.state_offset += (P.d_conv - 1) * d;
 
     arena::frame const scratch(exec.workspace);

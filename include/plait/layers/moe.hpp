@@ -15,8 +15,8 @@ PLAIT_NAMESPACE_BEGIN
 /// Equation: p = softmax(router x); y = sum of w_e mlp_e(x) over the top_k largest p; w_e = p_e, or
 ///   p_e divided by the sum of the chosen p (`renormalised`) (ops/routing/route.hpp,
 ///   ops/routing/experts.hpp)
-/// Shapes: an observer sees `"router_logits"` [T, num_experts], `"experts"` [T, top_k] by falling
-///   weight, and `"expert_weights"` [T, top_k]
+/// Shapes: an observer sees `"router_logits"` [T, num_experts], `"experts"` [T, top_k] in
+///   descending order of weight, and `"expert_weights"` [T, top_k]
 /// Cost: 2 T D num_experts + 6 T top_k D d_ff operations; 3 D d_ff weights per expert that has
 ///   tokens
 /// Source: Shazeer et al., arXiv:1701.06538; Lieber et al., arXiv:2403.19887

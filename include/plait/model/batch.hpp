@@ -17,18 +17,18 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// The new tokens of a sequence that have an output row.
+/// Which new tokens of a sequence have an output row.
 enum class rows : unsigned char { none, last, all };
 
 /// A list of (sequence, new tokens). Tokens are ids, which are copied, or embeddings, which forward
-/// reads in place: in the memory of the execution policy. A cache must not move between add and
-/// forward, as a growing vector of caches would move it.
+/// reads in place from the memory of the execution policy. The batch refers to the caches by
+/// address, so a cache must not move between add and forward: a vector of caches must not grow.
 /// Shapes: ids [tokens], embeddings [tokens, d_model]. `add` returns the first output row of the
-///   sequence; rows follow in the order of `add`, those of a sequence by position, chosen ones in
-///   the order given
+///   sequence; output rows are in the order of `add`; within a sequence they are in the order of
+///   positions, or in the given order if they were chosen
 /// Errors:
-///   - `output row … was chosen of a sequence with … new tokens`: the batch is unchanged
-/// Cost: the batch allocates everything that a call needs beside the workspace; `clear` keeps the
+///   - `output row … was chosen from a sequence with … new tokens`: the batch is unchanged
+/// Cost: the batch allocates everything that a call needs besides the workspace; `clear` keeps the
 ///   memory, and after `reserve` add allocates nothing
 /// Test: tests/unit/model/model_test.cpp, tests/unit/model/invariance_test.cpp
 template <class T, class Memory = host_memory>
@@ -59,7 +59,7 @@ class basic_batch {
     for (std::int64_t c : chosen)
       if (c < 0 || c >= count)
         throw error(
-            sentence("output row {} was chosen of a sequence with {} new tokens", c, count));
+            sentence("output row {} was chosen from a sequence with {} new tokens", c, count));
     std::int64_t const first = add(sequence, tokens, plait::rows::none);
     for (std::int64_t c : chosen) output_rows_.push_back(base + c);
     return first;
@@ -73,7 +73,7 @@ class basic_batch {
     output_rows_.clear();
   }
   /// Makes room for `sequences` sequences of up to `context` tokens each, with `tokens` new tokens
-  /// in all and as many output rows.
+  /// in total and as many output rows.
   void reserve(std::int64_t sequences, std::int64_t tokens, std::int64_t context) {
     auto const count = static_cast<std::size_t>(sequences);
     entries_.reserve(count);

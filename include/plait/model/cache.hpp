@@ -1,4 +1,5 @@
-// A sequence: what it carries between calls, and how it is restored, forked and truncated.
+// The cache of one sequence: keys, values and recurrent state between calls, with snapshots, forks
+// and truncation.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -28,9 +29,9 @@ struct cache_options {
   std::int64_t snapshot_interval = 1;  ///< minimum of the tokens between two; taken after a call
 };
 
-/// A sequence: keys and values in reference-counted, copy-on-write pages, and the recurrent state,
-/// which has a fixed size and cannot be cut back, only restored. A pool makes it
-/// (model/cache_pool.hpp). It is moved; a copy is a `fork`.
+/// The cache of one sequence: keys and values in reference-counted, copy-on-write pages, and the
+/// recurrent state, which has a fixed size and cannot be truncated, only restored. A pool makes it
+/// (model/cache_pool.hpp). It can be moved; `fork` copies it.
 ///
 /// After an error nothing has changed. A sequence, its snapshots and its pool may be destroyed in
 /// any order. Reference counts have no locks: a pool with all its sequences and snapshots has one
@@ -54,8 +55,8 @@ struct cache_options {
 ///   - `a cache keeps 0 or more snapshots, at least 1 token apart; asked for … snapshots, …
 ///     tokens apart`: from `make`; model/page_pool.hpp has those of `reserve`
 /// Cost: `reserve` allocates pages and copies at most one; `snapshot`, `restore` and `fork` copy
-///   the state and the page references (`fork` those of the snapshots too) and evaluate nothing;
-///   `truncate` at most the same; `advance` copies the state where it takes a snapshot
+///   the state and the page references (`fork` also those of the snapshots) and evaluate nothing;
+///   `truncate` costs at most as much; `advance` copies the state where it takes a snapshot
 /// Test: tests/unit/model/cache_test.cpp
 template <class T, class Memory>
 class basic_cache {
@@ -81,7 +82,8 @@ class basic_cache {
   }
   cache_layout layout() const { return pool_->layout; }
 
-  /// Makes room for `tokens` more tokens; copies the last page where others hold it, too.
+  /// Makes room for `tokens` more tokens; copies the last page where other caches or snapshots hold
+  /// it too.
   void reserve(std::int64_t tokens) {
     if (tokens < 0) throw error(sentence("reserve of {} tokens: must not be negative", tokens));
     if (tokens > std::numeric_limits<std::int64_t>::max() / 2 - current_.length)
@@ -135,9 +137,9 @@ class basic_cache {
     current_.snapshot_id = pool_->next_id();
     snapshots_[snapshot_count_++].assign(*pool_, current_);
   }
-  /// Cuts the sequence back towards n tokens and returns the number of tokens to forward again to
-  /// reach n: 0 without recurrent state; otherwise the sequence returns to its last snapshot at or
-  /// before n, or to its beginning. plait::error unless n is in [0, length()].
+  /// Truncates the sequence to n tokens or fewer and returns the number of tokens to forward again
+  /// to reach n: 0 without recurrent state; otherwise the sequence returns to its last snapshot at
+  /// or before n, or to its beginning. plait::error unless n is in [0, length()].
   std::int64_t truncate(std::int64_t n) {
     if (n < 0 || n > current_.length)
       throw error(sentence("truncate to {} tokens: the sequence has {}", n, current_.length));
@@ -167,7 +169,7 @@ class basic_cache {
   /// Adds `tokens` tokens, whose keys, values and state are written, to the length; takes a
   /// snapshot where one is due.
   void advance(std::int64_t tokens) {
-    if (tokens == 0) return;  // the tail keeps its writer
+    if (tokens == 0) return;  // the last page keeps its writer
     std::int64_t const first_page = current_.length / page_tokens;
     current_.length += tokens;
     for (std::int64_t p = first_page;
@@ -212,7 +214,7 @@ class basic_cache {
     Memory::copy(std::as_const(tail->data).data(), tail->data.size(), own->data.data());
     pool_->release(std::exchange(tail, own));
   }
-  /// Releases the pages behind the first `pages`.
+  /// Releases all pages after the first `pages`.
   void release_pages(std::size_t pages) {
     while (current_.pages.size() > pages) {
       pool_->release(current_.pages.back());
@@ -245,7 +247,7 @@ class basic_cache {
   std::size_t snapshot_count_ = 0;
 };
 
-/// A sequence of a model, in the memory of its execution policy.
+/// The cache of a sequence of a model, in the memory of its execution policy.
 template <class Model>
 using cache = basic_cache<typename Model::state_type, typename Model::memory>;
 

@@ -25,7 +25,7 @@ struct cache_state {
   typename Memory::template buffer<T> state;
   std::vector<page<Memory>*> pages;
   std::int64_t length = 0;
-  std::int64_t snapshot_id = 0;  ///< of the last snapshot in this past, this one included; 0: none
+  std::int64_t snapshot_id = 0;  ///< of the last snapshot up to this length; 0: none
 
   void drop(pool_type& pool) noexcept {
     for (page<Memory>* p : pages) pool.release(p);

@@ -36,8 +36,8 @@ constexpr std::uint64_t mix(std::uint64_t seed, std::string_view text) {
   return seed;
 }
 
-/// A visitor of tensors, of a model or of one component. (In nvcc 13.0 a lambda in a constraint
-/// fails it.)
+/// A visitor of tensors, of a model or of one component. (With nvcc 13.0 a constraint that contains
+/// a lambda fails.)
 struct tensor_visitor {
   template <class Tensor>
   void operator()(int, std::string_view, tensor const&, Tensor&) const {}

@@ -38,7 +38,7 @@ struct probe {
 /// forward takes any number of new tokens of any number of sequences, on top of any state: prefill,
 /// chunked prefill and decode are one function, with bitwise the same result on the CPU. After it
 /// each sequence is longer by its new tokens, and the batch is used up: `clear` it. An observer
-/// must not throw, because the sequences of the batch would be half done.
+/// must not throw, because the states and pages of the batch's sequences would be partly updated.
 ///
 /// ```cpp body
 /// small_model net;
@@ -59,7 +59,7 @@ struct probe {
 ///   batch, and hidden = x
 /// Shapes: logits [rows_wanted, vocab_size], hidden [rows_wanted, d_model]; `reserve` takes the
 ///   tokens per call, with as many output rows; for observers see `probe`
-/// Errors: found before anything is computed; then nothing has changed
+/// Errors: detected before anything is computed, so that nothing has changed
 ///   - `has moved on since it was added; clear the batch and add it again`: this and similar errors
 ///     follow `forward: sequence N of the batch`
 /// Cost: 2 operations per active parameter and token, and those of the layers (`decode_cost`,

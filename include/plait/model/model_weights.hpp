@@ -123,7 +123,7 @@ class model_weights {
     for_each_kind([&](auto k) {
       auto& layers = std::get<k>(layers_);
       layers = std::remove_cvref_t<decltype(layers)>(
-          std::size_t(plan<C>::layers_of_kind(k)));  // resize compiles what moves old ones
+          std::size_t(plan<C>::layers_of_kind(k)));  // resize would instantiate moves
     });
   }
 

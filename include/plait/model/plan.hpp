@@ -29,7 +29,7 @@ struct layer_place {
 
 /// The plan of architecture C: what a model needs to know of it. Only kinds that occur exist, so
 /// that an unused slot may be empty or incomplete.
-/// Shapes: offsets in values; `places` has one entry per layer, and the totals behind them
+/// Shapes: offsets in values; `places` has one entry per layer, then the totals
 /// Cost: at compile time
 /// Test: tests/unit/models/jamba/jamba_test.cpp, tests/unit/model/cache_test.cpp
 template <auto C>

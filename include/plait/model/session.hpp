@@ -51,9 +51,9 @@ struct generate_options {
 /// it is given an `exec` or is a fork; sessions that share one of these have one caller at a time.
 /// An object that a session refers to must outlive it.
 ///
-/// The token that next() or generate() chose last is pending: it runs when logits or tokens behind
-/// it are needed. Tokens run in calls of up to `chunk` tokens; where the model's chunked-prefill
-/// guarantee is bitwise, any chunk gives the same bits.
+/// The token that next() or generate() chose last is pending: it runs when its logits or later
+/// tokens are needed. Tokens run in calls of up to `chunk` tokens; where the model's
+/// chunked-prefill guarantee is bitwise, any chunk gives the same bits.
 /// Equation: logits() = the last row of model::forward(tokens())
 /// Shapes: logits [vocab_size], f32 in the host's memory for every execution policy. A sampler is
 ///   any callable from them to an id; a callback takes an id and returns nothing, or `false` to
@@ -206,10 +206,10 @@ class session {
     std::ranges::copy(to.logits_, logits_.begin());
     logits_length_ = to.logits_.empty() ? 0 : length();
   }
-  /// Returns to the first `length` tokens; evaluates nothing. For the next logits the last token at
-  /// most runs again; with recurrent state, all tokens behind the last snapshot of the cache at or
-  /// before `length` (session_options::cache; by default it takes none). plait::error unless
-  /// `length` is in [0, length()].
+  /// Returns to the first `length` tokens; evaluates nothing. For the next logits at most the last
+  /// token runs again; with recurrent state, all tokens after the last snapshot of the cache at or
+  /// before `length` run again (session_options::cache; by default it takes none). plait::error
+  /// unless `length` is in [0, length()].
   void rewind(std::int64_t length) {
     if (length < 0 || length > this->length())
       throw error(sentence("rewind to {} tokens: the session has {}", length, this->length()));

@@ -1,8 +1,9 @@
 // How an op finds its implementation.
 //
 // An op is a class template on the execution policy: `ops::paged_attention(exec, ...)` calls
-// `paged_attention_op<Exec>::run(exec, ...)`. Implementations are specialisations: a missing one is
-// a sentence of the compiler. An overload that is not included would be passed over in silence.
+// `paged_attention_op<Exec>::run(exec, ...)`. Implementations are specialisations, so that a
+// missing one is a compile-time error with a sentence. With overloads, one that is not included
+// would be skipped silently.
 // Errors: the sentence of PLAIT_OP_MISSING (core/macros.hpp)
 // Test: tests/checks/compile_fail/misuse.cpp
 #pragma once

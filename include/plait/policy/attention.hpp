@@ -8,16 +8,16 @@
 
 namespace plait {
 
-/// Position encoding of attention. Jamba has none: its Mamba layers carry the order.
+/// Position encoding of attention. Jamba has none: its Mamba layers encode the order of the tokens.
 enum class positions : unsigned char { none, rotary };
 
 /// Causal grouped-query attention.
 /// Equation: query head j reads key-value head j / (num_heads / num_kv_heads); dim = head_dim, or
 ///   d_model / num_heads where head_dim is 0
 /// Shapes: q_proj [num_heads dim, d_model], k_proj and v_proj [num_kv_heads dim, d_model], o_proj
-///   [d_model, num_heads dim]; no biases. In a file the part is "self_attn", head_dim is dim, and
-///   positions is "rotary" or "none"
-/// State: 2 num_kv_heads dim values per token (`kv_values`); none of fixed size
+///   [d_model, num_heads dim]; no biases. In a config.json of model type plait its name is
+///   "self_attn", head_dim is dim, and positions is "rotary" or "none"
+/// State: 2 num_kv_heads dim values per token (`kv_values`), and no state of fixed size
 /// Errors: none; layers/attention.hpp checks the hyperparameters
 /// Cost: num_heads context (4 dim + 4) operations per token beyond the linear maps: q k and p v at
 ///   two per multiply-add, and the softmax at four per key
@@ -35,7 +35,7 @@ struct attention {
   friend constexpr bool operator==(attention const&, attention const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(attention const& p, int d_model, Visit&& visit) {
   std::int64_t const q_rows = std::int64_t{p.num_heads} * p.dim(d_model);
@@ -49,10 +49,10 @@ constexpr void describe(attention const& p, int d_model, Visit&& visit) {
 /// Whether the policy needs hybrid::rope_theta.
 constexpr bool rotates(attention const& p) { return p.positions == positions::rotary; }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(attention const&) { return "self_attn"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(attention const& p, int d_model, Visit&& visit) {
   visit("num_heads", p.num_heads);

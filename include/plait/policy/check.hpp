@@ -1,4 +1,4 @@
-// The rules of an architecture as a whole, beside the rules of each layer. `model` names
+// The rules of an architecture as a whole, in addition to the rules of each layer. `model` names
 // `check<C>`, so that instantiating the model's type reports every broken rule.
 #pragma once
 

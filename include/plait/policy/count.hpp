@@ -159,8 +159,8 @@ constexpr std::int64_t weight_bytes(Architecture const& c, precision const& as) 
   return policies::weight_traffic(c, as, 0);
 }
 
-/// The maximum context of one sequence, in tokens, that fits into `bytes` beside the weights and
-/// the recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
+/// The maximum context of one sequence, in tokens, that fits into `bytes` with the weights and the
+/// recurrent state: 0 if these alone do not fit, INT64_MAX if no layer keeps values per token.
 template <class Architecture>
 constexpr std::int64_t max_context(Architecture const& c, precision const& as, std::int64_t bytes) {
   std::int64_t const left = bytes - weight_bytes(c, as) - recurrent_state_bytes(c);

@@ -14,7 +14,8 @@ namespace plait {
 /// Shapes: in_proj [2 d, d_model], conv1d [d, W], x_proj [R + 2 N, d], dt_proj [d, R], dt_proj.bias
 ///   [d], A_log [d, N], D [d], out_proj [d_model, d]; with inner_norms dt_layernorm [R],
 ///   b_layernorm and c_layernorm [N]; with proj_bias in_proj.bias [2 d] and out_proj.bias
-///   [d_model]; with conv_bias conv1d.bias [d]. In a file the part is "mamba" and dt_rank is R
+///   [d_model]; with conv_bias conv1d.bias [d]. In a config.json of model type plait its name is
+///   "mamba" and dt_rank is R
 /// State: d (W - 1 + N) values per sequence (`state_values`), for any length
 /// Errors: none; layers/mamba.hpp checks the hyperparameters
 /// Cost: d (2 W + 7 N + 16) operations per token beyond the linear maps: the convolution two per
@@ -36,7 +37,7 @@ struct mamba {
   friend constexpr bool operator==(mamba const&, mamba const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
   std::int64_t const d = p.inner(d_model);
@@ -66,10 +67,10 @@ constexpr void describe(mamba const& p, int d_model, Visit&& visit) {
         .name = "out_proj.bias", .role = role::vector, .rows = d_model, .start = initial::zero});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(mamba const&) { return "mamba"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(mamba const& p, int d_model, Visit&& visit) {
   visit("d_state", p.d_state);

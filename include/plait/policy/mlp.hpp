@@ -10,8 +10,8 @@ namespace plait {
 
 /// A dense feed-forward with SwiGLU.
 /// Equation: y = down_proj(silu(gate_proj x) * up_proj x)
-/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases. In a file
-///   the part is "feed_forward"
+/// Shapes: gate_proj and up_proj [d_ff, d_model], down_proj [d_model, d_ff]; no biases. In a
+///   config.json of model type plait its name is "feed_forward"
 /// Errors: none; layers/mlp.hpp checks the hyperparameters
 /// Cost: 5 d_ff operations per token beyond the linear maps: SiLU counts as four, the product as
 ///   one
@@ -22,7 +22,7 @@ struct mlp {
   friend constexpr bool operator==(mlp const&, mlp const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "gate_proj", .rows = p.d_ff, .cols = d_model});
@@ -30,10 +30,10 @@ constexpr void describe(mlp const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "down_proj", .rows = d_model, .cols = p.d_ff});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(mlp const&) { return "feed_forward"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(mlp const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);

@@ -18,7 +18,7 @@ enum class router_weights : unsigned char { as_they_are, renormalised };
 ///   p; w_e = p_e (`as_they_are`), or p_e divided by the sum of the chosen p (`renormalised`)
 /// Shapes: router [num_experts, d_model]; gate_proj and up_proj [num_experts][d_ff, d_model],
 ///   down_proj [num_experts][d_model, d_ff]. One token uses d_model num_experts + 3 d_model d_ff
-///   top_k parameters. In a file the part is "feed_forward"
+///   top_k parameters. In a config.json of model type plait its name is "feed_forward"
 /// Errors: none; layers/moe.hpp checks the hyperparameters
 /// Cost: 5 num_experts + top_k (5 d_ff + 2 d_model) operations per token beyond the linear maps:
 ///   softmax, activation (policy/mlp.hpp), weighted sum
@@ -33,7 +33,7 @@ struct moe {
   friend constexpr bool operator==(moe const&, moe const&) = default;
 };
 
-/// The tensors (policy/tensor.hpp).
+/// The tensors of the policy: `describe` of policy/tensor.hpp.
 template <class Visit>
 constexpr void describe(moe const& p, int d_model, Visit&& visit) {
   visit(tensor{.name = "router", .role = role::router, .rows = p.num_experts, .cols = d_model});
@@ -54,10 +54,10 @@ constexpr void describe(moe const& p, int d_model, Visit&& visit) {
                .copies = p.num_experts});
 }
 
-/// The name of its tensors in a checkpoint.
+/// The name of the policy's tensors in a checkpoint.
 constexpr char const* checkpoint_name(moe const&) { return "feed_forward"; }
 
-/// The hyperparameters (policy/tensor.hpp).
+/// The hyperparameters of the policy by name: `hyperparameters` of policy/tensor.hpp.
 template <class Visit>
 constexpr void hyperparameters(moe const& p, int, Visit&& visit) {
   visit("d_ff", p.d_ff);

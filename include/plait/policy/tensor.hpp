@@ -1,5 +1,5 @@
-// The functions of a policy: `describe`, the list of its tensors, from which counts, weights,
-// loading, packing, initialization and checkpoint names are derived, and the optional ones.
+// The functions of a policy: `describe`, the list of its tensors, and optional ones. Counts,
+// weights, loading, packing, initialization and checkpoint names are derived from `describe`.
 #pragma once
 
 #include <plait/core/prologue.hpp>
@@ -35,15 +35,15 @@ enum class initial : unsigned char {
 /// - `active_parameters(policy, d_model)`: parameters that one token uses; default all
 /// - `extra_flops(policy, d_model, context)`: operations per token beyond its linear maps; default
 ///   0
-/// - `rotates(policy)`: whether it needs the architecture's rope_theta; default false
-/// - `checkpoint_name(policy)`: the name of its tensors in a checkpoint, and of the part in a
-///   config.json of plait's own type; default "mixer", "ffn" or "norm"
+/// - `rotates(policy)`: whether the policy needs the architecture's rope_theta; default false
+/// - `checkpoint_name(policy)`: the name of the policy's tensors in a checkpoint, and of the policy
+///   in a config.json of model type plait; default "mixer", "ffn" or "norm"
 /// - `hyperparameters(policy, d_model, visit)`: calls visit("name", value) once per hyperparameter,
-///   the value an integer, a bool, a float, or an enumerator's name as text; one that is derived
-///   from others by default is resolved. They are written to such a config.json and compared with
-///   it; default none
+///   the value an integer, a bool, a float, or an enumerator's name as text; a default that is
+///   derived from other hyperparameters is resolved. They are written to that config.json and
+///   compared with it; default none
 ///
-/// Shapes: [copies][rows][cols]
+/// Shapes: [copies][rows][cols]; `copies` is the number of experts for an expert tensor, else 1
 /// Test: tests/unit/layers/weights_test.cpp, tests/unit/policy/policy_test.cpp
 struct tensor {
   char const* name = "";

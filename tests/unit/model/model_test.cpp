@@ -301,7 +301,7 @@ TEST_CASE("model: an output row beyond the tokens is refused") {
     CHECK(message_of([&] {
             batch.add(a, std::span<std::int32_t const>(std::array{1, 2}), std::array{bad});
           }) ==
-          "output row " + std::to_string(bad) + " was chosen of a sequence with 2 new tokens");
+          "output row " + std::to_string(bad) + " was chosen from a sequence with 2 new tokens");
 }
 
 TEST_CASE("model: an empty batch") {

@@ -130,7 +130,7 @@ PLAIT_HD inline bool find_group(Block const& b, std::int32_t const* first, std::
 ///
 /// Equation: y = x W^T (+ bias), or silu(x W^T) * (x up^T). int8 widens to bf16 exactly; the sum
 ///   over 32 columns, which share a scale, is f32, and is added with one multiply-add by the scale.
-///   Nothing but y is rounded
+///   Only y is rounded
 /// Shapes: 1, 2, 4 or 8 tiles of 8 rows share each load of weights. x at multiples of 16 bytes and
 ///   finite up to the next multiple of 8 columns
 /// Cost: weights are read once per 64 rows, x once per block; one launch for all outputs
@@ -203,7 +203,8 @@ struct gemm_skinny {
     std::int64_t const cols = out.weight.cols;
     std::int64_t const k_blocks = out.weight.col_tiles();
 
-    // This lane's part of the weights. Tiles beyond the last read the last; their y is not written.
+    // This lane's part of the weights. Tiles past the last one read the last one; their y is not
+    // written.
     std::byte const* weights[sets];
     std::uint16_t const* scales[sets];
     PLAIT_UNROLL
@@ -219,7 +220,7 @@ struct gemm_skinny {
         scales[i] = nullptr;
       }
     }
-    // And of x. Rows beyond the last read the last; their y is not written.
+    // This lane's part of x. Rows past the last one read the last one; their y is not written.
     bf16_t const* x[Tiles];
     PLAIT_UNROLL
     for (int t = 0; t < Tiles; ++t) {

@@ -6,7 +6,7 @@
 //   one, whatever the schedule
 // Shapes: hyperparameters are integers, bools, floats, or names of enumerators. `default_name`
 //   names a policy without a `checkpoint_name`: "mixer", "ffn" or "norm"
-// Errors: beside these, those of architecture_check.hpp
+// Errors: those of architecture_check.hpp, and:
 //   - `… is null…, but this model was built with … there`: or `.name is NAME` for `is null`
 //   - `… has no …`: a hyperparameter is missing, and Policy has no default
 //   - `… is …, but this model was built for …`: a hyperparameter; for a missing one the value

@@ -38,7 +38,7 @@ namespace io {
 /// A component is an object with its "name" and its hyperparameters: numbers, texts, true or false.
 /// They are compared with a type in plait_architecture.hpp.
 /// Shapes: at most 10,000 layers
-/// Errors: beside these, those of config_reader.hpp
+/// Errors: those of config_reader.hpp, and:
 ///   - `has no …`: hidden_size, vocab_size, num_hidden_layers, norm, norm_eps or layers
 ///   - `at most … are read`: this and the next two after `KEY is VALUE;`: num_hidden_layers
 ///   - `expected an object with a name`: a component

@@ -3,7 +3,7 @@
 //   C++20 (or an alternative operator) nor std nor plait
 // Errors:
 //   - `the name … cannot be a namespace; expected a C++ identifier that begins with a letter and
-//     is not reserved`: without FILE
+//     is not reserved`: it does not begin with FILE
 // Test: tests/unit/models/jamba/checkpoint_config_test.cpp, tests/checks/tools/plait_config_test.sh
 #pragma once
 

@@ -38,7 +38,7 @@ inline std::string path_in(std::string const& directory, std::string_view name) 
 ///   lists, as in transformers; index and shards must agree on every name
 /// Shapes: an index of at most 100 MB, shard names of at most 255 bytes; `names` is sorted; views
 ///   stay valid when the object is moved
-/// Errors: beside these, those of json.hpp, mapped_file.hpp and safetensors.hpp
+/// Errors: those of json.hpp, mapped_file.hpp and safetensors.hpp, and:
 ///   - `has no tensor …`: thrown by `at`; `find` returns nullptr
 /// Cost: reads the header of every file; a lookup is O(log tensors)
 /// Test: tests/unit/io/files/checkpoint_test.cpp, tests/checks/fuzz/index.cpp
@@ -93,7 +93,7 @@ class checkpoint {
     return t != nullptr ? t->file : std::string_view(source_);
   }
 
-  /// Gives back the memory of elements [first, first + count) of tensor t (mapped_file::drop).
+  /// Releases the memory of elements [first, first + count) of tensor t (mapped_file::drop).
   void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
     for (safetensors const& file : files_)
       if (file.path() == t.file) return file.drop(t, first, count);

@@ -69,8 +69,8 @@ namespace io {
 ///   larger tensor
 /// State: before the end of step 3, an error or a destruction leaves the old checkpoint and removes
 ///   the new files, and the directory if the writer created it
-/// Errors: beside these, those of new_file.hpp and safetensors_writer.hpp. Failures after step 3
-///   are not reported: the checkpoint is the new one
+/// Errors: those of new_file.hpp and safetensors_writer.hpp, and those below. A failure after step
+///   3 is not reported, because the new checkpoint is complete:
 ///   - `is not a directory that can be written`: an empty path, or one with a zero byte
 ///   - `cannot be removed: …`: the old model.safetensors in step 3
 ///   - `cannot be written: …`: the directory could not be synchronized

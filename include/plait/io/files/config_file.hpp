@@ -28,7 +28,7 @@ inline std::string config_path(std::string const& path) {
 
 /// A config.json, parsed: one JSON object. `file` is for error messages.
 /// Shapes: at most 16 MiB; `path` is a checkpoint directory or the file itself
-/// Errors: beside these, those of json.hpp and mapped_file.hpp
+/// Errors: those of json.hpp and mapped_file.hpp, and those of this file
 /// Cost: reads the file once; keeps its JSON, not its text
 /// Test: tests/unit/models/jamba/checkpoint_config_test.cpp,
 ///   tests/unit/models/mixtral/checkpoint_test.cpp, tests/checks/fuzz/config.cpp

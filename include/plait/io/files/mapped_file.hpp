@@ -23,8 +23,8 @@ PLAIT_NAMESPACE_BEGIN
 namespace io {
 
 /// The bytes of a regular file, mapped while this object lives.
-/// Errors: a file that another process shortens meanwhile makes access to the lost pages fatal
-///   (SIGBUS), as with any mapping
+/// Errors: if another process shortens the mapped file, access to the lost pages is fatal (SIGBUS),
+///   as with any mapping
 /// Cost: pages are read on first access; an empty file is not mapped
 /// Test: tests/unit/io/files/safetensors_test.cpp, tests/unit/io/load_memory_test.cpp
 class mapped_file {
@@ -60,9 +60,9 @@ class mapped_file {
     return *this;
   }
 
-  /// Gives back the memory of the pages that hold these bytes; the next access reads them from the
-  /// file again. Linux maps runs of 64 KiB, so that the pages around go too. Safe to call from any
-  /// thread, also while others read.
+  /// Releases the memory of the pages that hold these bytes; the next access reads them from the
+  /// file again. The range is widened to multiples of 64 KiB, the unit in which Linux maps pages of
+  /// a file. Safe to call from any thread, also while others read.
   void drop(std::byte const* from, std::size_t bytes) const {
     if (data_ == nullptr || bytes == 0) return;
     constexpr std::uintptr_t run = std::uintptr_t{64} << 10;

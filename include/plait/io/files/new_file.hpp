@@ -23,8 +23,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace io {
 
-/// A temporary file ".plait-PROCESS-NUMBER.tmp" beside the target, renamed onto it by commit().
-/// Destroyed before that, it removes the temporary, and the target stays as it was.
+/// A temporary file ".plait-PROCESS-NUMBER.tmp" beside the target, renamed onto it by commit(). A
+/// destructor without a commit removes the temporary, and the target stays as it was.
 /// Equation: write, `finish` (fsync), `commit` (rename)
 /// Shapes: `bytes` in bytes. A target that is a symbolic link is replaced itself, not the file it
 ///   points to

@@ -42,7 +42,7 @@ struct packed_tensor {
 /// bytes. Whether the tensors are those of a model is for load_packed to check.
 /// Shapes: a header of at most 16 MiB. `bytes` is a file in memory, aligned to 64 bytes, which must
 ///   outlive the object and the models loaded from it
-/// Errors: beside these, those of json.hpp and mapped_file.hpp
+/// Errors: those of json.hpp and mapped_file.hpp, and:
 ///   - `begins at an address that is not a multiple of 64, where its weights cannot be used`: a
 ///     file in memory
 ///   - `has … bytes, but was written with …`: the file is truncated or extended
@@ -142,7 +142,7 @@ class packed_file {
       refuse("has {} bytes of data, but its tensors end at {}", data.size(), begin);
   }
 
-  /// Reads the tensor that has to begin at `begin`; returns the begin of the next one.
+  /// Reads the tensor that must begin at `begin`; returns the offset of the next one.
   std::uint64_t read_entry(nlohmann::json const& entry, bool last, std::uint64_t begin,
                            std::span<std::byte const> data) {
     std::size_t const i = tensors_.size();

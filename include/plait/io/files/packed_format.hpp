@@ -25,8 +25,8 @@ namespace io {
 /// - 40 to 55: zeros
 /// - 56 to 63: XXH64 of the 56 bytes before
 /// - from 64: the header, JSON padded with blanks
-/// - behind it: the tensors, each at a multiple of 64 and padded with zeros; the last one with at
-///   least 128 bytes of them
+/// - after the header: the tensors, each at a multiple of 64 and padded with zeros; the last one
+///   with at least 128 bytes of them
 ///
 /// ```text
 /// {"config": config.json of model type plait,

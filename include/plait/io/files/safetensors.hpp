@@ -76,7 +76,7 @@ class safetensors {
   /// The entries of __metadata__.
   std::map<std::string, std::string> const& metadata() const { return metadata_; }
 
-  /// Gives back the memory of elements [first, first + count) of tensor t (mapped_file::drop).
+  /// Releases the memory of elements [first, first + count) of tensor t (mapped_file::drop).
   void drop(tensor_view const& t, std::int64_t first, std::int64_t count) const {
     std::int64_t const bytes = info(t.type).bytes;
     if (file_) file_->drop(t.data + first * bytes, static_cast<std::size_t>(count * bytes));

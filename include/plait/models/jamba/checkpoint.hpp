@@ -3,7 +3,7 @@
 //   their length if that divides the number of layers. `require_same` compares sizes, the
 //   hyperparameters of every slot that is not empty, and the components of every layer, whatever
 //   the schedule's spelling
-// Errors: beside these, those of architecture_check.hpp, and those of the name (source_text.hpp)
+// Errors: those of architecture_check.hpp, those of the name (source_text.hpp), and:
 //   - `describes a Jamba, but this model was built with …`: a component that Jamba does not have,
 //     or without a feature that it has
 // Cost: a few operations per layer

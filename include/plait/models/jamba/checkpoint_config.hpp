@@ -25,7 +25,7 @@ namespace io {
 ///   config_reader.hpp
 /// Shapes: widths in values, periods and offsets in layers. 2 mamba_expand hidden_size and
 ///   mamba_dt_rank + 2 mamba_d_state are less than 2^31
-/// Errors: beside these, those of config_reader.hpp
+/// Errors: those of config_reader.hpp, and:
 ///   - `expected "auto" or an integer`: mamba_dt_rank, after `KEY is VALUE;`
 ///   - `expected no negative number`: initializer_range, after `KEY is VALUE;`
 ///   - `… is …, not below …`: an offset and its period

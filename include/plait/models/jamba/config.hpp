@@ -33,8 +33,8 @@ constexpr hybrid<attention, mamba, mlp, Sparse> jamba_with(interleave const& lay
 }
 }  // namespace detail
 
-/// The paper's notation at v0.1's widths: jamba<l, a, m, e, n, K>. With n = 1 there is no router
-/// and every feed-forward is dense.
+/// `jamba<l, a, m, e, n, K>`: the paper's notation, with the widths of v0.1. With n = 1 there is no
+/// router and every feed-forward is dense.
 /// Shapes: d_model 4096, d_ff 14336, 32 heads on 8 key-value heads; with n = 1 the sparse slot is
 ///   `none`
 /// Errors: none; policy/check.hpp and the layers have the rules

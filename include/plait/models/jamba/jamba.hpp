@@ -12,12 +12,13 @@
 
 PLAIT_NAMESPACE_BEGIN
 
-/// jamba<l, a, m, e, n, K>, the paper's notation at v0.1's widths.
+/// `jamba<l, a, m, e, n, K>`: the paper's notation, with the widths of v0.1.
 ///
 /// ```cpp
 /// static_assert(std::is_same_v<plait::jamba<8, 1, 7, 2, 16, 2>, plait::jamba_v0_1<>>);
-/// using my_jamba = plait::jamba<8, 1, 7, 2, 8, 1, 2>;  // two blocks, one of eight experts per
-/// token static_assert(my_jamba::layout.page_bytes == 4 * 2 * 2 * 8 * 128 * plait::page_tokens);
+/// // two blocks, one of eight experts per token
+/// using my_jamba = plait::jamba<8, 1, 7, 2, 8, 1, 2>;
+/// static_assert(my_jamba::layout.page_bytes == 4 * 2 * 2 * 8 * 128 * plait::page_tokens);
 /// ```
 ///
 /// Errors: those of model/model.hpp

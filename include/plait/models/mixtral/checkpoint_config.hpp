@@ -19,7 +19,7 @@ namespace io {
 /// Equation: rope_theta is that of rope_scaling, else of rope_parameters, else the top-level key,
 ///   else 1e6; num_experts takes precedence over num_local_experts; heads as in config_reader.hpp
 /// Shapes: widths in values; num_local_experts at least 2, head_dim even
-/// Errors: beside these, those of config_reader.hpp
+/// Errors: those of config_reader.hpp, and:
 ///   - `expected an object or null`: this and the next three after `KEY is VALUE;`: rope_scaling or
 ///     rope_parameters
 ///   - `plait has rotary positions of type "default"`: rope_type or type

@@ -1,9 +1,9 @@
 // gated_linear on the CPU: panels of gate and up with the same rows are multiplied one after the
-// other, then silu(gate) up.
+// other, then combined as silu(gate) * up.
 // Equation: as cpu/panel_product.hpp
-// Shapes: workspace: T K floats, none for one token in f32; less where activations are packed
-//   narrower
-// Cost: a work item is a run of row groups and a panel
+// Shapes: workspace: T K floats, none for one token in f32; less where activations are packed as
+//   bf16 or int8
+// Cost: a work item is one panel with one run of row groups (cpu/panel_product.hpp)
 // Test: tests/unit/ops/linear/gated_linear_test.cpp, tests/unit/ops/linear/precision_test.cpp
 #pragma once
 

@@ -1,10 +1,10 @@
 // linear on the CPU: the panels of all outputs form one list of work items.
 // Equation: as cpu/panel_product.hpp; a chain begins with the bias
-// Shapes: workspace: T K floats, none for one token in f32; less where activations are packed
-//   narrower
-// Cost: a work item is a run of row groups and a panel of any output. With at most 16 panels and
-//   many rows it is a run of row groups alone, which its thread packs and multiplies while they are
-//   in its L2 cache
+// Shapes: workspace: T K floats, none for one token in f32; less where activations are packed as
+//   bf16 or int8
+// Cost: a work item is one panel of any output with one run of row groups (cpu/panel_product.hpp).
+//   With at most 16 panels and many rows it is one run of row groups with all panels: its thread
+//   packs the rows and multiplies them while they are in its L2 cache
 // Test: tests/unit/ops/linear/linear_test.cpp, tests/unit/ops/linear/precision_test.cpp
 #pragma once
 

@@ -17,7 +17,7 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// The values of a bias on the device, or null. The overload for a matrix stands for an output
+/// The values of a bias on the device, or null. The overload for a matrix is that of an output
 /// without a bias (linear.hpp).
 template <class Memory>
 float const* values_of(device_vector<Memory> const* bias) {

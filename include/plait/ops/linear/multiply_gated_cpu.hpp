@@ -13,9 +13,9 @@
 PLAIT_NAMESPACE_BEGIN
 namespace panels {
 
-/// Panel p of y = silu(x gate^T) (x up^T), for the row groups of one run.
-/// Shapes: x holds packed rows, of which row first_row of y is the first; gate and up are copy
-///   `copy` of their tensors; columns [p panel, (p + 1) panel) of y are written
+/// Panel p of y = silu(x gate^T) * (x up^T), for the row groups of run `run`.
+/// Shapes: row `first_row` of x and y is the first row of the groups; `copy` is the copy (expert)
+///   of gate and up; columns [p panel, (p + 1) panel) of y are written
 template <dtype Stored, dtype Activations>
 void multiply_gated(panel_matrix<Stored> const& gate, panel_matrix<Stored> const& up,
                     std::int64_t copy, std::int64_t p, packed_rows<Activations> const& x,

@@ -11,8 +11,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// The indices of the k largest of n values, by falling value, ties to the lowest index. NaN counts
-/// as the largest value, so that it is chosen and shows in the result.
+/// The indices of the k largest of n values, in descending order of value, ties to the lowest
+/// index. NaN counts as the largest value, so that it is chosen and shows in the result.
 /// Shapes: values [n], chosen [k], k <= n
 /// Cost: at most n k comparisons
 template <class T>

@@ -17,7 +17,7 @@ struct experts_op {
 
 /// An expert without tokens is not read.
 /// Equation: y[t] = sum_k weight[t, k] down_e(silu(gate_e x[t]) * up_e x[t]) with e = expert[t, k],
-///   summed by falling weight
+///   summed in descending order of weight
 /// Shapes: x, y [T, d], y may be x; gate and up [n][F, d], down [n][d, F]; the plan as in
 ///   routing.hpp
 /// Cost: 6 d F operations per token and choice; 3 d F weights read per expert with tokens

@@ -1,9 +1,9 @@
 // experts on the CPU: rows grouped by expert, so that the weights of an expert are read once per
 // group of its tokens; gate and up, down, then the weighted sum.
 // Equation: products as in cpu/panel_product.hpp; the sum over the choices of a token is one chain,
-//   from 0, by falling weight
+//   from 0, in descending order of weight
 // Shapes: workspace: T k (2 d + 2 F) floats with k choices per token, less where activations are
-//   packed narrower
+//   packed as bf16 or int8
 // Cost: threads share experts and their row groups, then (expert, panel) twice, then tokens
 // Test: tests/unit/ops/routing/experts_test.cpp, tests/unit/ops/linear/precision_test.cpp
 #pragma once

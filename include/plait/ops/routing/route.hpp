@@ -20,9 +20,9 @@ struct route_op {
   PLAIT_OP_MISSING(route);
 };
 
-/// Equation: p = softmax(logits[t]) over all n experts; the k largest are chosen, by falling p,
-///   ties to the lowest index, NaN first (choose_top_k.hpp); their weights are p, or p divided by
-///   their sum (`router_weights::renormalised`). No capacity, no dropped tokens
+/// Equation: p = softmax(logits[t]) over all n experts; the k largest are chosen, in descending
+///   order of p, ties to the lowest index, NaN first (choose_top_k.hpp); their weights are p, or p
+///   divided by their sum (`router_weights::renormalised`). No capacity, no dropped tokens
 /// Shapes: logits [T, n]; the plan as in routing.hpp
 /// Cost: an exp per expert and token; choosing at most n k comparisons per token; grouping T k + n
 ///   steps on one thread

@@ -3,7 +3,7 @@
 // Equation: choices, places, tokens and first rows are those of choose_top_k on the logits and of
 //   group_by_expert, bit for bit
 // Cost: up to 256 tokens and 512 experts one launch of one block; beyond that four launches.
-//   Workspace: n counts per 2048 choices
+//   Workspace: num_experts counts per 2048 choices
 // Test: tests/unit/ops/routing/route_gpu_test.cpp
 #pragma once
 

@@ -1,4 +1,4 @@
-// Routing by a rule of the caller.
+// Routing by a function of the caller.
 // Test: tests/unit/ops/routing/route_test.cpp
 #pragma once
 
@@ -13,9 +13,9 @@
 PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
-/// route with a rule of the caller's: choose(logits of a token, n, k, expert, weight) writes the k
-/// experts of the token, by falling weight, and their weights. Each expert is in [0, n) and occurs
-/// at most once. `choose` runs on several threads at once and must not throw.
+/// As route, with a function of the caller: choose(logits of a token, n, k, expert, weight) writes
+/// the k experts of the token, in descending order of weight, and their weights. Each expert is in
+/// [0, n) and occurs at most once. `choose` runs on several threads at once and must not throw.
 ///
 /// ```cpp body
 /// plait::exec::reference oracle;

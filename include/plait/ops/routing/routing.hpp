@@ -15,14 +15,14 @@ PLAIT_NAMESPACE_BEGIN
 namespace ops {
 
 /// The plan of one MoE call: route makes it, experts reads it, layers pass it on unread. Choices of
-/// a token are ordered by falling weight; the grouped order has the choices of all tokens by
+/// a token are ordered by descending weight; the grouped order has the choices of all tokens by
 /// expert.
 /// Shapes: with T tokens, k choices per token and n experts: expert, weight and place [T, k]; token
 ///   [T k]; first [n + 1]. The choices of expert e are the grouped rows [first[e], first[e + 1]),
 ///   tokens in order
 template <class T>
 struct routing {
-  matrix_view<std::int32_t> expert;  ///< chosen experts, by falling weight
+  matrix_view<std::int32_t> expert;  ///< chosen experts, by descending weight
   matrix_view<T> weight;             ///< their weights; T is Exec::output_type
   matrix_view<std::int32_t> place;   ///< grouped row of choice j of token t
   std::int32_t* token = nullptr;     ///< token of each grouped row

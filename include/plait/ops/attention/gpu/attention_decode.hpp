@@ -18,17 +18,16 @@ namespace kernels {
 /// Block (sequence and split, key head and up to eight of its query heads). A split is a run of
 /// pages, which the warps of the block take in turn.
 ///
-/// Scores are K Q^T, tokens down, query heads across; the sums are V^T P^T. So the eight columns of
-/// mma are query heads, and its wide side is memory traffic. The assignment of tokens and
-/// dimensions to rows of a fragment is free as long as all operands agree on it: it is chosen so
-/// that the fragments of a lane consist of its own 16-byte copies, and no data passes between
-/// lanes. Lane (g, j):
-///   keys     dims 16 i + 4 j + {0 .. 3}, tokens 8 g + {0 .. 7}
-///   values   tokens 16 j + 2 i + {0, 8, 1, 9}, dims 64 h + 8 g + {0 .. 7}
+/// Scores are K Q^T [tokens, query heads]; the sums are V^T P^T [dimensions, query heads]. So the
+/// eight columns of mma are query heads, and its sixteen rows are keys or values, which are read
+/// from memory. The assignment of tokens and dimensions to rows of a fragment is free as long as
+/// all operands agree on it: it is chosen so that the fragments of a lane consist of its own
+/// 16-byte copies, and no data passes between lanes. Lane (g, j): keys     dims 16 i + 4 j + {0 ..
+/// 3}, tokens 8 g + {0 .. 7} values   tokens 16 j + 2 i + {0, 8, 1, 9}, dims 64 h + 8 g + {0 .. 7}
 /// Copies run `depth` pieces of four copies ahead of the computation, in a ring in shared memory,
 /// where they cost no registers.
 ///
-/// The new token is not read from its page: it is a part of its own when the warps are merged, from
+/// The new token is not read from its page: the merge of the warps adds it as a separate part, from
 /// the activations. The block of the last split of a key head writes it to its page.
 /// Shapes: more than eight query heads per key head take several blocks
 /// Cost: bound by memory: keys and values are read once per eight query heads; dim + 2 floats

@@ -46,14 +46,15 @@ struct attention_prefill {
     page_layout layout;  ///< dim is Dim, or, where Padded, a multiple of 8 below it
     std::int64_t group_size, splits;
     float scale;  ///< log2(e) / sqrt(dim)
-    /// With a single sequence: the number of its first new tokens that are computed already. Rows
-    /// of q and out begin with the next token.
+    /// For a call of one sequence: the number of leading new tokens whose output exists already.
+    /// Rows of q and out begin with the token after them.
     std::int64_t computed_tokens = 0;
   };
   template <class Block>
   struct shared {
     alignas(16) std::uint16_t keys[Dim * step], values[step * Dim];
-    // Of the output, in shared memory to save registers. Row -1: past the last row.
+    // Row and column of the output for each row of the tile, in shared memory to save registers.
+    // -1: past the last row.
     int row[rows], column[rows];
     typename Block::reduce_space any;
   };

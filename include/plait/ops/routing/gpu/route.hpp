@@ -65,7 +65,8 @@ struct sort_choices {
   }
 };
 
-/// One block turns counts into the places of first choices, by a scan.
+/// One block replaces the counts by their exclusive scan: the place of the first choice of each
+/// expert and block in the grouped order.
 struct start_choices {
   using args = route_args;
   static constexpr int threads = 256, items = 8;

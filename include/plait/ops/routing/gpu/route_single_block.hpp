@@ -44,7 +44,8 @@ struct route_single_block {
     PLAIT_UNROLL
     for (int i = 0; i < 2; ++i) {
       int const e = 2 * b.thread() + i;
-      // The end of the expert; subtracting the warps from the last one down gives their starts.
+      // `start` begins at the end of the expert; subtracting the counts of the warps, last one
+      // first, gives the start of each warp.
       std::int32_t start = inclusive[i];
       for (int w = warps - 1; w >= 0; --w) s.counts[w][e] = start -= s.counts[w][e];
       if (e < a.experts) a.first[e] = start;

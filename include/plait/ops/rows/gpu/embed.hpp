@@ -13,7 +13,8 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// Block (t, piece) copies a piece of row ids[t]; a thread copies eight values.
+/// Block (t, piece) copies a piece of row ids[t] of the table to row t of y; a thread copies eight
+/// values.
 /// Test: tests/unit/ops/rows/pointwise_gpu_test.cpp
 template <dtype Stored, class T>
 struct embed {

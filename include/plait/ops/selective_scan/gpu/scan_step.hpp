@@ -8,9 +8,10 @@
 PLAIT_NAMESPACE_BEGIN
 namespace kernels {
 
-/// Block (x, y) takes 128 channels of sequences y, y + grid_y..., each with one token or none. A
-/// thread has one channel for work per value, and 4 channels by 4 of 16 states for work per state,
-/// loaded and stored 16 bytes at a time; four lanes exchange the difference.
+/// Block (x, y) takes 128 channels of sequences y, y + grid_y..., each with one token or none. Per
+/// channel (softplus, gate, output) a thread computes one channel; per state it computes 4 of every
+/// 16 states of the 4 channels of its group of 4 lanes, loaded and stored 16 bytes at a time. The
+/// lanes of a group exchange inputs and sums by shuffles.
 /// Cost: the states read and written once, 16 bytes at a time
 /// Test: tests/unit/ops/selective_scan/selective_scan_gpu_test.cpp
 template <class T>
