@@ -21,7 +21,7 @@ namespace {
 
 /// The fake library's functions.
 struct fake {
-  static bool here() { return cudnn_attention::library() && find("fake_cudnn_set") != nullptr; }
+  static bool loaded() { return cudnn_attention::library() && find("fake_cudnn_set") != nullptr; }
   static void set(char const* what, long value) {
     reinterpret_cast<void (*)(char const*, long)>(find("fake_cudnn_set"))(what, value);
   }
@@ -103,8 +103,8 @@ struct prompt {
 TEST_CASE(
     "fake cuDNN: a prompt is read where it is, its first round number of tokens; the rest and what "
     "follows are kernels") {
-  REQUIRE(fake_cuda::here());
-  REQUIRE(fake::here());
+  REQUIRE(fake_cuda::preloaded());
+  REQUIRE(fake::loaded());
   fake_cuda::reset();
   static_assert(cudnn_attention::round_number(4095) == 0 &&
                 cudnn_attention::round_number(4096) == 4096 &&
@@ -152,7 +152,7 @@ TEST_CASE(
 TEST_CASE(
     "fake cuDNN: one plan a round number; a length that came before asks for nothing and allocates "
     "nothing") {
-  REQUIRE(fake::here());
+  REQUIRE(fake::loaded());
   fake_cuda::reset();
   exec e;
   prompt p(5000), q(4700);
@@ -182,7 +182,7 @@ TEST_CASE(
 
 TEST_CASE(
     "fake cuDNN: what is refused is refused in a sentence, once a shape, and done by kernels") {
-  REQUIRE(fake::here());
+  REQUIRE(fake::loaded());
   fake_cuda::reset();
   prompt p(4096);
   exec e;
@@ -239,13 +239,13 @@ TEST_CASE(
 }
 
 TEST_CASE("fake cuDNN: at the end nothing is left of it") {
-  REQUIRE(fake::here());
+  REQUIRE(fake::loaded());
   CHECK(fake::get("plans") == 0);
   CHECK(fake::get("handles") == 0);
 }
 
 TEST_CASE("no cuDNN: kernels do it, and that is no error") {
-  REQUIRE(fake_cuda::here());
+  REQUIRE(fake_cuda::preloaded());
   REQUIRE(!cudnn_attention::library());
   fake_cuda::reset();
   exec e;
@@ -264,7 +264,7 @@ TEST_CASE("real cuDNN: what is asked is valid to it, without a device") {
     MESSAGE("SKIPPED: libcudnn.so." << CUDNN_MAJOR << " is not found");
     return;
   }
-  REQUIRE(!fake::here());
+  REQUIRE(!fake::loaded());
   for (int capability : {80, 90, 100, 120})
     for (std::int64_t dim : {40, 64, 128, 256})
       for (auto const& [heads, kv_heads] :
