@@ -3,7 +3,7 @@
 
 #include <plait/core/prologue.hpp>
 
-#include <plait/core/sequences.hpp>
+#include <plait/core/call.hpp>
 
 #include <cstddef>
 #include <optional>

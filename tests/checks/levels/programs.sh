@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Examples and benchmarks compile for an instruction set that this machine may lack; so does, alone,
-# every header that names registers, intrinsics or an instruction set. They compile to assembly:
-# missing intrinsics of another instruction set are found by code generation.
+# Examples and benchmarks compile for an instruction set that this machine may lack; so do all
+# headers together and, alone, every header that names registers, intrinsics or an instruction set.
+# They compile to assembly: missing intrinsics of another instruction set are found by code
+# generation.
 #   programs.sh PROJECT_DIR LEVEL COMPILER [FLAGS...]
 set -u
 cd "$1" || exit 1
@@ -22,7 +23,10 @@ registers='PLAIT_(PACKET|BF16_DOT|INT8_DOT|AVX)|__m(128|256|512)|_mm|__AVX'
 headers=$(cd include && grep -rlE "$registers" plait --include='*.hpp')
 [ "$(wc -w <<<"$programs")" -gt 8 ] && [ "$(wc -w <<<"$headers")" -gt 5 ] ||
   { echo "fewer files than expected: $programs $headers"; exit 1; }
+all=$(cd include && find plait -name '*.hpp' ! -path '*/*logue.hpp' | sort)
+all=$(for h in $all; do grep -qE "$without" "include/$h" || echo "#include <$h>"; done)
 problems=$(
+  "${compiler[@]}" -x c++ - 2>&1 <<<"$all" | head -5
   for p in $programs; do "${compiler[@]}" "$p" 2>&1 | head -5; done
   for h in $headers; do
     echo "#include <$h>" | "${compiler[@]}" -x c++ - 2>&1 | head -5 | sed "s|^|$h: |"
