@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Every header that includes neither Eigen nor JSON nor Google Benchmark compiles alone with nvcc,
-# without warnings and without these on its path; *.cuh and the headers of kernels with the flag
-# that cuda/exec.cuh asks for. Without nvcc it is skipped, and fails with PLAIT_REQUIRE_NVCC=1.
+# All headers that include neither Eigen nor JSON nor Google Benchmark compile with nvcc, without
+# warnings and without these on its path, in two files: *.cuh and the headers of kernels with the
+# flag that cuda/exec.cuh asks for, the others without. (headers.alone compiles each alone.) After a
+# failure each is compiled alone, to name those that fail. Without nvcc it is skipped, and fails
+# with PLAIT_REQUIRE_NVCC=1.
 #   nvcc.sh INCLUDE_DIR NVCC
 set -u
 if ! command -v "$2" >/dev/null; then
@@ -10,25 +12,39 @@ if ! command -v "$2" >/dev/null; then
   exit 77
 fi
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-one() {
-  local file=$work/${1//\//_}.cu flags=''
-  if [[ $1 != *.cuh ]] && echo "#include <$1>" |
-    g++ -std=c++20 -x c++ -M -MG -I"$include" - |
-    grep -qE '(^|[ /])(Eigen/|nlohmann/|benchmark/benchmark\.h)'; then
-    return
-  fi
-  echo "$1" >>"$work/headers"
+# Prints "plain HEADER" or "flagged HEADER" for a header that nvcc can compile.
+sort_header() {
+  [[ $1 == *.cuh ]] || ! echo "#include <$1>" | g++ -std=c++20 -x c++ -M -MG -I"$include" - |
+    grep -qE '(^|[ /])(Eigen/|nlohmann/|benchmark/benchmark\.h)' || return
   case $1 in
-    *.cuh | plait/gpu/* | plait/ops/*gpu* | plait/emulator*) flags=--expt-relaxed-constexpr ;;
+    *.cuh | plait/gpu/* | plait/ops/*gpu* | plait/emulator*) echo "flagged $1" ;;
+    *) echo "plain $1" ;;
   esac
-  echo "#include <$1>" >"$file"
+}
+# compile KIND HEADER...: in one file.
+compile() {
+  local kind=$1 file flags=''
+  shift
+  file=$(mktemp -p "$work" XXXXXX.cu)
+  [ "$kind" = plain ] || flags=--expt-relaxed-constexpr
+  printf '#include <%s>\n' "$@" >"$file"
   # shellcheck disable=SC2086  # no flag, or one
   "$nvcc" -std=c++20 $flags -Werror all-warnings -Xcompiler -Wall,-Wextra -I"$include" \
-    -c "$file" -o "$file.o" 2>&1 | head -5 | sed "s|^|$1: |"
+    -c "$file" -o "$file.o" >"$file.log" 2>&1 && return
+  [ $# = 1 ] && sed "s|^|$1: |" "$file.log" | head -5
+  return 1
 }
-export -f one; export include=$1 nvcc=$2 work
-headers=$(cd "$1" && find plait \( -name '*.hpp' -o -name '*.cuh' \) | sort)
-problems=$(echo "$headers" | xargs -P "$(nproc)" -I{} bash -c 'one {}')
+export -f sort_header compile; export include=$1 nvcc=$2 work
+(cd "$1" && find plait \( -name '*.hpp' -o -name '*.cuh' \) ! -path '*/*logue.hpp') | sort |
+  xargs -P "$(nproc)" -I{} bash -c 'sort_header {}' | sort >"$work/headers"
+problems=''
+for kind in plain flagged; do
+  mapfile -t headers < <(sed -n "s/^$kind //p" "$work/headers")
+  compile "$kind" "${headers[@]}" && continue
+  problems+=$'\n'"the $kind headers do not compile together"
+  problems+=$'\n'$(printf '%s\n' "${headers[@]}" |
+    xargs -P "$(nproc)" -I{} bash -c "compile $kind {}")
+done
 # refused FILE SENTENCE COMPILER...: the compiler prints this sentence for the file.
 refused() {
   "${@:3}" -std=c++20 -I"$include" -c "$1" -o "$work/o" 2>&1 | grep -qF -- "$2" ||
