@@ -238,7 +238,7 @@ TEST_CASE("device: the order of threads changes no bit" *
 
 // Its steps are captured and replayed; its logits are in host memory.
 TEST_CASE("device: a session gives the logits of the same calls by hand") {
-  using model = on_device<test::everything, plait::bf16>;
+  using model = plait::model<test::everything, test::device<plait::bf16>>;
   test::random random(40);
   auto const ids = test::random_ids(random, 37, model::vocab_size);
   run<model> r;
@@ -249,7 +249,7 @@ TEST_CASE("device: a session gives the logits of the same calls by hand") {
     return std::vector<float>(by_hand.end() - model::vocab_size, by_hand.end());
   };
 
-  plait::session chat(run<model>::net(), r.exec, {.chunk = 20});
+  plait::session<model> chat(run<model>::net(), r.exec, {.chunk = 20});
   chat.feed(ids);
   auto const begin = chat.snapshot();
   for (int i = 0; i < 4; ++i) {
