@@ -180,7 +180,8 @@ class session {
     std::vector<std::int32_t> chosen;
     while (static_cast<std::int64_t>(chosen.size()) < options.max_tokens) {
       std::int32_t const id = choose(options.sampler);
-      if (std::ranges::find(options.end_tokens, id) != options.end_tokens.end()) break;
+      auto const& ends = options.end_tokens;
+      if (std::find(ends.begin(), ends.end(), id) != ends.end()) break;
       tokens_.push_back(id);
       chosen.push_back(id);
       if constexpr (std::is_void_v<answer>)
@@ -203,7 +204,7 @@ class session {
     tokens_.reserve(to.tokens_.size());
     cache_.restore(to.cache_);
     tokens_.assign(to.tokens_.begin(), to.tokens_.end());
-    std::ranges::copy(to.logits_, logits_.begin());
+    std::copy(to.logits_.begin(), to.logits_.end(), logits_.begin());
     logits_length_ = to.logits_.empty() ? 0 : length();
   }
   /// Returns to the first `length` tokens; evaluates nothing. For the next logits at most the last
@@ -286,7 +287,8 @@ class session {
       model_->forward(*exec_, batch_, {out_.data(), batch_.rows_wanted(), vocab_size});
     }
     copy_logits();
-    auto const bad = std::ranges::find_if(logits_, [](float l) { return !std::isfinite(l); });
+    auto const bad =
+        std::find_if(logits_.begin(), logits_.end(), [](float l) { return !std::isfinite(l); });
     if (bad != logits_.end())
       throw error(
           sentence("session: the logits after token {}, id {}, are not finite: that of id {} is {}",
