@@ -33,7 +33,7 @@ for header in $(cd "$include" && find plait -name '*.hpp' -o -name '*.cuh'); do
   code=$(sed -e ':a' -e '/\\$/N; s/\\\n//; ta' "$include/$header" |
     grep -vE '^ *(//.*)?$' | grep -vxF '#pragma once')
   grep -vE '^ *#' <<<"$code" | grep -q . ||
-    grep -E '^ *# *include' <<<"$code" | grep -qv '<plait/' || continue
+    grep -E '^ *# *include' <<<"$code" | grep -qvE '<(plait/|stop-at-the-error-above>)' || continue
   [ "$(head -n 1 <<<"$code")" = '#include <plait/core/prologue.hpp>' ] &&
     [ "$(tail -n 1 <<<"$code")" = '#include <plait/core/epilogue.hpp>' ] ||
     problems+=$'\n'"$header: does not begin with prologue.hpp and end with epilogue.hpp"
