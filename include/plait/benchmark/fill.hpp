@@ -94,7 +94,7 @@ template <class Model>
 void fill(Model& m) {
   m.for_each_tensor([](int layer, std::string_view part, tensor const& t, auto& data) {
     fill(t, data,
-         plait::detail::mix(plait::detail::mix(static_cast<std::uint64_t>(layer + 2), part),
+         plait::detail::mix(plait::detail::mix(static_cast<std::uint64_t>(layer) + 2, part),
                             std::string_view(t.name)));
   });
 }

@@ -183,9 +183,8 @@ struct paged_attention_op<exec::device<P, Runtime>> {
   static std::int64_t best_splits(std::int64_t blocks, std::int64_t concurrent_blocks,
                                   std::int64_t max_splits) {
     auto const utilisation = [&](std::int64_t n) {
-      return static_cast<double>(blocks * n) /
-             static_cast<double>((blocks * n + concurrent_blocks - 1) / concurrent_blocks *
-                                 concurrent_blocks);
+      std::int64_t const waves = (blocks * n + concurrent_blocks - 1) / concurrent_blocks;
+      return static_cast<double>(blocks * n) / static_cast<double>(waves * concurrent_blocks);
     };
     max_splits = std::max<std::int64_t>(1, std::min(max_splits, 4 * concurrent_blocks / blocks));
     double best = 0;
