@@ -10,7 +10,7 @@ one() {
   echo "#include <plait/plait.hpp>
 static_assert(plait::plan<plait::configs::jamba<8, 1, 7, 2, 16, 2, $blocks>>::layers ==
               8 * $blocks);
-template class plait::model<configs::jamba<8, 1, 7, 2, 16, 2, $blocks>>;" >"$work/model.cpp"
+template class plait::model<plait::configs::jamba<8, 1, 7, 2, 16, 2, $blocks>>;" >"$work/model.cpp"
   "$@" "-O$o" -c "$work/model.cpp" -o "$work/$blocks.o" || exit 1
   # Defined symbols with their kinds; names without the number of blocks (before l, a and m) and the
   # length of the table.
