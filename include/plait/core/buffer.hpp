@@ -13,7 +13,6 @@
 #include <cstring>
 #include <memory>
 #include <type_traits>
-#include <utility>
 
 #if __has_include(<sys/mman.h>)
 #include <sys/mman.h>
@@ -75,10 +74,10 @@ class buffer {
 
   /// Read-only memory that lives as long as `owner`; `owner` is null where the caller keeps it
   /// alive.
-  static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> owner) {
+  static buffer borrow(T const* data, std::int64_t size, std::shared_ptr<void const> const& owner) {
     buffer b;
     // The const_cast is safe: data() of a borrowed buffer throws unless the buffer is const.
-    b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = std::move(owner)}};
+    b.data_ = {const_cast<T*>(data), {.borrowed = true, .owner = owner}};
     b.size_ = size;
     return b;
   }

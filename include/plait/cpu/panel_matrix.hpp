@@ -44,9 +44,9 @@ class panel_matrix : public tensor_shape {
   }
   /// Instead of allocate: reads the bytes of another matrix's storage(), bytes_of(t) of them, which
   /// `owner` keeps alive. A borrowed matrix is read-only.
-  void borrow(tensor const& t, std::byte const* memory, std::shared_ptr<void const> owner) {
+  void borrow(tensor const& t, std::byte const* memory, std::shared_ptr<void const> const& owner) {
     reshape(t);
-    data_ = buffer<std::byte>::borrow(memory, bytes_of(t), std::move(owner));
+    data_ = buffer<std::byte>::borrow(memory, bytes_of(t), owner);
   }
   /// Bytes of storage().
   static constexpr std::int64_t bytes_of(tensor const& t) {
